@@ -1,0 +1,1 @@
+//! The hardware-assist engine: the host's KVM.

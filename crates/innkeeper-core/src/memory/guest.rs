@@ -1,0 +1,308 @@
+//! Guest RAM: one anonymous host mapping, seen by the guest through slots (GPA ranges).
+//!
+//! Beside the bytes it keeps, per page, a version number and a bitmap of the 64-byte chunks that
+//! decoded blocks came from. A write to such a chunk raises the version, and that is how every
+//! vCPU's block cache notices self- and cross-modifying code, DMA included.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{fmt, io};
+
+/// Bytes in a small page.
+pub const PAGE_SIZE: u64 = 4096;
+const PAGE_SHIFT: u32 = 12;
+/// A code bitmap has one bit for each of these.
+const CHUNK_SHIFT: u64 = 6;
+
+/// A run of RAM: `size` bytes at guest-physical `gpa`, backed from `offset` in the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    pub gpa: u64,
+    pub size: u64,
+    pub offset: u64,
+    /// Guest writes are dropped (ROM).
+    pub read_only: bool,
+}
+
+#[derive(Debug)]
+pub enum MemoryError {
+    /// The host refused the mapping.
+    Map { bytes: u64, source: io::Error },
+    /// A slot is empty, not page-aligned, or overlaps its neighbour.
+    BadSlot { gpa: u64, size: u64 },
+    /// `[gpa, gpa + length)` is not all RAM.
+    OutOfRange { gpa: u64, length: u64 },
+}
+
+impl fmt::Display for MemoryError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Map { bytes, source } => write!(out, "cannot map {bytes} bytes of guest memory: {source}"),
+            Self::BadSlot { gpa, size } => {
+                write!(out, "memory slot at {gpa:#x} with {size:#x} bytes is empty, unaligned or overlaps")
+            }
+            Self::OutOfRange { gpa, length } => {
+                write!(out, "guest-physical {gpa:#x} + {length:#x} bytes is not all RAM")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MemoryError {}
+
+/// The RAM of one machine. Shared by all vCPUs and devices; dropped with the last of them.
+pub struct GuestMemory {
+    base: NonNull<u8>,
+    bytes: u64,
+    slots: Vec<Slot>,
+    versions: Box<[AtomicU32]>,
+    code_chunks: Box<[AtomicU64]>,
+}
+
+// SAFETY: `base` is a private anonymous mapping owned by this value; guest RAM is shared memory by
+// nature, and every access below is a raw copy or an atomic, never a Rust reference into it.
+unsafe impl Send for GuestMemory {}
+// SAFETY: as above.
+unsafe impl Sync for GuestMemory {}
+
+fn zeroed<T: Default>(count: usize) -> Box<[T]> {
+    // Large zeroed vectors of zero-valued atomics come from untouched pages, so this costs no RAM.
+    let layout = std::alloc::Layout::array::<T>(count.max(1)).expect("page count");
+    // SAFETY: `T` is an atomic integer for both callers, valid as all zeroes; the layout is that of
+    // a boxed slice of `count.max(1)` elements and is non-empty.
+    unsafe {
+        let raw = std::alloc::alloc_zeroed(layout).cast::<T>();
+        assert!(!raw.is_null(), "out of memory");
+        Box::from_raw(std::ptr::slice_from_raw_parts_mut(raw, count.max(1)))
+    }
+}
+
+impl GuestMemory {
+    /// Maps RAM for `ranges` of (gpa, size), each page-aligned and ascending.
+    ///
+    /// # Errors
+    /// [`MemoryError::BadSlot`] or [`MemoryError::Map`].
+    pub fn new(ranges: &[(u64, u64)]) -> Result<Self, MemoryError> {
+        let (mut slots, mut bytes, mut last_end) = (Vec::new(), 0u64, 0u64);
+        for &(gpa, size) in ranges {
+            let bad = MemoryError::BadSlot { gpa, size };
+            let Some(end) = gpa.checked_add(size) else { return Err(bad) };
+            if size == 0 || (gpa | size) % PAGE_SIZE != 0 || gpa < last_end {
+                return Err(bad);
+            }
+            slots.push(Slot { gpa, size, offset: bytes, read_only: false });
+            (bytes, last_end) = (bytes + size, end);
+        }
+        let refused = |source| MemoryError::Map { bytes, source };
+        let length = usize::try_from(bytes).map_err(|_| refused(io::ErrorKind::OutOfMemory.into()))?;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of ours.
+        let raw = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if raw == libc::MAP_FAILED {
+            return Err(refused(io::Error::last_os_error()));
+        }
+        let base = NonNull::new(raw.cast()).expect("mmap never returns null");
+        let pages = (bytes >> PAGE_SHIFT) as usize;
+        Ok(Self { base, bytes, slots, versions: zeroed(pages), code_chunks: zeroed(pages) })
+    }
+
+    /// Bytes of RAM in all slots.
+    pub fn size(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Marks the slot that starts at `gpa` as ROM. Call before the guest runs.
+    ///
+    /// # Errors
+    /// [`MemoryError::BadSlot`] if no slot starts there.
+    pub fn set_read_only(&mut self, gpa: u64) -> Result<(), MemoryError> {
+        let slot = self.slots.iter_mut().find(|slot| slot.gpa == gpa);
+        slot.ok_or(MemoryError::BadSlot { gpa, size: 0 })?.read_only = true;
+        Ok(())
+    }
+
+    /// The host address of the whole mapping, for engines that hand it to the host's KVM.
+    pub fn host_base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// The slot that holds `gpa`.
+    #[inline]
+    pub fn slot(&self, gpa: u64) -> Option<&Slot> {
+        self.slots.iter().find(|slot| gpa.wrapping_sub(slot.gpa) < slot.size)
+    }
+
+    /// The index of the RAM page that holds `gpa`, the key of the code ledger.
+    #[inline]
+    pub fn page_index(&self, gpa: u64) -> Option<u32> {
+        self.slot(gpa).map(|slot| ((gpa - slot.gpa + slot.offset) >> PAGE_SHIFT) as u32)
+    }
+
+    /// The host address of the first byte of RAM page `index`.
+    #[inline]
+    pub fn page_pointer(&self, index: u32) -> *mut u8 {
+        assert!((index as usize) < self.versions.len(), "page index beyond RAM");
+        // SAFETY: the index was just checked against the number of pages in the mapping.
+        unsafe { self.base.as_ptr().add((index as usize) << PAGE_SHIFT) }
+    }
+
+    fn span(&self, gpa: u64, length: u64) -> Result<(*mut u8, u64), MemoryError> {
+        let slot = self.slot(gpa).filter(|slot| length <= slot.size - (gpa - slot.gpa));
+        let slot = slot.ok_or(MemoryError::OutOfRange { gpa, length })?;
+        let offset = gpa - slot.gpa + slot.offset;
+        // SAFETY: `offset + length` lies within the slot, and the slot within the mapping.
+        Ok((unsafe { self.base.as_ptr().add(offset as usize) }, offset))
+    }
+
+    /// Copies RAM out.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfRange`]; nothing is copied then.
+    pub fn read(&self, gpa: u64, out: &mut [u8]) -> Result<(), MemoryError> {
+        let (pointer, _) = self.span(gpa, out.len() as u64)?;
+        // SAFETY: `span` checked the range; source and destination cannot overlap.
+        unsafe { std::ptr::copy_nonoverlapping(pointer, out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// Copies bytes in, as a device or a loader does, and tells the code ledger. Ignores `read_only`.
+    ///
+    /// # Errors
+    /// [`MemoryError::OutOfRange`]; nothing is written then.
+    pub fn write(&self, gpa: u64, data: &[u8]) -> Result<(), MemoryError> {
+        let (pointer, offset) = self.span(gpa, data.len() as u64)?;
+        // SAFETY: `span` checked the range; source and destination cannot overlap.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), pointer, data.len()) };
+        self.note_written(offset, data.len() as u64);
+        Ok(())
+    }
+
+    /// Zeroes all RAM by giving its pages back to the host.
+    pub fn clear(&self) {
+        // SAFETY: the range is exactly our own private anonymous mapping.
+        let rc =
+            unsafe { libc::madvise(self.base.as_ptr().cast(), self.bytes as usize, libc::MADV_DONTNEED) };
+        assert_eq!(rc, 0, "madvise on our own mapping");
+        self.note_written(0, self.bytes);
+    }
+
+    fn note_written(&self, offset: u64, length: u64) {
+        let mut at = offset;
+        while at < offset + length {
+            let in_page = (PAGE_SIZE - at % PAGE_SIZE).min(offset + length - at);
+            self.code_written((at >> PAGE_SHIFT) as u32, at % PAGE_SIZE, in_page);
+            at += in_page;
+        }
+    }
+
+    // ---- the code ledger -------------------------------------------------------------------
+
+    /// The version of a page's code: blocks decoded under another version are stale.
+    #[inline]
+    pub fn code_version(&self, page: u32) -> u32 {
+        self.versions[page as usize].load(Ordering::Acquire)
+    }
+
+    /// Tells whether any block came from this page, so that writes to it must be reported.
+    #[inline]
+    pub fn has_code(&self, page: u32) -> bool {
+        self.code_chunks[page as usize].load(Ordering::Acquire) != 0
+    }
+
+    /// Records that a block came from `[offset, offset + length)` of the page. Tells whether this
+    /// made the page a code page, in which case every vCPU must drop its write access to it.
+    pub fn mark_code(&self, page: u32, offset: u64, length: u64) -> bool {
+        self.code_chunks[page as usize].fetch_or(chunks(offset, length), Ordering::AcqRel) == 0
+    }
+
+    /// Reports a write to `[offset, offset + length)` of a page, after the bytes are in place.
+    /// Tells whether blocks were made stale by it.
+    pub fn code_written(&self, page: u32, offset: u64, length: u64) -> bool {
+        let hit = self.code_chunks[page as usize].load(Ordering::Acquire) & chunks(offset, length) != 0;
+        if hit {
+            self.versions[page as usize].fetch_add(1, Ordering::AcqRel);
+        }
+        hit
+    }
+}
+
+/// The bits of the 64-byte chunks that `[offset, offset + length)` touches; both within one page.
+fn chunks(offset: u64, length: u64) -> u64 {
+    debug_assert!(length > 0 && offset + length <= PAGE_SIZE);
+    let (first, last) = (offset >> CHUNK_SHIFT, (offset + length - 1) >> CHUNK_SHIFT);
+    (u64::MAX >> (63 - (last - first))) << first
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nobody can hold `&self` any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes as usize) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOW: u64 = 2 * PAGE_SIZE;
+
+    fn split() -> GuestMemory {
+        GuestMemory::new(&[(0, LOW), (1 << 32, 4 * PAGE_SIZE)]).unwrap()
+    }
+
+    #[test]
+    fn bytes_come_back_from_both_sides_of_the_hole() {
+        let memory = split();
+        for gpa in [0x10, (1 << 32) + 0x10] {
+            memory.write(gpa, b"abc").unwrap();
+            let mut out = [0; 3];
+            memory.read(gpa, &mut out).unwrap();
+            assert_eq!(&out, b"abc");
+        }
+    }
+
+    #[test]
+    fn ranges_that_leave_a_slot_are_refused() {
+        let memory = split();
+        assert!(memory.write(LOW - 1, &[1, 2]).is_err());
+        assert!(memory.read(LOW, &mut [0]).is_err());
+        assert!(memory.read(u64::MAX, &mut [0; 2]).is_err());
+        assert!(GuestMemory::new(&[(0, LOW), (PAGE_SIZE, LOW)]).is_err());
+        assert!(GuestMemory::new(&[(0, 12)]).is_err());
+    }
+
+    #[test]
+    fn only_writes_to_code_chunks_raise_the_version() {
+        let memory = split();
+        assert!(memory.mark_code(1, 0x40, 0x41));
+        assert!(!memory.mark_code(1, 0xFC0, 0x40));
+        memory.write(PAGE_SIZE, &[0; 0x40]).unwrap();
+        assert_eq!(memory.code_version(1), 0);
+        memory.write(PAGE_SIZE + 0x80, &[0]).unwrap();
+        memory.write(PAGE_SIZE - 4, &[0; 0x1000]).unwrap();
+        assert_eq!(memory.code_version(1), 2);
+    }
+
+    #[test]
+    fn clearing_zeroes_and_invalidates() {
+        let memory = split();
+        memory.write(0, &[7]).unwrap();
+        memory.mark_code(0, 0, 1);
+        memory.clear();
+        let mut out = [9];
+        memory.read(0, &mut out).unwrap();
+        assert_eq!((out[0], memory.code_version(0)), (0, 1));
+    }
+}

@@ -1,0 +1,20 @@
+//! The software x86-64 processor, tier 0: an interpreter over cached, pre-decoded blocks.
+//!
+//! `fetch` turns guest bytes into [`op::Op`]s (through iced-x86 and the handler table in `exec`);
+//! `run` executes blocks and delivers interrupts between them; `mmu` and `paging` translate
+//! addresses; `exec` holds one file per family of instructions. A handler sees [`cpu::Cpu`] and its
+//! `Op`, and nothing else.
+
+pub mod attention;
+pub mod block;
+pub mod cpu;
+pub mod cpuid;
+pub mod exec;
+pub mod fault;
+pub mod mmu;
+pub mod op;
+pub mod paging;
+pub mod run;
+pub mod segment;
+pub mod stats;
+pub mod word;

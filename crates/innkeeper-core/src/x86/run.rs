@@ -1,0 +1,298 @@
+//! The run loop: blocks, and between them whatever wants attention, in the processor's order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::attention::{Attention, CODE, INIT, INTERRUPT, KICK, LOCAL, NMI, SIPI};
+use super::cpu::{Cpu, RIP, Shadow, flag};
+use super::fault::{Stop, vector};
+use super::op::Op;
+use crate::exit::Exit;
+use crate::state::Activity;
+
+/// How long a halted vCPU sleeps at most before it looks again by itself.
+const HALT_SLICE: Duration = Duration::from_millis(200);
+
+/// Keeps decoded code and other vCPUs' writes apart: a page may only be decoded once no vCPU can
+/// write to it unnoticed.
+pub struct CodeGuard {
+    vcpus: Vec<GuardedVcpu>,
+    marking: Mutex<()>,
+    split: Mutex<()>,
+}
+
+struct GuardedVcpu {
+    attention: Arc<Attention>,
+    in_guest: AtomicBool,
+}
+
+impl CodeGuard {
+    pub fn new(attentions: &[Arc<Attention>]) -> Self {
+        let guarded = |attention: &Arc<Attention>| GuardedVcpu {
+            attention: Arc::clone(attention),
+            in_guest: AtomicBool::new(false),
+        };
+        Self {
+            vcpus: attentions.iter().map(guarded).collect(),
+            marking: Mutex::new(()),
+            split: Mutex::new(()),
+        }
+    }
+
+    /// Held across a locked access that no single host instruction can do.
+    pub fn split_lock(&self) -> MutexGuard<'_, ()> {
+        self.split.lock().expect("split lock")
+    }
+}
+
+impl Cpu {
+    /// Runs until the machine must decide something.
+    pub fn run(&mut self) -> Exit {
+        let platform = Arc::clone(&self.platform);
+        let me = &platform.code_guard.vcpus[self.index as usize].in_guest;
+        me.store(true, Ordering::SeqCst);
+        self.attention.raise(LOCAL);
+        let exit = self.run_loop();
+        me.store(false, Ordering::SeqCst);
+        exit
+    }
+
+    fn run_loop(&mut self) -> Exit {
+        loop {
+            if self.attention.bits() != 0
+                && let Some(exit) = self.attend()
+            {
+                return exit;
+            }
+            if self.stepping() {
+                if let Some(exit) = self.step() {
+                    return exit;
+                }
+                continue;
+            }
+            let block = match self.find_block() {
+                // SAFETY: the cache changes only in `find_block`, and handlers never call that.
+                Ok(block) => unsafe { &*block },
+                Err(_) => {
+                    // Fetching faults with RIP at the instruction: nothing to rewind.
+                    if let Some(exit) = self.deliver_fault() {
+                        return exit;
+                    }
+                    continue;
+                }
+            };
+            self.leave = false;
+            let mut done = 0;
+            let mut stopped = None;
+            for op in &block.ops {
+                self.regs[RIP] = self.regs[RIP].wrapping_add(u64::from(op.length));
+                if let Err(stop) = (op.handler)(self, op) {
+                    stopped = Some((stop, op.length));
+                    break;
+                }
+                done += 1;
+                if self.leave {
+                    break;
+                }
+            }
+            self.stats.instructions.add(done);
+            self.stats.blocks.add(1);
+            if let Some((stop, length)) = stopped
+                && let Some(exit) = self.stopped(stop, length)
+            {
+                return exit;
+            }
+            if self.debug_hits != 0
+                && let Some(exit) = self.deliver_debug_trap()
+            {
+                return exit;
+            }
+        }
+    }
+
+    /// What to do with a handler's `Stop`.
+    fn stopped(&mut self, stop: Stop, length: u8) -> Option<Exit> {
+        match stop {
+            Stop::Fault => {
+                self.regs[RIP] = self.regs[RIP].wrapping_sub(u64::from(length));
+                self.debug_hits = 0;
+                self.deliver_fault()
+            }
+            Stop::Leave => None,
+            Stop::Exit => {
+                self.stats.instructions.add(1);
+                self.exit.take()
+            }
+        }
+    }
+
+    /// Whether instructions must be taken one at a time: TF, an interrupt shadow, or an armed
+    /// instruction breakpoint.
+    #[inline(always)]
+    fn stepping(&self) -> bool {
+        self.rflags & flag::TF != 0 || self.shadow != Shadow::None || self.dr[7] & 0xFF != 0
+    }
+
+    /// One instruction, with the debug checks before and behind it.
+    fn step(&mut self) -> Option<Exit> {
+        let (trap_flag, shadow) = (self.has_flag(flag::TF), self.shadow);
+        let linear = match self.code_linear() {
+            Ok(linear) => linear,
+            Err(_) => return self.deliver_fault(),
+        };
+        if shadow != Shadow::MovSs && !self.has_flag(flag::RF) && self.instruction_breakpoint(linear) {
+            return self.deliver_fault();
+        }
+        let (op, _) = match self.fetch_one(linear) {
+            Ok(fetched) => fetched,
+            Err(_) => return self.deliver_fault(),
+        };
+        self.regs[RIP] = self.regs[RIP].wrapping_add(u64::from(op.length));
+        self.leave = false;
+        let result = (op.handler)(self, &op);
+        if result == Err(Stop::Fault) {
+            self.clear_shadow(shadow);
+            return self.stopped(Stop::Fault, op.length);
+        }
+        self.stats.instructions.add(1);
+        self.stepped(&op, trap_flag, shadow);
+        if let Err(stop) = result
+            && let Some(exit) = self.stopped(stop, op.length)
+        {
+            return Some(exit);
+        }
+        // MOV SS holds debug exceptions back over the next instruction.
+        if self.debug_hits != 0 && self.shadow != Shadow::MovSs {
+            return self.deliver_debug_trap();
+        }
+        None
+    }
+
+    /// Bookkeeping behind a stepped instruction.
+    fn stepped(&mut self, op: &Op, trap_flag: bool, before: Shadow) {
+        self.clear_shadow(before);
+        // RF lasts for one instruction, unless that one loaded it.
+        if !super::exec::loads_rf(op.code) {
+            self.rflags &= !flag::RF;
+        }
+        if trap_flag && !super::exec::swallows_trap(op.code) {
+            self.debug_hits |= super::exec::DR6_BS;
+        }
+    }
+
+    /// Ends a shadow that covered the instruction just done (which may have begun a new one).
+    fn clear_shadow(&mut self, before: Shadow) {
+        if before != Shadow::None && self.shadow == before {
+            self.shadow = Shadow::None;
+            self.attention.raise(LOCAL);
+        }
+    }
+
+    fn instruction_breakpoint(&mut self, linear: u64) -> bool {
+        let hits = (0..4).filter(|&i| {
+            let armed = self.dr[7] >> (2 * i) & 3 != 0;
+            armed && self.dr[7] >> (16 + 4 * i) & 3 == 0 && self.dr[i] == linear
+        });
+        let hits = hits.fold(0, |bits, i| bits | 1 << i);
+        if hits != 0 {
+            self.debug_hits = hits;
+            self.raise(vector::DB, 0);
+        }
+        hits != 0
+    }
+
+    // ---- attention ------------------------------------------------------------------------------
+
+    /// Serves whatever was raised, in order of priority; sleeps while halted.
+    #[cold]
+    fn attend(&mut self) -> Option<Exit> {
+        loop {
+            let bits = self.attention.take(CODE | KICK | INIT | LOCAL);
+            if bits & CODE != 0 {
+                self.flush_write_entries();
+            }
+            if bits & KICK != 0 {
+                self.stats.kicks.add(1);
+                self.attention.raise(LOCAL); // the rest is still to be looked at
+                return Some(Exit::Kicked);
+            }
+            if bits & INIT != 0 {
+                self.init();
+            }
+            if self.activity == Activity::WaitForSipi {
+                if self.attention.take(SIPI) == 0 {
+                    self.sleep(SIPI | INIT | KICK | CODE);
+                    continue;
+                }
+                let page = self.lapic.sipi_vector();
+                self.start_up(page);
+            }
+            self.attention.take(SIPI); // ignored outside wait-for-SIPI
+            if self.shadow != Shadow::None {
+                return None;
+            }
+            if !self.nmi_blocked && self.attention.take(NMI) != 0 {
+                self.activity = Activity::Runnable;
+                self.stats.nmis.add(1);
+                return self.deliver_nmi();
+            }
+            self.attention.take(INTERRUPT);
+            if self.has_flag(flag::IF)
+                && let Some(vector) = self.lapic.acknowledge()
+            {
+                self.activity = Activity::Runnable;
+                self.stats.interrupts.add(1);
+                return self.deliver_interrupt(vector);
+            }
+            if self.activity != Activity::Halted {
+                return None;
+            }
+            if !self.has_flag(flag::IF) && self.platform.fabric.all_dead(self.index) {
+                return Some(Exit::Halt);
+            }
+            self.sleep(u32::MAX);
+        }
+    }
+
+    /// Sleeps outside the guest, so that nobody waits for us meanwhile.
+    fn sleep(&mut self, mask: u32) {
+        let platform = Arc::clone(&self.platform);
+        let me = &platform.code_guard.vcpus[self.index as usize].in_guest;
+        me.store(false, Ordering::SeqCst);
+        self.attention.sleep(mask, HALT_SLICE);
+        me.store(true, Ordering::SeqCst);
+    }
+
+    /// Records that a block comes from `[offset, offset + length)` of a page; if that makes it a code
+    /// page, waits until no vCPU can write to it through a cached entry.
+    pub fn guard_code(&mut self, page: u32, offset: u64, length: u64) {
+        let platform = Arc::clone(&self.platform);
+        let _guard = loop {
+            match platform.code_guard.marking.try_lock() {
+                Ok(guard) => break guard,
+                Err(_) => self.heed_code(), // its holder may be waiting for us
+            }
+        };
+        if !platform.memory.mark_code(page, offset, length) {
+            return;
+        }
+        self.flush_write_entries();
+        for (index, other) in platform.code_guard.vcpus.iter().enumerate() {
+            if index == self.index as usize {
+                continue;
+            }
+            other.attention.raise(CODE);
+            while other.in_guest.load(Ordering::SeqCst) && other.attention.bits() & CODE != 0 {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    fn heed_code(&mut self) {
+        if self.attention.take(CODE) != 0 {
+            self.flush_write_entries();
+        }
+        std::hint::spin_loop();
+    }
+}

@@ -1,0 +1,85 @@
+//! The ledger of one vCPU: what it executed and every time the VMM had to step in.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A counter with one writer (the vCPU's thread) and any number of readers: costs a plain add.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! stats {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters by name; `snapshot` lists them all.
+        #[derive(Default)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// By vector, as delivered.
+            pub exceptions: [Counter; 32],
+            /// Port accesses by (port, is a write).
+            pub ports: Mutex<BTreeMap<(u16, bool), u64>>,
+        }
+
+        impl Stats {
+            /// Every plain counter with its name.
+            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+stats! {
+    /// Instructions retired.
+    instructions,
+    /// Blocks executed.
+    blocks,
+    /// Blocks decoded.
+    blocks_decoded,
+    /// Instructions decoded.
+    instructions_decoded,
+    /// Blocks found stale because their bytes had been written.
+    code_invalidations,
+    /// Data and code TLB fills, each one page walk.
+    tlb_fills,
+    /// Address-space changes that kept, or flushed, their translations.
+    tlb_switches,
+    tlb_flushes,
+    tlb_page_flushes,
+    page_faults,
+    port_reads,
+    port_writes,
+    mmio_reads,
+    mmio_writes,
+    apic_accesses,
+    interrupts,
+    nmis,
+    software_interrupts,
+    halts,
+    cpuids,
+    msr_reads,
+    msr_writes,
+    control_register_writes,
+    debug_register_accesses,
+    interrupt_flag_changes,
+    hypercalls,
+    kicks,
+}
+
+impl Stats {
+    pub fn count_port(&self, port: u16, write: bool) {
+        if write { &self.port_writes } else { &self.port_reads }.add(1);
+        *self.ports.lock().expect("stats lock").entry((port, write)).or_default() += 1;
+    }
+}

@@ -1,0 +1,1 @@
+//! `innkeeper._core`: the thin Python face of `innkeeper-core`.
