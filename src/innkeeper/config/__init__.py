@@ -1,0 +1,26 @@
+"""What a machine shall be: frozen data, validated once when it is made, trusted afterwards.
+
+Left out: anything that needs the host to answer (does the file exist, is there a KVM); those who
+open the file or the device say so.
+"""
+
+from innkeeper.config.console import ConsoleConfig, ConsoleKind
+from innkeeper.config.machine import (
+    COMMAND_LINE_LIMIT,
+    MEMORY_MIB_LIMIT,
+    MEMORY_MIB_MINIMUM,
+    VCPUS_LIMIT,
+    EngineChoice,
+    MachineConfig,
+)
+
+__all__ = [
+    "COMMAND_LINE_LIMIT",
+    "MEMORY_MIB_LIMIT",
+    "MEMORY_MIB_MINIMUM",
+    "VCPUS_LIMIT",
+    "ConsoleConfig",
+    "ConsoleKind",
+    "EngineChoice",
+    "MachineConfig",
+]

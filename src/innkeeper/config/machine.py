@@ -1,0 +1,62 @@
+"""One machine's configuration, as the command line and the Python API give it."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from innkeeper.config.console import ConsoleConfig
+from innkeeper.errors import ConfigError
+
+MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
+MEMORY_MIB_LIMIT = 1 << 20  # 1 TiB: more than any host of today lends to one guest
+VCPUS_LIMIT = 64
+COMMAND_LINE_LIMIT = 2047  # COMMAND_LINE_SIZE of an x86 Linux kernel, less its closing NUL
+
+
+class EngineChoice(StrEnum):
+    """Which engine runs the guest's instructions."""
+
+    AUTO = "auto"  # the fastest one that can run this guest on this host
+    BT = "bt"  # binary translation
+    INTERP = "interp"  # the interpreter
+    KVM = "kvm"  # the host's hardware assist
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineConfig:
+    """A machine to be built. Raises `ConfigError` for values that cannot be.
+
+    >>> MachineConfig(kernel=Path("vmlinuz"), memory_mib=0)
+    Traceback (most recent call last):
+      ...
+    innkeeper.errors.ConfigError: memory is 0 MiB; it must be between 2 and 1048576
+    """
+
+    kernel: Path
+    initrd: Path | None = None
+    append: str = ""
+    memory_mib: int = 512
+    vcpus: int = 1
+    engine: EngineChoice = EngineChoice.AUTO
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    timeout_s: float | None = None
+    no_reboot: bool = False  # a guest's reset ends the run instead of restarting it
+    stats: Path | None = None  # a JSON file, written when the run ends
+    debug_exit: bool = False  # QEMU's isa-debug-exit at port 0xf4, for test guests
+
+    def __post_init__(self) -> None:
+        require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
+        require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
+        if self.timeout_s is not None and not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise ConfigError(f"timeout is {self.timeout_s:g} s; it must be a number above 0")
+        if "\0" in self.append:
+            raise ConfigError("append holds a NUL character; a kernel command line ends at the first one")
+        length = len(self.append.encode())
+        if length > COMMAND_LINE_LIMIT:
+            raise ConfigError(f"append is {length} bytes long; a kernel command line has at most {COMMAND_LINE_LIMIT}")
+
+
+def require_within(name: str, value: int, low: int, high: int, *, unit: str = "") -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is {value}{unit}; it must be between {low} and {high}")

@@ -1,0 +1,36 @@
+"""Every error that Innkeeper raises on purpose, in one tree.
+
+    InnkeeperError
+    ├── ConfigError     a value that cannot be: the thing, the value, the limit
+    ├── BootError       a kernel, initrd or image that cannot be started
+    ├── HostError       the host refuses or lacks something that was asked for
+    ├── ImageError      a guest image cannot be fetched or built
+    └── EngineError     an engine met something it cannot do; never a guest's mistake
+
+A guest's mistake is not in this tree: guests get what hardware would give them.
+Messages are one clear sentence: lower case, no full stop.
+"""
+
+
+class InnkeeperError(Exception):
+    """Base of all of them: `except InnkeeperError` is how a program says "anything expected"."""
+
+
+class ConfigError(InnkeeperError):
+    """A value in the configuration that cannot be."""
+
+
+class BootError(InnkeeperError):
+    """A kernel, initrd or image that cannot be started."""
+
+
+class HostError(InnkeeperError):
+    """The host refuses or lacks something that was asked for."""
+
+
+class ImageError(InnkeeperError):
+    """A guest image cannot be fetched or built."""
+
+
+class EngineError(InnkeeperError):
+    """An engine met something that it cannot do. Never a guest's mistake."""

@@ -1,0 +1,59 @@
+"""The machine's configuration: what is refused, and in which words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from innkeeper.config import VCPUS_LIMIT, ConsoleConfig, ConsoleKind, MachineConfig
+from innkeeper.errors import ConfigError
+
+KERNEL = Path("vmlinuz")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"memory_mib": 0}, "memory is 0 MiB; it must be between 2 and 1048576"),
+        ({"memory_mib": 10**9}, "memory is 1000000000 MiB; it must be between 2 and 1048576"),
+        ({"memory_mib": -5}, "memory is -5 MiB; it must be between 2 and 1048576"),
+        ({"vcpus": 0}, f"vcpus is 0; it must be between 1 and {VCPUS_LIMIT}"),
+        ({"vcpus": 999}, f"vcpus is 999; it must be between 1 and {VCPUS_LIMIT}"),
+        ({"timeout_s": 0.0}, "timeout is 0 s; it must be a number above 0"),
+        ({"timeout_s": float("nan")}, "timeout is nan s; it must be a number above 0"),
+        ({"append": "a\0b"}, "append holds a NUL character; a kernel command line ends at the first one"),
+        ({"append": "é" * 1024}, "append is 2048 bytes long; a kernel command line has at most 2047"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_in_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        MachineConfig(kernel=KERNEL, **values)
+
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(("memory_mib", "vcpus"), [(2, 1), (1 << 20, VCPUS_LIMIT)])
+def test_the_limits_themselves_are_allowed(memory_mib: int, vcpus: int) -> None:
+    config = MachineConfig(kernel=KERNEL, memory_mib=memory_mib, vcpus=vcpus)
+
+    assert (config.memory_mib, config.vcpus) == (memory_mib, vcpus)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "path"),
+    [
+        ("stdio", ConsoleKind.STDIO, None),
+        ("none", ConsoleKind.NONE, None),
+        ("pty", ConsoleKind.PTY, None),
+        ("file:serial.log", ConsoleKind.FILE, Path("serial.log")),
+        ("unix:/run/a:b.sock", ConsoleKind.UNIX, Path("/run/a:b.sock")),
+    ],
+)
+def test_console_forms_of_the_command_line(text: str, kind: ConsoleKind, path: Path | None) -> None:
+    assert ConsoleConfig.parse(text) == ConsoleConfig(kind=kind, path=path)
+
+
+@pytest.mark.parametrize("text", ["", "vt100", "file", "file:", "unix:", "pty:x", "stdio:", "memory"])
+def test_console_forms_that_are_not(text: str) -> None:
+    with pytest.raises(ConfigError, match="console"):
+        ConsoleConfig.parse(text)
