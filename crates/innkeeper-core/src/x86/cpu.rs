@@ -8,7 +8,6 @@ use super::fault::{Fault, Stop, vector};
 use super::mmu::Tlb;
 use super::op::{Op, seg};
 use super::segment as attr;
-use super::stats::Stats;
 use super::word::{Int, Word};
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -16,6 +15,7 @@ use crate::exit::Exit;
 use crate::irq::{Fabric, Lapic};
 use crate::memory::GuestMemory;
 use crate::state::{Activity, SegmentState, TableState};
+use crate::stats::Stats;
 
 /// RFLAGS bits.
 pub mod flag {

@@ -16,5 +16,4 @@ pub mod op;
 pub mod paging;
 pub mod run;
 pub mod segment;
-pub mod stats;
 pub mod word;

@@ -21,7 +21,7 @@ impl Counter {
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Counters by name; `snapshot` lists them all.
+        /// Counters by name; `snapshot` copies them all.
         #[derive(Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Counter,)*
@@ -33,7 +33,7 @@ macro_rules! stats {
 
         impl Stats {
             /// Every plain counter with its name.
-            pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+            pub fn counters(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get()),)*]
             }
         }
@@ -77,7 +77,28 @@ stats! {
     kicks,
 }
 
+/// A ledger as it stood at one moment. An engine lists only the counters that it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub counters: Vec<(&'static str, u64)>,
+    /// (vector, times delivered), without the zeroes.
+    pub exceptions: Vec<(u8, u64)>,
+    /// ((port, is a write), accesses).
+    pub ports: Vec<((u16, bool), u64)>,
+}
+
 impl Stats {
+    /// A copy of the whole ledger.
+    pub fn snapshot(&self) -> Snapshot {
+        let exceptions = (0..).zip(self.exceptions.iter().map(Counter::get));
+        let ports = self.ports.lock().expect("stats lock");
+        Snapshot {
+            counters: self.counters(),
+            exceptions: exceptions.filter(|&(_, count)| count != 0).collect(),
+            ports: ports.iter().map(|(&key, &count)| (key, count)).collect(),
+        }
+    }
+
     pub fn count_port(&self, port: u16, write: bool) {
         if write { &self.port_writes } else { &self.port_reads }.add(1);
         *self.ports.lock().expect("stats lock").entry((port, write)).or_default() += 1;
