@@ -14,6 +14,7 @@ pub mod fault;
 pub mod mmu;
 pub mod op;
 pub mod paging;
+mod reset;
 pub mod run;
 pub mod segment;
 pub mod word;

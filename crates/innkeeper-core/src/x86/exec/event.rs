@@ -21,12 +21,4 @@ impl Cpu {
     pub fn deliver_nmi(&mut self) -> Option<Exit> {
         todo!()
     }
-    /// INIT: the state of Intel SDM vol. 3, table 9-1; APs then wait for a SIPI.
-    pub fn init(&mut self) {
-        todo!()
-    }
-    /// SIPI: real mode at `page << 12`.
-    pub fn start_up(&mut self, _page: u8) {
-        todo!()
-    }
 }
