@@ -242,6 +242,9 @@ impl Cpu {
         let entry = match Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global) {
             true => entry,
             false => {
+                if self.lma() && !canonical(linear) {
+                    return Err(self.segment_fault(segment));
+                }
                 self.translate(segment, linear, access, self.tlb.data)?;
                 self.data_entry(linear, access)
             }

@@ -3,7 +3,17 @@
 //! Each family exports `select(code, memory) -> Option<Handler>`: the handler for an encoding whose
 //! r/m operand is memory or a register. The table asks each family once, at first use.
 
+mod alu;
+mod branch;
 mod event;
+mod exchange;
+mod flags;
+mod mov;
+mod muldiv;
+mod operand;
+mod shift;
+mod stack;
+mod string;
 
 use std::sync::OnceLock;
 
@@ -14,7 +24,17 @@ use super::op::Handler;
 type Select = fn(Code, bool) -> Option<Handler>;
 
 /// Every family. An encoding belongs to one; the first that answers has it.
-const FAMILIES: &[Select] = &[];
+const FAMILIES: &[Select] = &[
+    alu::select,
+    branch::select,
+    exchange::select,
+    flags::select,
+    mov::select,
+    muldiv::select,
+    shift::select,
+    stack::select,
+    string::select,
+];
 
 struct Table(Vec<[Option<Handler>; 2]>);
 

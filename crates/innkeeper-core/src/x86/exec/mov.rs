@@ -1,0 +1,156 @@
+//! Moves and conversions: MOV, MOVZX, MOVSX, MOVSXD, LEA, BSWAP, MOVBE, MOVNTI, XLAT and the
+//! sign extensions of the accumulator. Source: Intel SDM vol. 2.
+//! MOV to and from segment, control and debug registers are system instructions.
+
+use iced_x86::{Code, Mnemonic};
+
+use super::flags::Alu;
+use super::operand::{Operand, by_form, by_width, operands, read, write};
+use crate::x86::cpu::{Cpu, RAX, RDX};
+use crate::x86::fault::Stop;
+use crate::x86::op::{Handler, Op};
+use crate::x86::word::Int;
+
+fn rm_reg<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = cpu.reg::<T>(op.reg);
+    write::<T, M>(cpu, op, value)
+}
+
+fn reg_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = read::<T, M>(cpu, op)?;
+    cpu.set_reg(op.reg, value);
+    Ok(())
+}
+
+fn rm_imm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    write::<T, M>(cpu, op, T::truncate(op.imm))
+}
+
+fn reg_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    cpu.set_reg(op.reg, T::truncate(op.imm));
+    Ok(())
+}
+
+/// MOVZX: source `S` to destination `T`.
+fn zero_extend<T: Int, const M: bool, S: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = read::<S, M>(cpu, op)?;
+    cpu.set_reg(op.reg, T::truncate(value.zero_extend()));
+    Ok(())
+}
+
+/// MOVSX and MOVSXD.
+fn sign_extend<T: Int, const M: bool, S: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = read::<S, M>(cpu, op)?;
+    cpu.set_reg(op.reg, T::truncate(value.sign_extend()));
+    Ok(())
+}
+
+fn lea<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    cpu.set_reg(op.reg, T::truncate(cpu.ea(op)));
+    Ok(())
+}
+
+/// BSWAP of 16 bits is undefined; processors give 0.
+fn bswap<T: Alu>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = cpu.reg::<T>(op.reg);
+    let swapped = if T::BYTES == 2 { T::truncate(0) } else { value.swap_bytes() };
+    cpu.set_reg(op.reg, swapped);
+    Ok(())
+}
+
+fn movbe_load<T: Alu>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = cpu.load_op::<T>(op)?;
+    cpu.set_reg(op.reg, value.swap_bytes());
+    Ok(())
+}
+
+fn movbe_store<T: Alu>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let value = cpu.reg::<T>(op.reg);
+    cpu.store_op(op, value.swap_bytes())
+}
+
+/// CBW, CWDE, CDQE: `H`, the lower half, into `T`.
+fn extend_accumulator<T: Int, H: Int>(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    let half = cpu.reg::<H>(0);
+    cpu.set_reg(RAX as u8, T::truncate(half.sign_extend()));
+    Ok(())
+}
+
+/// CWD, CDQ, CQO: the sign of the accumulator into DX, EDX, RDX.
+fn spread_sign<T: Int>(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    let sign = (cpu.reg::<T>(RAX as u8).sign_extend() as i64) >> 63;
+    cpu.set_reg(RDX as u8, T::truncate(sign as u64));
+    Ok(())
+}
+
+/// XLAT: the index is AL, unsigned, whatever the address size.
+fn xlat(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let index = cpu.regs[RAX] & 0xFF;
+    let address = cpu.ea(op).wrapping_add(index) & op.address_mask;
+    let value = cpu.load::<u8>(op.segment, address)?;
+    cpu.set_reg(RAX as u8, value);
+    Ok(())
+}
+
+fn select_mov(code: Code, memory: bool) -> Option<Handler> {
+    Some(match operands(code) {
+        [Operand::Rm(width), Operand::Reg(_), _] => by_form!(1, width, memory, rm_reg),
+        [Operand::Reg(width), Operand::Rm(_), _] => by_form!(1, width, memory, reg_rm),
+        [Operand::Rm(width), Operand::Imm, _] => by_form!(1, width, memory, rm_imm),
+        [Operand::Reg(width), Operand::Imm, _] => by_width!(1, width, reg_imm),
+        [Operand::Reg(width), Operand::Offset, _] => by_form!(1, width, true, reg_rm),
+        [Operand::Offset, Operand::Reg(width), _] => by_form!(1, width, true, rm_reg),
+        _ => return None,
+    })
+}
+
+fn select_zero_extend(code: Code, memory: bool) -> Option<Handler> {
+    Some(match operands(code) {
+        [Operand::Reg(width), Operand::Rm(1), _] => by_form!(1, width, memory, zero_extend, u8),
+        [Operand::Reg(width), Operand::Rm(2), _] => by_form!(1, width, memory, zero_extend, u16),
+        _ => return None,
+    })
+}
+
+fn select_sign_extend(code: Code, memory: bool) -> Option<Handler> {
+    Some(match operands(code) {
+        [Operand::Reg(width), Operand::Rm(1), _] => by_form!(1, width, memory, sign_extend, u8),
+        [Operand::Reg(width), Operand::Rm(2), _] => by_form!(1, width, memory, sign_extend, u16),
+        [Operand::Reg(width), Operand::Rm(4), _] => by_form!(1, width, memory, sign_extend, u32),
+        _ => return None,
+    })
+}
+
+pub fn select(code: Code, memory: bool) -> Option<Handler> {
+    match code.mnemonic() {
+        Mnemonic::Mov => return select_mov(code, memory),
+        Mnemonic::Movzx => return select_zero_extend(code, memory),
+        Mnemonic::Movsx | Mnemonic::Movsxd => return select_sign_extend(code, memory),
+        _ => {}
+    }
+    Some(match code {
+        Code::Lea_r16_m => lea::<u16>,
+        Code::Lea_r32_m => lea::<u32>,
+        Code::Lea_r64_m => lea::<u64>,
+        Code::Bswap_r16 => bswap::<u16>,
+        Code::Bswap_r32 => bswap::<u32>,
+        Code::Bswap_r64 => bswap::<u64>,
+        Code::Movbe_r16_m16 => movbe_load::<u16>,
+        Code::Movbe_r32_m32 => movbe_load::<u32>,
+        Code::Movbe_r64_m64 => movbe_load::<u64>,
+        Code::Movbe_m16_r16 => movbe_store::<u16>,
+        Code::Movbe_m32_r32 => movbe_store::<u32>,
+        Code::Movbe_m64_r64 => movbe_store::<u64>,
+        // Weak ordering is a permission, not a duty.
+        Code::Movnti_m32_r32 => rm_reg::<u32, true>,
+        Code::Movnti_m64_r64 => rm_reg::<u64, true>,
+        Code::Cbw => extend_accumulator::<u16, u8>,
+        Code::Cwde => extend_accumulator::<u32, u16>,
+        Code::Cdqe => extend_accumulator::<u64, u32>,
+        Code::Cwd => spread_sign::<u16>,
+        Code::Cdq => spread_sign::<u32>,
+        Code::Cqo => spread_sign::<u64>,
+        Code::Xlat_m8 => xlat,
+        _ => return None,
+    })
+}

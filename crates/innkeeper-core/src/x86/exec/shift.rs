@@ -1,0 +1,132 @@
+//! Shifts and rotations: ROL ROR RCL RCR SHL SHR SAR, SHLD SHRD. Source: Intel SDM vol. 2.
+//! Counts are masked to 5 bits (6 for 64-bit operands); a count of 0 leaves the flags alone but
+//! still writes the destination.
+
+use iced_x86::{Code, Mnemonic};
+
+use super::flags::{Alu, Wide};
+use super::operand::{Operand, by_form, operands, update};
+use crate::x86::cpu::{Cpu, RCX};
+use crate::x86::fault::Stop;
+use crate::x86::op::{Handler, Op};
+use crate::x86::word::Int;
+
+/// The result and RFLAGS; `count` is masked and not 0.
+trait Shift {
+    fn apply<T: Alu>(value: T, count: u8, flags: u64) -> (T, u64);
+}
+
+/// The same for the double shifts.
+trait DoubleShift {
+    fn apply<T: Wide>(value: T, filler: T, count: u8) -> (T, u64);
+}
+
+macro_rules! shifts {
+    ($($name:ident: $value:ident, $count:ident, $flags:ident => $body:expr;)*) => { $(
+        struct $name;
+        impl Shift for $name {
+            #[inline(always)]
+            fn apply<T: Alu>($value: T, $count: u8, $flags: u64) -> (T, u64) {
+                $body
+            }
+        }
+    )* };
+}
+
+shifts! {
+    Rol: value, count, flags => value.rol(count, flags);
+    Ror: value, count, flags => value.ror(count, flags);
+    Rcl: value, count, flags => value.rcl(count, flags);
+    Rcr: value, count, flags => value.rcr(count, flags);
+    Shl: value, count, _flags => value.shl(count);
+    Shr: value, count, _flags => value.shr(count);
+    Sar: value, count, _flags => value.sar(count);
+}
+
+struct Shld;
+struct Shrd;
+
+impl DoubleShift for Shld {
+    #[inline(always)]
+    fn apply<T: Wide>(value: T, filler: T, count: u8) -> (T, u64) {
+        value.shld(filler, count)
+    }
+}
+
+impl DoubleShift for Shrd {
+    #[inline(always)]
+    fn apply<T: Wide>(value: T, filler: T, count: u8) -> (T, u64) {
+        value.shrd(filler, count)
+    }
+}
+
+#[inline(always)]
+fn masked<T: Int>(count: u64) -> u8 {
+    count as u8 & if T::BYTES == 8 { 63 } else { 31 }
+}
+
+#[inline(always)]
+fn shift<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op, count: u64) -> Result<(), Stop> {
+    let (count, flags) = (masked::<T>(count), cpu.rflags);
+    let apply = |value: T| if count == 0 { (value, flags) } else { O::apply(value, count, flags) };
+    let status = update::<T, u64, M>(cpu, op, apply)?;
+    cpu.set_status(status);
+    Ok(())
+}
+
+fn shift_imm<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    shift::<T, M, O>(cpu, op, op.imm)
+}
+
+fn shift_cl<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    shift::<T, M, O>(cpu, op, cpu.regs[RCX])
+}
+
+#[inline(always)]
+fn double<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op, count: u64) -> Result<(), Stop> {
+    let (count, flags, filler) = (masked::<T>(count), cpu.rflags, cpu.reg::<T>(op.reg));
+    let apply = |value: T| if count == 0 { (value, flags) } else { O::apply(value, filler, count) };
+    let status = update::<T, u64, M>(cpu, op, apply)?;
+    cpu.set_status(status);
+    Ok(())
+}
+
+fn double_imm<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    double::<T, M, O>(cpu, op, op.imm)
+}
+
+fn double_cl<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    double::<T, M, O>(cpu, op, cpu.regs[RCX])
+}
+
+fn select_shift<O: Shift>(code: Code, memory: bool) -> Option<Handler> {
+    Some(match operands(code) {
+        [Operand::Rm(width), Operand::Imm, _] => by_form!(1, width, memory, shift_imm, O),
+        [Operand::Rm(width), Operand::Cl, _] => by_form!(1, width, memory, shift_cl, O),
+        _ => return None,
+    })
+}
+
+fn select_double<O: DoubleShift>(code: Code, memory: bool) -> Option<Handler> {
+    Some(match operands(code) {
+        [Operand::Rm(width), _, Operand::Imm] => by_form!(2, width, memory, double_imm, O),
+        [Operand::Rm(width), _, Operand::Cl] => by_form!(2, width, memory, double_cl, O),
+        _ => return None,
+    })
+}
+
+pub fn select(code: Code, memory: bool) -> Option<Handler> {
+    match code.mnemonic() {
+        Mnemonic::Rol => select_shift::<Rol>(code, memory),
+        Mnemonic::Ror => select_shift::<Ror>(code, memory),
+        Mnemonic::Rcl => select_shift::<Rcl>(code, memory),
+        Mnemonic::Rcr => select_shift::<Rcr>(code, memory),
+        // SAL is the alias at /6.
+        Mnemonic::Shl | Mnemonic::Sal => select_shift::<Shl>(code, memory),
+        Mnemonic::Shr => select_shift::<Shr>(code, memory),
+        Mnemonic::Sar => select_shift::<Sar>(code, memory),
+        Mnemonic::Shld => select_double::<Shld>(code, memory),
+        Mnemonic::Shrd => select_double::<Shrd>(code, memory),
+        _ => None,
+    }
+}
