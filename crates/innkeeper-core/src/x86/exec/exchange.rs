@@ -1,8 +1,7 @@
 //! Exchanges: XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. Source: Intel SDM vol. 2, and vol. 3, 9.1.2
 //! for when they are atomic.
 
-use core::arch::x86_64::cmpxchg16b;
-use core::sync::atomic::Ordering;
+use core::arch::asm;
 
 use iced_x86::{Code, Mnemonic};
 
@@ -108,9 +107,8 @@ fn exchange_16(cpu: &mut Cpu, op: &Op, address: u64, expected: u128, new: u128) 
     if let Some((pointer, 16)) = cpu.run_of_bytes(op.segment, address, 16, Access::Write)?
         && std::arch::is_x86_feature_detected!("cmpxchg16b")
     {
-        let order = Ordering::SeqCst;
         // SAFETY: 16 writable bytes of one RAM page, aligned as the linear address is, which was checked.
-        return Ok(unsafe { cmpxchg16b(pointer.cast(), expected, new, order, order) });
+        return Ok(unsafe { host_cmpxchg16b(pointer, expected, new) });
     }
     // A device, a code page or a watched page.
     let platform = std::sync::Arc::clone(&cpu.platform);
@@ -119,6 +117,24 @@ fn exchange_16(cpu: &mut Cpu, op: &Op, address: u64, expected: u128, new: u128) 
     let found = cpu.load::<u128>(op.segment, address)?;
     cpu.store(op.segment, address, if found == expected { new } else { found })?;
     Ok(found)
+}
+
+/// # Safety
+/// `pointer` must be to 16 writable bytes and aligned to 16, and the host must have CMPXCHG16B.
+unsafe fn host_cmpxchg16b(pointer: *mut u8, expected: u128, new: u128) -> u128 {
+    let (low, high): (u64, u64);
+    // SAFETY: the caller vouches for the pointer. RBX cannot be an operand, so it is exchanged.
+    unsafe {
+        asm!(
+            "xchg rsi, rbx",
+            "lock cmpxchg16b [rdi]",
+            "mov rbx, rsi",
+            in("rdi") pointer, inout("rsi") new as u64 => _, in("rcx") (new >> 64) as u64,
+            inout("rax") expected as u64 => low, inout("rdx") (expected >> 64) as u64 => high,
+            options(nostack),
+        );
+    }
+    u128::from(high) << 64 | u128::from(low)
 }
 
 pub fn select(code: Code, memory: bool) -> Option<Handler> {
