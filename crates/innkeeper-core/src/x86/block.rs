@@ -357,7 +357,7 @@ fn number(register: Register) -> u8 {
         Register::AH | Register::CH | Register::DH | Register::BH => {
             8 * (register as u8 - Register::AH as u8) + 1
         }
-        _ if register.is_gpr8() => 8 * register.number() as u8,
+        _ if register.is_gpr8() => 8 * register.full_register().number() as u8,
         _ => register.number() as u8,
     }
 }

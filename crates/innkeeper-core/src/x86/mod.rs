@@ -17,6 +17,4 @@ pub mod paging;
 mod reset;
 pub mod run;
 pub mod segment;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod word;

@@ -144,19 +144,20 @@ impl Cpu {
         if shadow != Shadow::MovSs && !self.has_flag(flag::RF) && self.instruction_breakpoint(linear) {
             return self.deliver_fault();
         }
-        let (op, _) = match self.fetch_one(linear) {
-            Ok(fetched) => fetched,
+        let op = match self.find_block() {
+            // SAFETY: the cache changes only in `find_block`, and handlers never call that.
+            Ok(block) => unsafe { &(&(*block).ops)[0] },
             Err(_) => return self.deliver_fault(),
         };
         self.regs[RIP] = self.regs[RIP].wrapping_add(u64::from(op.length));
         self.leave = false;
-        let result = (op.handler)(self, &op);
+        let result = (op.handler)(self, op);
         if result == Err(Stop::Fault) {
             self.clear_shadow(shadow);
             return self.stopped(Stop::Fault, op.length);
         }
         self.stats.instructions.add(1);
-        self.stepped(&op, trap_flag, shadow);
+        self.stepped(op, trap_flag, shadow);
         if let Err(stop) = result
             && let Some(exit) = self.stopped(stop, op.length)
         {

@@ -4,14 +4,10 @@
 //! r/m operand is memory or a register. The table asks each family once, at first use.
 
 mod alu;
-mod bits;
-mod bmi;
 mod branch;
-mod decimal;
 mod event;
 mod exchange;
 mod flags;
-mod misc;
 mod mov;
 mod muldiv;
 mod operand;
@@ -30,13 +26,9 @@ type Select = fn(Code, bool) -> Option<Handler>;
 /// Every family. An encoding belongs to one; the first that answers has it.
 const FAMILIES: &[Select] = &[
     alu::select,
-    bits::select,
-    bmi::select,
     branch::select,
-    decimal::select,
     exchange::select,
     flags::select,
-    misc::select,
     mov::select,
     muldiv::select,
     shift::select,

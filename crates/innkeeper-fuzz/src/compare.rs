@@ -1,0 +1,86 @@
+//! Two outcomes of one case, less what the manuals leave undefined.
+
+use iced_x86::{Mnemonic, RflagsBits};
+
+use crate::state::{Case, Outcome};
+
+/// Status flags and DF; RF is set in the image of a fault and says nothing about the instruction.
+const COMPARED: u64 = 0x0CD5;
+const PAGE_FAULT: u8 = 14;
+
+/// What differs, as one reproducible line, or `None`.
+pub fn difference(case: &Case, native: &Outcome, ours: &Outcome) -> Option<String> {
+    let mut parts = Vec::new();
+    let (n, o) = (&native.state, &ours.state);
+    let address =
+        |outcome: &Outcome| if outcome.trap.vector == PAGE_FAULT { outcome.trap.address } else { 0 };
+    // In the kernel's half of the address space the host has pages, and the guest has none.
+    let present = |outcome: &Outcome| u32::from(address(outcome) >> 47 != 0);
+    let trap =
+        |outcome: &Outcome| (outcome.trap.vector, outcome.trap.error & !present(outcome), address(outcome));
+    if trap(native) != trap(ours) {
+        parts.push(format!("trap {:x?} not {:x?}", trap(ours), trap(native)));
+    }
+    let mut word = |name: String, native: u64, ours: u64| {
+        if native != ours {
+            parts.push(format!("{name} {ours:x} not {native:x}"));
+        }
+    };
+    word("rip".into(), n.rip, o.rip);
+    for i in 0..16 {
+        if case.bitness == 64 || i < 8 {
+            word(format!("r{i}"), n.gpr[i], o.gpr[i]);
+        }
+    }
+    let (flags, x87) = undefined(case);
+    word("rflags".into(), n.rflags & COMPARED & !flags, o.rflags & COMPARED & !flags);
+    word("mxcsr".into(), n.mxcsr.into(), o.mxcsr.into());
+    word("fcw".into(), n.fcw.into(), o.fcw.into());
+    word("fsw".into(), (n.fsw & !x87).into(), (o.fsw & !x87).into());
+    word("ftw".into(), n.ftw.into(), o.ftw.into());
+    for i in 0..8 {
+        if n.st[i] != o.st[i] {
+            parts.push(format!("st{i} {:02x?} not {:02x?}", o.st[i], n.st[i]));
+        }
+    }
+    for i in 0..16 {
+        if n.ymm[i] != o.ymm[i] {
+            parts.push(format!("ymm{i} {:x?} not {:x?}", o.ymm[i], n.ymm[i]));
+        }
+    }
+    if let Some(at) = (0..n.window.len()).find(|&at| n.window[at] != o.window[at]) {
+        let end = (at + 8).min(n.window.len());
+        parts.push(format!("memory+{at:#x} {:02x?} not {:02x?}", &o.window[at..end], &n.window[at..end]));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let bytes: String = case.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{}-bit {bytes} [{}]: {}", case.bitness, case.instruction(), parts.join("; ")))
+}
+
+/// RFLAGS and FSW bits that are undefined after the instruction.
+fn undefined(case: &Case) -> (u64, u16) {
+    let instruction = case.instruction();
+    let bits = instruction.rflags_undefined();
+    let pick =
+        |pairs: &[(u32, u64)]| pairs.iter().filter(|pair| bits & pair.0 != 0).fold(0, |m, pair| m | pair.1);
+    let mut flags = pick(&[
+        (RflagsBits::CF, 0x001),
+        (RflagsBits::PF, 0x004),
+        (RflagsBits::AF, 0x010),
+        (RflagsBits::ZF, 0x040),
+        (RflagsBits::SF, 0x080),
+        (RflagsBits::OF, 0x800),
+    ]);
+    if matches!(instruction.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) {
+        flags |= 0x810; // AF always; OF for counts other than 1
+    }
+    let x87 = pick(&[
+        (RflagsBits::C0, 0x0100),
+        (RflagsBits::C1, 0x0200),
+        (RflagsBits::C2, 0x0400),
+        (RflagsBits::C3, 0x4000),
+    ]);
+    (flags, x87 as u16)
+}

@@ -1,0 +1,62 @@
+//! `innkeeper-fuzz --cases N --seed S [--bits 64|32] [--mnemonic NAME] [--counts]`: the interpreter
+//! against the host CPU. Prints each mismatch as a line; exit status 1 if there was one.
+
+use std::process::ExitCode;
+
+const USAGE: &str =
+    "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--mnemonic NAME] [--counts] [--most N]";
+
+struct Options {
+    cases: usize,
+    seed: u64,
+    bitness: u32,
+    mnemonic: Option<String>,
+    counts: bool,
+    most: usize,
+}
+
+fn parse() -> Result<Options, String> {
+    let mut options =
+        Options { cases: 100_000, seed: 1, bitness: 64, mnemonic: None, counts: false, most: 40 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--counts" {
+            options.counts = true;
+            continue;
+        }
+        let value = words.next().ok_or(format!("{word} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{word} takes a number, not {value}"));
+        match word.as_str() {
+            "--cases" => options.cases = number()? as usize,
+            "--seed" => options.seed = number()?,
+            "--most" => options.most = number()? as usize,
+            "--bits" if value == "64" || value == "32" => options.bitness = number()? as u32,
+            "--mnemonic" => options.mnemonic = Some(value.to_lowercase()),
+            _ => return Err(format!("{word} {value} is not understood")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    let options = match parse() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("error: {error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let wanted = |name: &str| options.mnemonic.as_ref().is_none_or(|only| only == name);
+    let report = innkeeper_fuzz::campaign(options.bitness, options.cases, options.seed, &wanted);
+    if options.counts {
+        for (mnemonic, count) in &report.mnemonics {
+            println!("{count:8} {mnemonic}");
+        }
+    }
+    for mismatch in report.mismatches.iter().take(options.most) {
+        println!("{}", mismatch.text);
+    }
+    let (cases, wrong, kinds) = (report.cases, report.mismatches.len(), report.mnemonics.len());
+    println!("{cases} cases over {kinds} mnemonics, seed {}: {wrong} mismatches", options.seed);
+    if wrong == 0 && cases > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,68 @@
+//! A case and what came of it: plain data that parent and child share through a mapping.
+
+use iced_x86::{Decoder, DecoderOptions, Instruction};
+
+/// Where code runs. Everything around the instruction is INT3, so every path ends in a trap.
+pub const CODE: u64 = 0x2000_0000;
+/// The instruction's offset in the code page.
+pub const CODE_AT: u64 = 0x800;
+/// Two pages of data; the window straddles their boundary.
+pub const DATA: u64 = 0x2100_0000;
+pub const DATA_SIZE: u64 = 0x2000;
+pub const WINDOW_AT: u64 = 0x1000 - 256;
+pub const WINDOW: usize = 512;
+/// Never mapped: touching it is #PF.
+pub const UNMAPPED: u64 = 0x2200_0000;
+
+/// The register state of a user-mode program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub struct State {
+    pub gpr: [u64; 16],
+    pub rip: u64,
+    pub rflags: u64,
+    pub ymm: [[u64; 4]; 16],
+    pub mxcsr: u32,
+    pub fcw: u16,
+    /// With TOP.
+    pub fsw: u16,
+    /// Abridged: one bit per physical register, 1 = not empty.
+    pub ftw: u16,
+    /// ST(0) to ST(7).
+    pub st: [[u8; 10]; 8],
+    pub window: [u8; WINDOW],
+}
+
+/// What ended the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Trap {
+    pub vector: u8,
+    pub error: u32,
+    pub address: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Outcome {
+    pub state: State,
+    pub trap: Trap,
+}
+
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub bitness: u32,
+    pub bytes: Vec<u8>,
+    pub state: State,
+}
+
+impl Case {
+    pub fn instruction(&self) -> Instruction {
+        let at = CODE + CODE_AT;
+        Decoder::with_ip(self.bitness, &self.bytes, at, DecoderOptions::NONE).decode()
+    }
+
+    pub fn mnemonic(&self) -> String {
+        format!("{:?}", self.instruction().mnemonic()).to_lowercase()
+    }
+}
