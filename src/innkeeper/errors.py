@@ -4,6 +4,7 @@
     ├── ConfigError     a value that cannot be: the thing, the value, the limit
     ├── BootError       a kernel, initrd or image that cannot be started
     ├── HostError       the host refuses or lacks something that was asked for
+    │   └── EngineUnavailable  the engine asked for cannot run here
     ├── ImageError      a guest image cannot be fetched or built
     └── EngineError     an engine met something it cannot do; never a guest's mistake
 
@@ -26,6 +27,10 @@ class BootError(InnkeeperError):
 
 class HostError(InnkeeperError):
     """The host refuses or lacks something that was asked for."""
+
+
+class EngineUnavailable(HostError):  # noqa: N818 - an answer, not a mistake
+    """The engine asked for cannot run on this host, or is not there yet."""
 
 
 class ImageError(InnkeeperError):

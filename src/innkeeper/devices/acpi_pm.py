@@ -1,0 +1,114 @@
+"""ACPI fixed hardware: PM1a events and control, and the power-management timer.
+
+Spec: ACPI 6.5, 4.8.3. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always in
+ACPI mode (no SMI_CMD), so SCI_EN reads as one. Left out: GPE blocks, sleep states other than S5.
+"""
+
+from collections.abc import Callable
+from threading import Lock
+
+from innkeeper.bus import Clock, IrqLine, Timer
+
+STATUS, ENABLE, CONTROL, TIMER = 0, 2, 4, 8
+BLOCK_BYTES = 12
+
+# PM1_STS and PM1_EN: 10 RTC │ 9 sleep button │ 8 power button │ 5 global lock │ 0 timer carry
+TIMER_CARRY = 1 << 0
+GLOBAL_LOCK = 1 << 5
+POWER_BUTTON = 1 << 8
+STATUS_BITS = TIMER_CARRY | GLOBAL_LOCK | POWER_BUTTON
+# PM1_CNT: 13 SLP_EN (write only) │ 12-10 SLP_TYP │ 2 GBL_RLS │ 1 BM_RLD │ 0 SCI_EN
+SCI_ENABLED = 1 << 0
+BUS_MASTER_RELOAD = 1 << 1
+SLEEP_TYPE_SHIFT = 10
+SLEEP_ENABLE = 1 << 13
+
+SLEEP_TYPE_S5 = 5  # what the DSDT's \\_S5 object says
+TIMER_HZ = 3_579_545
+NS = 1_000_000_000
+
+
+class AcpiPm:
+    """The PM1 blocks and the timer. `power_off` is called when the guest enters S5."""
+
+    def __init__(self, sci: IrqLine, clock: Clock, power_off: Callable[[], None]) -> None:
+        self._sci = sci
+        self._clock = clock
+        self._power_off = power_off
+        self._lock = Lock()
+        self._start_ns = clock.monotonic_ns()
+        self._status = self._enable = self._control = 0
+        self._carries = 0  # half turns of the timer that the status bit has seen
+        self._timer: Timer | None = None
+        self._level = False
+
+    def read(self, offset: int, size: int, /) -> int:
+        if offset == TIMER and size == 4:
+            return self._ticks() & 0xFFFF_FFFF
+        with self._lock:
+            self._catch_up()
+            image = self._status | self._enable << 16 | (self._control | SCI_ENABLED) << 32
+            image |= (self._ticks() & 0xFFFF_FFFF) << 64
+        return image >> (8 * offset) & (1 << (8 * size)) - 1
+
+    def write(self, offset: int, size: int, value: int, /) -> None:
+        asleep = False
+        with self._lock:
+            self._catch_up()
+            for at in range(offset, offset + size):
+                asleep |= self._write_byte(at, value >> (8 * (at - offset)) & 0xFF)
+            self._update()
+            self._schedule()
+        if asleep:
+            self._power_off()
+
+    def press_power_button(self) -> None:
+        """Asks the guest to shut down, as a short press of the button does."""
+        with self._lock:
+            self._status |= POWER_BUTTON
+            self._update()
+
+    def _write_byte(self, offset: int, value: int) -> bool:
+        """Tells whether the guest went to sleep for good."""
+        register, shift = offset & ~1, 8 * (offset & 1)
+        if register == STATUS:
+            self._status &= ~(value << shift)  # writing ones clears
+        elif register == ENABLE:
+            self._enable = (self._enable & ~(0xFF << shift) | value << shift) & STATUS_BITS
+        elif register == CONTROL:
+            written = self._control & ~(0xFF << shift) | value << shift
+            self._control = written & (7 << SLEEP_TYPE_SHIFT | BUS_MASTER_RELOAD)
+            return bool(written & SLEEP_ENABLE) and written >> SLEEP_TYPE_SHIFT & 7 == SLEEP_TYPE_S5
+        return False
+
+    def _ticks(self) -> int:
+        return (self._clock.monotonic_ns() - self._start_ns) * TIMER_HZ // NS
+
+    def _catch_up(self) -> None:
+        """The carry bit is set whenever the timer's highest bit changes."""
+        carries = self._ticks() >> 31
+        if carries != self._carries:
+            self._carries = carries
+            self._status |= TIMER_CARRY
+
+    def _update(self) -> None:
+        level = bool(self._status & self._enable)
+        if level != self._level:
+            self._level = level
+            self._sci.set(level)
+
+    def _schedule(self) -> None:
+        if not self._enable & TIMER_CARRY:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
+            to_carry = (self._carries + 1 << 31) - self._ticks()
+            self._timer = self._clock.after(to_carry * NS // TIMER_HZ + 1, self._carry)
+
+    def _carry(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._catch_up()
+            self._update()
+            self._schedule()

@@ -1,0 +1,118 @@
+"""fw_cfg: how firmware and test guests ask the VMM about the machine.
+
+Spec: QEMU's docs/specs/fw_cfg. Offsets: 0 selector (16 bits), 1 data (8 bits), 4 DMA address (two
+big-endian halves; writing the second one starts the transfer). Left out: writable files; writes are
+refused with the error bit.
+"""
+
+import struct
+from collections.abc import Mapping
+
+from innkeeper.memory import GuestMemory
+
+SELECTOR, DATA, DMA_HIGH, DMA_LOW = 0, 1, 4, 8
+REGION_BYTES = 12
+
+KEY_SIGNATURE = 0x0000
+KEY_ID = 0x0001
+KEY_RAM_BYTES = 0x0003
+KEY_VCPUS = 0x0005
+KEY_MAX_VCPUS = 0x000F
+KEY_DIRECTORY = 0x0019
+KEY_FIRST_FILE = 0x0020
+ID_TRADITIONAL, ID_DMA = 1, 2
+
+NAME_BYTES = 56
+DMA_SIGNATURE = b"QEMU CFG"
+# The control word: 31-16 key to select │ 4 write │ 3 select │ 2 skip │ 1 read │ 0 error
+DMA_ERROR, DMA_READ, DMA_SKIP, DMA_SELECT, DMA_WRITE = 1, 2, 4, 8, 16
+DMA_REQUEST = struct.Struct(">IIQ")  # control, length, address
+CHUNK_BYTES = 1 << 20
+
+
+def integer(value: int, size: int) -> bytes:
+    r"""An item that holds a number.
+
+    >>> integer(2, 2)
+    b'\x02\x00'
+    """
+    return value.to_bytes(size, "little")
+
+
+class FwCfg:
+    """Numbered items and named files, all read-only."""
+
+    def __init__(self, memory: GuestMemory, items: Mapping[int, bytes], files: Mapping[str, bytes]) -> None:
+        self._memory = memory
+        self._items = {KEY_SIGNATURE: b"QEMU", KEY_ID: integer(ID_TRADITIONAL | ID_DMA, 4), **items}
+        self._add_files(files)
+        self._item = self._items[KEY_SIGNATURE]
+        self._at = 0
+        self._dma_high = 0
+
+    def _add_files(self, files: Mapping[str, bytes]) -> None:
+        directory = struct.pack(">I", len(files))
+        for key, (name, content) in enumerate(sorted(files.items()), KEY_FIRST_FILE):
+            self._items[key] = content
+            directory += struct.pack(f">IHH{NAME_BYTES}s", len(content), key, 0, name.encode())
+        self._items[KEY_DIRECTORY] = directory
+
+    def read(self, offset: int, size: int, /) -> int:
+        if offset == DATA:
+            return int.from_bytes(self._take(size).ljust(size, b"\0"), "little")
+        if offset in (DMA_HIGH, DMA_LOW) and size in (4, 8):
+            return int.from_bytes((DMA_SIGNATURE * 2)[offset - DMA_HIGH :][:size], "little")
+        return 0
+
+    def write(self, offset: int, size: int, value: int, /) -> None:
+        if offset == SELECTOR and size == 2:
+            self._select(value)
+        elif offset == DMA_HIGH and size == 4:
+            self._dma_high = _swapped(value)
+        elif offset == DMA_LOW and size == 4:
+            address, self._dma_high = self._dma_high << 32 | _swapped(value), 0
+            self._transfer(address)
+
+    def _select(self, key: int) -> None:
+        self._item = self._items.get(key & 0xBFFF, b"")  # bit 14: for writing, which changes nothing here
+        self._at = 0
+
+    def _take(self, length: int) -> bytes:
+        data = self._item[self._at : self._at + length]
+        self._at += len(data)
+        return data
+
+    def _transfer(self, address: int) -> None:
+        """One DMA request. An address outside RAM is the guest's mistake: it sees the error bit, if anything."""
+        try:
+            control, length, target = DMA_REQUEST.unpack(self._memory.read(address, DMA_REQUEST.size))
+        except ValueError:
+            return
+        if control & DMA_SELECT:
+            self._select(control >> 16)
+        answer = self._carry_out(control, length, target)
+        self._memory.write(address, answer.to_bytes(4, "big"))
+
+    def _carry_out(self, control: int, length: int, target: int) -> int:
+        if control & DMA_READ:
+            try:
+                self._deliver(length, target)
+            except ValueError:
+                return DMA_ERROR
+        elif control & DMA_SKIP:
+            self._at = min(self._at + length, len(self._item))
+        elif control & DMA_WRITE:
+            return DMA_ERROR
+        return 0
+
+    def _deliver(self, length: int, target: int) -> None:
+        """Copies `length` bytes, zeroes behind the item's end."""
+        while length:
+            chunk = min(length, CHUNK_BYTES)
+            self._memory.write(target, self._take(chunk).ljust(chunk, b"\0"))
+            length -= chunk
+            target += chunk
+
+
+def _swapped(value: int) -> int:
+    return int.from_bytes(value.to_bytes(4, "little"), "big")

@@ -1,0 +1,145 @@
+"""A PCI function: 256 bytes of configuration space, and base address registers that move its regions.
+
+Spec: PCI Local Bus 3.0, chapter 6. Left out: expansion ROMs, CardBus and bridge headers, capabilities
+(their users add the bytes with `put`).
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from innkeeper.bus import Buses, Device
+
+VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
+REVISION, INTERFACE, CACHE_LINE, HEADER_TYPE = 0x08, 0x09, 0x0C, 0x0E
+BARS, SUBSYSTEM_VENDOR_ID, SUBSYSTEM_ID = 0x10, 0x2C, 0x2E
+INTERRUPT_LINE, INTERRUPT_PIN = 0x3C, 0x3D
+
+COMMAND_IO, COMMAND_MEMORY, COMMAND_MASTER = 1 << 0, 1 << 1, 1 << 2
+COMMAND_WRITABLE = 0x0547  # I/O, memory, master, parity response, SERR, INTx disable
+HEADER_MULTIFUNCTION = 0x80
+
+CONFIG_BYTES = 256
+BAR_COUNT = 6
+
+
+class BarKind(Enum):
+    """The low bits of a base address register."""
+
+    IO = 0x1
+    MEMORY32 = 0x0
+    MEMORY64 = 0x4
+
+    @property
+    def registers(self) -> int:
+        return 2 if self is BarKind.MEMORY64 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One region of a function. `size` is a power of two, at least 4 ports or 16 bytes."""
+
+    kind: BarKind
+    size: int
+    device: Device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciIdentity:
+    """What configuration space says a function is. `class_code` is base class, subclass, interface."""
+
+    vendor: int
+    device: int
+    class_code: int
+    revision: int = 0
+    subsystem_vendor: int = 0
+    subsystem: int = 0
+
+
+class PciFunction:
+    """Configuration space by bytes, each with the bits a guest may change."""
+
+    def __init__(self, identity: PciIdentity, *, interrupt_pin: int = 0, multifunction: bool = False) -> None:
+        self._bytes = bytearray(CONFIG_BYTES)
+        self._writable = bytearray(CONFIG_BYTES)
+        self._bars: dict[int, Bar] = {}
+        self._mapped: dict[int, int] = {}  # BAR register: where its region is now
+        self._buses: Buses | None = None
+        self.put(VENDOR_ID, 2, identity.vendor)
+        self.put(DEVICE_ID, 2, identity.device)
+        self.put(COMMAND, 2, 0, writable=COMMAND_WRITABLE)
+        self.put(REVISION, 4, identity.revision | identity.class_code << 8)
+        self.put(CACHE_LINE, 2, 0, writable=0xFFFF)  # cache line size, latency timer
+        self.put(HEADER_TYPE, 1, HEADER_MULTIFUNCTION if multifunction else 0)
+        self.put(SUBSYSTEM_VENDOR_ID, 2, identity.subsystem_vendor)
+        self.put(SUBSYSTEM_ID, 2, identity.subsystem)
+        self.put(INTERRUPT_LINE, 1, 0, writable=0xFF)
+        self.put(INTERRUPT_PIN, 1, interrupt_pin)
+
+    def put(self, offset: int, size: int, value: int, *, writable: int = 0) -> None:
+        """Defines a register: its first value, and which bits the guest may change."""
+        self._bytes[offset : offset + size] = value.to_bytes(size, "little")
+        self._writable[offset : offset + size] = writable.to_bytes(size, "little")
+
+    def add_bar(self, register: int, bar: Bar) -> None:
+        """`register` is 0-5; a 64-bit one also takes the next."""
+        size, flags = 4 * bar.kind.registers, bar.kind.value
+        self.put(BARS + 4 * register, size, flags, writable=(1 << (8 * size)) - bar.size)
+        self._bars[register] = bar
+
+    def plug(self, buses: Buses) -> None:
+        """From now on the regions appear where the guest puts them."""
+        self._buses = buses
+
+    def unplug(self) -> None:
+        for register in list(self._mapped):
+            self._unmap(register)
+        self._buses = None
+
+    def read_config(self, offset: int, size: int) -> int:
+        return int.from_bytes(self._bytes[offset : offset + size], "little")
+
+    def write_config(self, offset: int, size: int, value: int) -> None:
+        for at, byte in enumerate(value.to_bytes(size, "little"), offset):
+            mask = self._writable[at]
+            self._bytes[at] = self._bytes[at] & ~mask | byte & mask
+        if offset < BARS + 4 * BAR_COUNT and offset + size > COMMAND:
+            self._place_regions()
+
+    # ---- regions --------------------------------------------------------------------------------
+
+    def _wanted(self, register: int, bar: Bar) -> int | None:
+        """Where the guest wants a region now; None if it is turned off or not placed yet."""
+        enable = COMMAND_IO if bar.kind is BarKind.IO else COMMAND_MEMORY
+        if not self.read_config(COMMAND, 2) & enable:
+            return None
+        value = self.read_config(BARS + 4 * register, 4 * bar.kind.registers)
+        base = value & ~(0x3 if bar.kind is BarKind.IO else 0xF)
+        limit = 1 << 16 if bar.kind is BarKind.IO else 1 << (32 * bar.kind.registers)
+        return base if 0 < base <= limit - bar.size else None
+
+    def _place_regions(self) -> None:
+        moves = [(register, self._wanted(register, bar)) for register, bar in self._bars.items()]
+        moves = [(register, base) for register, base in moves if base != self._mapped.get(register)]
+        for register, _ in moves:
+            self._unmap(register)
+        for register, base in moves:
+            if base is not None:
+                self._map(register, base)
+
+    def _map(self, register: int, base: int) -> None:
+        if self._buses is None:
+            return
+        bar = self._bars[register]
+        claim = self._buses.map_ports if bar.kind is BarKind.IO else self._buses.map_mmio
+        try:
+            claim(base, bar.size, bar.device)
+        except ValueError:
+            return  # the guest put it on top of another region: whoever was there first answers
+        self._mapped[register] = base
+
+    def _unmap(self, register: int) -> None:
+        base = self._mapped.pop(register, None)
+        if base is None or self._buses is None:
+            return
+        release = self._buses.unmap_ports if self._bars[register].kind is BarKind.IO else self._buses.unmap_mmio
+        release(base)

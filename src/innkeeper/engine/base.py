@@ -1,0 +1,64 @@
+"""The contract between a machine and whatever runs its instructions.
+
+Engines differ by their capabilities, which the builder asks about; nobody asks which engine it is.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from innkeeper.engine.exits import Exit
+from innkeeper.memory import GuestMemory, Range
+
+if TYPE_CHECKING:
+    from innkeeper._core import CpuState, Device
+
+
+class Capability(Enum):
+    """What an engine can run on this host. The value says it in words, for `inn doctor`."""
+
+    NATIVE_RING0 = "kernel code runs at the processor's own speed"
+    SYSCALL = "SYSCALL enters the guest's kernel"
+    LEGACY_PAGING = "paging works outside long mode"
+    BREAKPOINTS = "INT3 reaches the guest's handler"
+    CPUID_MASKING = "the guest sees exactly the CPU features it is given"
+
+
+class Vcpu(Protocol):
+    """One virtual processor. `run` belongs to one thread at a time; `kick` to any."""
+
+    def run(self) -> Exit:
+        """Runs until the machine must decide. Raises what a device raised."""
+        ...
+
+    def kick(self) -> None:
+        """Makes `run` return `Kicked` soon, or at once when next called."""
+        ...
+
+    def get_state(self) -> CpuState: ...
+    def set_state(self, state: CpuState, /) -> None: ...
+
+
+class Vm(Protocol):
+    """Memory, vCPUs, buses and interrupt controllers. APIC IDs are the vCPUs' indices."""
+
+    def vcpu(self, index: int, /) -> Vcpu: ...
+    def map_ports(self, base: int, size: int, device: Device, /) -> None: ...
+    def unmap_ports(self, base: int, /) -> None: ...
+    def map_mmio(self, base: int, size: int, device: Device, /) -> None: ...
+    def unmap_mmio(self, base: int, /) -> None: ...
+    def set_irq(self, gsi: int, level: bool, /) -> None: ...
+    def signal_msi(self, address: int, data: int, /) -> None: ...
+    def statistics(self) -> dict[str, Any]: ...
+
+
+class Engine(Protocol):
+    """Makes memory that it can run guests from, and virtual machines."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+    def create_memory(self, ranges: list[Range], /) -> GuestMemory: ...
+    def create_vm(self, memory: GuestMemory, vcpus: int, /) -> Vm: ...

@@ -1,0 +1,66 @@
+"""The face of `innkeeper._core` that both engines share: it turns the core's exits into ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from innkeeper.engine.exits import Exit, from_core
+from innkeeper.errors import HostError
+from innkeeper.memory import GuestMemory, Range
+
+if TYPE_CHECKING:
+    from innkeeper import _core
+
+
+class CoreVcpu:
+    """A vCPU of the Rust core."""
+
+    def __init__(self, core: _core.Vcpu) -> None:
+        self._core = core
+        self.kick = core.kick
+        self.get_state = core.get_state
+        self.set_state = core.set_state
+
+    def run(self) -> Exit:
+        return from_core(*self._core.run())
+
+
+class CoreVm:
+    """A virtual machine of the Rust core."""
+
+    def __init__(self, core: _core.Vm, vcpus: int) -> None:
+        self._vcpus = [CoreVcpu(core.vcpu(index)) for index in range(vcpus)]
+        self.map_ports = core.map_ports
+        self.unmap_ports = core.unmap_ports
+        self.map_mmio = core.map_mmio
+        self.unmap_mmio = core.unmap_mmio
+        self.set_irq = core.set_irq
+        self.signal_msi = core.signal_msi
+        self._statistics = core.statistics
+
+    def vcpu(self, index: int, /) -> CoreVcpu:
+        return self._vcpus[index]
+
+    def statistics(self) -> dict[str, Any]:
+        return self._statistics()
+
+
+def create_memory(ranges: list[Range]) -> GuestMemory:
+    """Raises `HostError` if the host refuses the mapping."""
+    from innkeeper import _core  # loads the extension: only a machine that runs needs it
+
+    try:
+        return _core.Memory(ranges)
+    except MemoryError as error:
+        mib = sum(size for _, size in ranges) >> 20
+        raise HostError(f"the host refuses {mib} MiB of guest memory: {error}") from error
+
+
+def create_vm(kind: str, memory: GuestMemory, vcpus: int) -> CoreVm:
+    """Raises `HostError` if the host refuses."""
+    from innkeeper import _core
+
+    try:
+        return CoreVm(_core.Vm(kind, cast("_core.Memory", memory), vcpus), vcpus)
+    except OSError as error:
+        raise HostError(f"engine {kind} cannot make a virtual machine here: {error}") from error

@@ -1,0 +1,8 @@
+"""Guest-physical memory: the bytes, and how tables are translated.
+
+So far only the bytes. The shadow and nested models of translation come with their own issue.
+"""
+
+from innkeeper.memory.guest import FlatMemory, GuestMemory, Range
+
+__all__ = ["FlatMemory", "GuestMemory", "Range"]
