@@ -75,6 +75,9 @@ stats! {
     interrupt_flag_changes,
     hypercalls,
     kicks,
+    /// Times that the host's KVM was entered, and times that a signal ended that.
+    host_entries,
+    host_interruptions,
 }
 
 /// A ledger as it stood at one moment. An engine lists only the counters that it keeps.
