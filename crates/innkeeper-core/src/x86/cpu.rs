@@ -131,6 +131,10 @@ pub struct Msrs {
     pub mtrr_fixed: [u64; 11],
     pub mtrr_variable: [u64; 16],
     pub debug_ctl: u64,
+    pub syscfg: u64,
+    pub hwcr: u64,
+    pub nb_cfg: u64,
+    pub de_cfg: u64,
 }
 
 /// What the vCPUs of one VM share.

@@ -214,11 +214,39 @@ impl Cpu {
 
     /// Reads at a linear address with supervisor rights, whatever the CPL: descriptor tables and TSS.
     pub fn load_system<T: Word>(&mut self, linear: u64) -> Result<T, Stop> {
-        self.load_slow(seg::DS, self.wrap(linear), SUPERVISOR)
+        let linear = self.wrap(linear);
+        let entry = self.tlb.views[SUPERVISOR].read[slot(linear)];
+        if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)
+            && linear & OFFSET <= PAGE_SIZE - T::BYTES
+        {
+            // SAFETY: a read entry maps a whole RAM page of a live mapping, and the access stays in it.
+            return Ok(unsafe { ((entry.host + (linear & OFFSET)) as *const T).read_unaligned() });
+        }
+        self.load_slow(seg::DS, linear, SUPERVISOR)
     }
 
     pub fn store_system<T: Word>(&mut self, linear: u64, value: T) -> Result<(), Stop> {
         self.store_slow(seg::DS, self.wrap(linear), value.as_bytes(), SUPERVISOR)
+    }
+
+    /// Writes part of a stack frame at a linear address, with the rights of the level that the stack
+    /// belongs to.
+    pub fn store_frame<T: Word>(&mut self, linear: u64, value: T, user: bool) -> Result<(), Stop> {
+        let linear = self.wrap(linear);
+        let view = match user {
+            true if self.tlb.data == CHECKED => CHECKED,
+            true => USER,
+            false => SUPERVISOR,
+        };
+        let entry = self.tlb.views[view].write[slot(linear)];
+        if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)
+            && linear & OFFSET <= PAGE_SIZE - T::BYTES
+        {
+            // SAFETY: a write entry maps a whole writable RAM page, and the access stays in it.
+            unsafe { ((entry.host + (linear & OFFSET)) as *mut T).write_unaligned(value) };
+            return Ok(());
+        }
+        self.store_slow(seg::SS, linear, value.as_bytes(), view)
     }
 
     /// A host pointer to up to `wanted` bytes at `segment:offset` within one RAM page, for string

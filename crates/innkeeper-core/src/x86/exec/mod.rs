@@ -5,15 +5,27 @@
 
 mod alu;
 mod branch;
+mod control;
 mod event;
 mod exchange;
+mod far;
 mod flags;
+mod frame;
+mod gate;
+mod io;
+mod iret;
 mod mov;
+mod msr;
 mod muldiv;
 mod operand;
+mod platform;
 mod shift;
+mod sreg;
 mod stack;
 mod string;
+mod syscall;
+mod system;
+mod task;
 
 use std::sync::OnceLock;
 
@@ -27,13 +39,23 @@ type Select = fn(Code, bool) -> Option<Handler>;
 const FAMILIES: &[Select] = &[
     alu::select,
     branch::select,
+    control::select,
+    event::select,
     exchange::select,
+    far::select,
     flags::select,
+    io::select,
+    iret::select,
     mov::select,
+    msr::select,
     muldiv::select,
+    platform::select,
     shift::select,
+    sreg::select,
     stack::select,
     string::select,
+    syscall::select,
+    system::select,
 ];
 
 struct Table(Vec<[Option<Handler>; 2]>);

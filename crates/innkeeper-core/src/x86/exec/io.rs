@@ -1,0 +1,174 @@
+//! Port input and output: IN, OUT, INS, OUTS, and who may use them.
+//! Source: Intel SDM vol. 1, chapter 19; vol. 2. An I/O breakpoint (DR7 type 10B, with CR4.DE) is
+//! reported behind the instruction, for string instructions behind each iteration.
+
+use iced_x86::Code;
+
+use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RDX, RSI, cr, flag};
+use crate::x86::fault::Stop;
+use crate::x86::op::{Handler, Op, REP, REPNE, seg};
+use crate::x86::segment as attr;
+use crate::x86::word::Int;
+
+/// Iterations of a repeated string instruction between two looks at interrupts.
+const CHUNK: u32 = 256;
+
+pub fn select(code: Code, _memory: bool) -> Option<Handler> {
+    Some(match code {
+        Code::In_AL_imm8 => input::<u8, false>,
+        Code::In_AX_imm8 => input::<u16, false>,
+        Code::In_EAX_imm8 => input::<u32, false>,
+        Code::In_AL_DX => input::<u8, true>,
+        Code::In_AX_DX => input::<u16, true>,
+        Code::In_EAX_DX => input::<u32, true>,
+        Code::Out_imm8_AL => output::<u8, false>,
+        Code::Out_imm8_AX => output::<u16, false>,
+        Code::Out_imm8_EAX => output::<u32, false>,
+        Code::Out_DX_AL => output::<u8, true>,
+        Code::Out_DX_AX => output::<u16, true>,
+        Code::Out_DX_EAX => output::<u32, true>,
+        Code::Insb_m8_DX => string::<u8, false>,
+        Code::Insw_m16_DX => string::<u16, false>,
+        Code::Insd_m32_DX => string::<u32, false>,
+        Code::Outsb_DX_m8 => string::<u8, true>,
+        Code::Outsw_DX_m16 => string::<u16, true>,
+        Code::Outsd_DX_m32 => string::<u32, true>,
+        _ => return None,
+    })
+}
+
+fn port<const DX: bool>(cpu: &Cpu, op: &Op) -> u16 {
+    if DX { cpu.regs[RDX] as u16 } else { op.imm as u16 & 0xFF }
+}
+
+fn input<T: Int, const DX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let port = port::<DX>(cpu, op);
+    cpu.check_port(port, T::BYTES as u8)?;
+    let value = cpu.read_port(port, T::BYTES as u8);
+    cpu.set_reg(RAX as u8, T::truncate(value));
+    Ok(())
+}
+
+fn output<T: Int, const DX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let port = port::<DX>(cpu, op);
+    cpu.check_port(port, T::BYTES as u8)?;
+    let value = cpu.reg::<T>(RAX as u8).zero_extend();
+    cpu.write_port(port, T::BYTES as u8, value);
+    Ok(())
+}
+
+/// INS and OUTS with or without a repeat prefix.
+fn string<T: Int, const OUT: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let repeats = op.prefixes & (REP | REPNE) != 0;
+    let mask = op.address_mask;
+    let port = cpu.regs[RDX] as u16;
+    if repeats && cpu.regs[RCX] & mask == 0 {
+        return Ok(());
+    }
+    cpu.check_port(port, T::BYTES as u8)?;
+    for done in 1.. {
+        if OUT {
+            outs::<T>(cpu, op, port)?
+        } else {
+            ins::<T>(cpu, op, port)?
+        }
+        if !repeats {
+            break;
+        }
+        let left = (cpu.regs[RCX] & mask).wrapping_sub(1) & mask;
+        cpu.write_address_register(RCX, left, mask);
+        if left == 0 {
+            break;
+        }
+        if done == CHUNK || cpu.leave {
+            cpu.regs[crate::x86::cpu::RIP] = cpu.rip().wrapping_sub(u64::from(op.length));
+            return Err(Stop::Leave);
+        }
+    }
+    Ok(())
+}
+
+fn ins<T: Int>(cpu: &mut Cpu, op: &Op, port: u16) -> Result<(), Stop> {
+    let at = cpu.regs[RDI] & op.address_mask;
+    // Reading the port has effects, so whatever may fault comes first.
+    cpu.probe_write(seg::ES, at, T::BYTES)?;
+    let value = cpu.read_port(port, T::BYTES as u8);
+    cpu.store(seg::ES, at, T::truncate(value))?;
+    cpu.step_address_register(RDI, T::BYTES, op.address_mask);
+    Ok(())
+}
+
+fn outs<T: Int>(cpu: &mut Cpu, op: &Op, port: u16) -> Result<(), Stop> {
+    let at = cpu.regs[RSI] & op.address_mask;
+    let value = cpu.load::<T>(op.segment, at)?.zero_extend();
+    cpu.write_port(port, T::BYTES as u8, value);
+    cpu.step_address_register(RSI, T::BYTES, op.address_mask);
+    Ok(())
+}
+
+impl Cpu {
+    /// Writes a register at the address size of a string instruction; 32 bits zero-extend.
+    fn write_address_register(&mut self, register: usize, value: u64, mask: u64) {
+        let kept = if mask == 0xFFFF { self.regs[register] & !mask } else { 0 };
+        self.regs[register] = kept | value & mask;
+    }
+
+    fn step_address_register(&mut self, register: usize, bytes: u64, mask: u64) {
+        let step = if self.has_flag(flag::DF) { bytes.wrapping_neg() } else { bytes };
+        self.write_address_register(register, self.regs[register].wrapping_add(step), mask);
+    }
+
+    /// IOPL, or else the I/O permission bitmap of the TSS; always the latter in virtual-8086 mode.
+    fn check_port(&mut self, port: u16, size: u8) -> Result<(), Stop> {
+        if self.real() || (self.protected && self.cpl <= self.iopl()) {
+            return Ok(());
+        }
+        if self.port_permitted(port, size)? { Ok(()) } else { Err(self.gp(0)) }
+    }
+
+    fn port_permitted(&mut self, port: u16, size: u8) -> Result<bool, Stop> {
+        let (tr, kind) = (self.tr, self.tr.kind());
+        if tr.has(attr::UNUSABLE) || kind & 8 == 0 || tr.limit < 0x67 {
+            return Ok(false);
+        }
+        let map: u16 = self.load_system(tr.base.wrapping_add(0x66))?;
+        // Two bytes are read, since the bits of a wide access may lie in both.
+        let byte = u32::from(map) + u32::from(port >> 3);
+        if byte + 1 > tr.limit {
+            return Ok(false);
+        }
+        let bits: u16 = self.load_system(tr.base.wrapping_add(u64::from(byte)))?;
+        let wanted = (1u16 << size) - 1;
+        Ok(bits >> (port & 7) & wanted == 0)
+    }
+
+    fn read_port(&mut self, port: u16, size: u8) -> u64 {
+        self.stats.count_port(port, false);
+        self.note_port_access(port, size);
+        self.platform.ports.read(u64::from(port), size)
+    }
+
+    fn write_port(&mut self, port: u16, size: u8, value: u64) {
+        self.stats.count_port(port, true);
+        self.note_port_access(port, size);
+        self.platform.ports.write(u64::from(port), size, value);
+    }
+
+    /// Records the I/O breakpoints that an access hits.
+    fn note_port_access(&mut self, port: u16, size: u8) {
+        if self.dr[7] & 0xFF == 0 || self.cr4 & cr::CR4_DE == 0 {
+            return;
+        }
+        let (first, last) = (u64::from(port), u64::from(port) + u64::from(size) - 1);
+        for i in 0..4 {
+            let armed = self.dr[7] >> (2 * i) & 3 != 0;
+            let io = self.dr[7] >> (16 + 4 * i) & 3 == 2;
+            let span = [1, 2, 8, 4][(self.dr[7] >> (18 + 4 * i) & 3) as usize];
+            let start = self.dr[i] & !(span - 1);
+            if armed && io && first <= start.wrapping_add(span - 1) && start <= last {
+                self.debug_hits |= 1 << i;
+                self.leave = true;
+            }
+        }
+    }
+}
