@@ -1,6 +1,6 @@
 //! Two outcomes of one case, less what the manuals leave undefined.
 
-use iced_x86::{Mnemonic, RflagsBits};
+use iced_x86::{Mnemonic, OpKind, RflagsBits};
 
 use crate::state::{Case, Outcome};
 
@@ -75,6 +75,14 @@ fn undefined(case: &Case) -> (u64, u16) {
     ]);
     if matches!(instruction.mnemonic(), Mnemonic::Shld | Mnemonic::Shrd) {
         flags |= 0x810; // AF always; OF for counts other than 1
+    }
+    if matches!(instruction.mnemonic(), Mnemonic::Rcl | Mnemonic::Rcr) {
+        // OF is defined for rotates by one only, also where the count wraps to none.
+        flags |= if instruction.op_kind(1) == OpKind::Immediate8 && instruction.immediate8() & 31 == 1 {
+            0
+        } else {
+            0x800
+        };
     }
     let x87 = pick(&[
         (RflagsBits::C0, 0x0100),

@@ -17,4 +17,6 @@ pub mod paging;
 mod reset;
 pub mod run;
 pub mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod word;

@@ -187,3 +187,17 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::RAX;
+    use crate::x86::testing::{machine, run};
+
+    #[test]
+    fn add_sets_all_flags() {
+        let mut cpu = machine(&[0xB8, 0xFF, 0xFF, 0xFF, 0x7F, 0x83, 0xC0, 0x01]); // mov eax, 7fffffffh; add eax, 1
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 0x8000_0000);
+        assert_eq!(cpu.rflags, 0x896, "OF SF AF PF");
+    }
+}

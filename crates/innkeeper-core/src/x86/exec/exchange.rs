@@ -60,8 +60,17 @@ fn xadd<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 /// the comparison fails.
 fn cmpxchg<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let (expected, new) = (cpu.reg::<T>(RAX as u8), cpu.reg::<T>(op.reg));
-    let exchange = |found: T| (if found == expected { new } else { found }, found.zero_extend());
-    let found = T::truncate(update::<T, u64, M>(cpu, op, exchange)?);
+    let found = if M {
+        let exchange = |found: T| (if found == expected { new } else { found }, found.zero_extend());
+        T::truncate(update::<T, u64, M>(cpu, op, exchange)?)
+    } else {
+        // A register is written only if it matches: an unequal 32-bit one keeps its upper half.
+        let found = cpu.reg::<T>(op.rm);
+        if found == expected {
+            cpu.set_reg(op.rm, new);
+        }
+        found
+    };
     if found != expected {
         cpu.set_reg(RAX as u8, found);
     }

@@ -4,8 +4,11 @@
 //! r/m operand is memory or a register. The table asks each family once, at first use.
 
 mod alu;
+mod bits;
+mod bmi;
 mod branch;
 mod control;
+mod decimal;
 mod event;
 mod exchange;
 mod far;
@@ -14,6 +17,7 @@ mod frame;
 mod gate;
 mod io;
 mod iret;
+mod misc;
 mod mov;
 mod msr;
 mod muldiv;
@@ -38,14 +42,18 @@ type Select = fn(Code, bool) -> Option<Handler>;
 /// Every family. An encoding belongs to one; the first that answers has it.
 const FAMILIES: &[Select] = &[
     alu::select,
+    bits::select,
+    bmi::select,
     branch::select,
     control::select,
     event::select,
+    decimal::select,
     exchange::select,
     far::select,
     flags::select,
     io::select,
     iret::select,
+    misc::select,
     mov::select,
     msr::select,
     muldiv::select,

@@ -39,9 +39,9 @@ fn operand(kind: Kind) -> Operand {
     use Operand::{Cl, Imm, Memory, Offset, Other, Reg, Rm, Vvvv};
     match kind {
         Kind::r8_or_mem => Rm(1),
-        Kind::r16_or_mem => Rm(2),
-        Kind::r32_or_mem => Rm(4),
-        Kind::r64_or_mem => Rm(8),
+        Kind::r16_or_mem | Kind::r16_rm => Rm(2),
+        Kind::r32_or_mem | Kind::r32_rm => Rm(4),
+        Kind::r64_or_mem | Kind::r64_rm => Rm(8),
         Kind::r8_reg | Kind::r8_opcode | Kind::al => Reg(1),
         Kind::r16_reg | Kind::r16_opcode | Kind::ax => Reg(2),
         Kind::r32_reg | Kind::r32_opcode | Kind::eax => Reg(4),

@@ -1,0 +1,106 @@
+//! No-operations, hints, fences, cache-line instructions, BOUND, RDRAND and RDSEED. Source: Intel SDM
+//! vol. 2. UD0, UD1 and UD2 have no handler, which makes them #UD.
+
+use core::arch::asm;
+use core::sync::atomic::{Ordering, compiler_fence, fence};
+
+use iced_x86::{Code, Mnemonic};
+
+use super::operand::{Operand, by_width, operands};
+use crate::x86::cpu::{Cpu, flag};
+use crate::x86::fault::{Stop, vector};
+use crate::x86::op::{Handler, Op};
+use crate::x86::paging::Access;
+use crate::x86::word::Int;
+
+fn nop(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    Ok(())
+}
+
+/// A spinning vCPU lets its siblings have the host's core.
+fn pause(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    std::hint::spin_loop();
+    Ok(())
+}
+
+fn mfence(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    fence(Ordering::SeqCst);
+    Ok(())
+}
+
+/// LFENCE and SFENCE: the host keeps loads in order, and stores, as every x86 does.
+fn order(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    compiler_fence(Ordering::SeqCst);
+    Ok(())
+}
+
+/// CLFLUSH, CLFLUSHOPT, CLWB: checked like a load of a byte, but nothing is read (it may be a device).
+fn flush_line(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    cpu.run_of_bytes(op.segment, cpu.ea(op), 1, Access::Read)?;
+    Ok(())
+}
+
+/// BOUND: the index must lie in the pair of signed bounds, upper one included.
+fn bound<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let address = cpu.ea(op);
+    let next = address.wrapping_add(T::BYTES) & op.address_mask;
+    let lower = cpu.load::<T>(op.segment, address)?.sign_extend() as i64;
+    let upper = cpu.load::<T>(op.segment, next)?.sign_extend() as i64;
+    let index = cpu.reg::<T>(op.reg).sign_extend() as i64;
+    if index < lower || index > upper { Err(cpu.raise(vector::BR, 0)) } else { Ok(()) }
+}
+
+/// Sets the destination and CF; without success the destination is 0.
+fn set_random<T: Int>(cpu: &mut Cpu, number: u8, value: u64, good: u8) {
+    cpu.set_reg(number, T::truncate(if good != 0 { value } else { 0 }));
+    cpu.set_status(if good != 0 { flag::CF } else { 0 });
+}
+
+fn rdrand<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let (value, good): (u64, u8);
+    // SAFETY: no operands but registers; presented to a guest only where the host has it.
+    unsafe { asm!("rdrand {}", "setc {}", out(reg) value, out(reg_byte) good, options(nomem, nostack)) };
+    set_random::<T>(cpu, op.rm, value, good);
+    Ok(())
+}
+
+fn rdseed<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let (value, good): (u64, u8);
+    // SAFETY: no operands but registers; presented to a guest only where the host has it.
+    unsafe { asm!("rdseed {}", "setc {}", out(reg) value, out(reg_byte) good, options(nomem, nostack)) };
+    set_random::<T>(cpu, op.rm, value, good);
+    Ok(())
+}
+
+pub fn select(code: Code, _memory: bool) -> Option<Handler> {
+    use Mnemonic as M;
+    let mnemonic = code.mnemonic();
+    if let ([Operand::Rm(width) | Operand::Reg(width), ..], M::Rdrand | M::Rdseed) =
+        (operands(code), mnemonic)
+    {
+        return Some(if mnemonic == M::Rdrand {
+            by_width!(2, width, rdrand)
+        } else {
+            by_width!(2, width, rdseed)
+        });
+    }
+    Some(match mnemonic {
+        M::Nop | M::Reservednop | M::Cldemote => nop,
+        // Without CET these lie in the reserved-NOP space, without MPX the BND ones do.
+        M::Endbr32 | M::Endbr64 | M::Rdsspd | M::Rdsspq => nop,
+        M::Bndcl | M::Bndcn | M::Bndcu | M::Bndldx | M::Bndmk | M::Bndmov | M::Bndstx => nop,
+        M::Prefetch | M::Prefetchw | M::Prefetchwt1 | M::Prefetchnta => nop,
+        M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchit0 | M::Prefetchit1 => nop,
+        M::Pause => pause,
+        M::Mfence => mfence,
+        M::Lfence | M::Sfence => order,
+        M::Clflush | M::Clflushopt | M::Clwb => flush_line,
+        _ => match code {
+            Code::Prefetchreserved3_m8 | Code::Prefetchreserved4_m8 | Code::Prefetchreserved5_m8 => nop,
+            Code::Prefetchreserved6_m8 | Code::Prefetchreserved7_m8 => nop,
+            Code::Bound_r16_m1616 => bound::<u16>,
+            Code::Bound_r32_m3232 => bound::<u32>,
+            _ => return None,
+        },
+    })
+}
