@@ -1,0 +1,75 @@
+"""The `inn` command: one file per verb, imported only when it is asked for.
+
+Results go to stdout, everything else to stderr. What went wrong is one line, `error: …`.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, cast
+
+from innkeeper import __version__
+from innkeeper.cli.status import Status
+from innkeeper.errors import EngineError, InnkeeperError
+
+VERBS = {
+    "doctor": "say what this host offers, and what follows from it",
+    "image": "fetch a kernel or build an initramfs",
+}
+
+
+class Verb(Protocol):
+    """What each verb's module has."""
+
+    def register(self, parser: argparse.ArgumentParser) -> None: ...
+    def execute(self, arguments: argparse.Namespace) -> int: ...
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviations and answers a mistake with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(Status.MISTAKE, f"error: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one `inn` command and returns its exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    try:
+        parsed = make_parser(words).parse_args(words)
+        status = cast("Verb", parsed.verb).execute(parsed)
+        sys.stdout.flush()
+    except InnkeeperError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Status.INTERNAL if isinstance(error, EngineError) else Status.MISTAKE
+    except KeyboardInterrupt:
+        return Status.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter's own last flush must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Status.INTERRUPTED
+    except Exception as error:  # a bug of ours: one line by default, all of it on demand
+        if os.environ.get("INNKEEPER_TRACEBACK"):
+            raise
+        described = f"{type(error).__name__}: {error}"
+        print(f"error: internal: {described}; set INNKEEPER_TRACEBACK=1 to see where", file=sys.stderr)
+        return Status.INTERNAL
+    return status
+
+
+def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for this command line: only the verb it names is loaded."""
+    parser = Parser(prog="inn", description="A hypervisor for x86-64 machines.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"innkeeper {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        verb_parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        if words and words[0] == name:
+            verb = cast("Verb", importlib.import_module(f"innkeeper.cli.{name}"))
+            verb.register(verb_parser)
+            verb_parser.set_defaults(verb=verb)
+    return parser

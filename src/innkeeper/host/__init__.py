@@ -1,0 +1,28 @@
+"""What this host offers to virtual machines: found out by trying, where trying is harmless."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from innkeeper.host.finding import Finding, Status
+from innkeeper.host.kvm import find_kvm
+from innkeeper.host.memory import find_huge_pages, find_memory
+from innkeeper.host.namespaces import find_tap, find_user_namespaces, try_namespaces
+from innkeeper.host.packages import find_firmware, find_image_tools
+from innkeeper.host.processor import find_processor
+
+__all__ = ["Finding", "Status", "examine"]
+
+
+def examine(kvm_probe: Mapping[str, Any], features: Mapping[str, bool]) -> list[Finding]:
+    """Examines all of it. The arguments are what the Rust core found out about KVM and the processor."""
+    namespaces = try_namespaces()
+    return [
+        find_processor(features),
+        find_kvm(kvm_probe),
+        find_memory(),
+        find_huge_pages(),
+        find_user_namespaces(namespaces),
+        find_tap(namespaces),
+        find_firmware(),
+        find_image_tools(),
+    ]

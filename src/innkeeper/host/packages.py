@@ -1,0 +1,43 @@
+"""Debian packages that Innkeeper uses when they are there: firmware, and the tools behind `inn image`."""
+
+import shutil
+from pathlib import Path
+
+from innkeeper.host.finding import Finding, Status
+
+FIRMWARE = {
+    "seabios": (Path("/usr/share/seabios/bios-256k.bin"),),
+    "ovmf": (Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_CODE.fd")),
+}
+IMAGE_TOOLS = {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"}
+
+
+def find_firmware(root: Path = Path("/")) -> Finding:
+    there = {
+        package: any((root / path.relative_to("/")).is_file() for path in paths) for package, paths in FIRMWARE.items()
+    }
+    missing = [package for package, found in there.items() if not found]
+    return Finding(
+        name="firmware",
+        status=Status.YES if not missing else Status.PARTLY if any(there.values()) else Status.NO,
+        summary=", ".join(f"{package}: {'there' if found else 'not there'}" for package, found in there.items()),
+        consequence="kernels are started directly, which needs no firmware",
+        advice=f"as root: apt-get install {' '.join(missing)}" if missing else None,
+        facts=there,
+    )
+
+
+def find_image_tools() -> Finding:
+    missing = sorted({package for tool, package in IMAGE_TOOLS.items() if shutil.which(tool) is None})
+    return Finding(
+        name="image tools",
+        status=Status.NO if missing else Status.YES,
+        summary=f"not there: {', '.join(missing)}" if missing else "apt and dpkg are there",
+        consequence=(
+            "inn image cannot fetch packages; inn run takes your own kernel and initramfs"
+            if missing
+            else "inn image fetches kernels and busybox from Debian, without privileges"
+        ),
+        advice="a Debian host" if missing else None,
+        facts={"missing": missing},
+    )
