@@ -4,11 +4,14 @@
 //! logging, nested state, SMM, user-space MSRs, guest debugging.
 //!
 //! `vm` builds a VM, `vcpu` runs it, `watchdog` ends a KVM_RUN that would not end by itself, `exits`
-//! puts KVM's failures into words, `cpuid`, `msrs` and `state` translate what their names say.
+//! puts KVM's failures into words, `cpuid`, `msrs` and `state` translate what their names say; `probe`
+//! finds out what the host's KVM is worth.
 
 mod cpuid;
 mod exits;
+mod microguest;
 mod msrs;
+mod probe;
 mod state;
 mod vcpu;
 mod vm;
@@ -17,5 +20,6 @@ mod watchdog;
 #[cfg(test)]
 mod tests;
 
+pub use probe::{Probe, probe};
 pub use vcpu::KvmVcpu;
 pub use vm::KvmVm;

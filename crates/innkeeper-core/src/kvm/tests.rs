@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::KvmVm;
+use super::microguest::{self, CODE, Mode, RESULT};
+use super::{KvmVm, probe};
 use crate::bus::Device;
 use crate::engine::{EngineError, Vcpu, Vm};
 use crate::exit::Exit;
 use crate::memory::GuestMemory;
 use crate::state::{Activity, CpuStateV1, TableState};
 
-const CODE: u64 = 0x1000;
-const RESULT: u64 = 0x3000;
 /// Where the conventional 640 KiB end, and MMIO therefore begins.
 const HOLE: u64 = 0xA_0000;
 
@@ -59,7 +58,7 @@ fn real_mode(vm: &KvmVm, memory: &GuestMemory, code: &[u8]) -> Arc<dyn Vcpu> {
     for segment in &mut state.segments {
         (segment.selector, segment.base) = (0, 0);
     }
-    (state.rip, state.gpr[4]) = (CODE, 0x8000);
+    (state.rip, state.gpr[4]) = (CODE, 0x8000); // and the stack
     vcpu.set_state(&state).unwrap();
     vcpu
 }
@@ -85,23 +84,9 @@ fn bytes<const N: usize>(memory: &GuestMemory, gpa: u64) -> [u8; N] {
     out
 }
 
-/// Turns a vCPU in real mode into one in 64-bit mode, the first 4 GiB mapped onto themselves.
+/// Puts a vCPU into 64-bit mode at [`CODE`], the first 4 GiB mapped onto themselves.
 fn long_mode(memory: &GuestMemory, vcpu: &dyn Vcpu) {
-    let (pml4, pdpt, pd) = (0x9000u64, 0xA000, 0xB000);
-    memory.write(pml4, &(pdpt | 7u64).to_le_bytes()).unwrap();
-    for gib in 0..4 {
-        memory.write(pdpt + 8 * gib, &((pd + 0x1000 * gib) | 7).to_le_bytes()).unwrap();
-    }
-    for leaf in 0..2048u64 {
-        memory.write(pd + 8 * leaf, &(leaf << 21 | 0x87).to_le_bytes()).unwrap();
-    }
-    let mut state = vcpu.get_state().unwrap();
-    (state.cr0, state.cr3, state.cr4, state.efer) = (0x8000_0031, pml4, 0x220, 0x500);
-    for (number, segment) in state.segments.iter_mut().enumerate() {
-        (segment.selector, segment.attributes, segment.limit) =
-            if number == 1 { (8, 0xA09B, u32::MAX) } else { (16, 0xC093, u32::MAX) };
-    }
-    vcpu.set_state(&state).unwrap();
+    microguest::prepare(memory, vcpu, Mode::Long).unwrap();
 }
 
 #[test]
@@ -403,4 +388,32 @@ fn a_guest_cannot_write_to_rom() {
 
     assert_eq!((bytes(&memory, RESULT), bytes(&memory, 0x2000)), ([1], [0]));
     assert!(vm.statistics()[0].counters.contains(&("mmio_writes", 1)));
+}
+
+#[test]
+fn the_probe_answers_in_under_a_second_and_in_sentences() {
+    let found = probe();
+    if !found.usable {
+        // Unusable for a reason, whatever it is on this host.
+        assert!(!found.why.is_empty());
+        eprintln!("skipped: {}", found.why);
+        return;
+    }
+    eprintln!("{found:?}");
+    assert_eq!(found.api_version, 12);
+    assert!(found.backend.starts_with("kvm_"), "{}", found.backend);
+    assert!(found.ring0_mips > 0.1);
+    let answers = [
+        (found.ring0_native, "ring 0 is emulated"),
+        (found.syscall, "SYSCALL"),
+        (found.paging_32bit, "32-bit paging"),
+        (found.int3, "INT3"),
+        (found.cpuid_masking, "CPUID"),
+        (found.tsc_offset, "TSC"),
+    ];
+    let sentences: Vec<_> = found.why.split("; ").collect();
+    for (good, topic) in answers {
+        assert_ne!(good, sentences.iter().any(|sentence| sentence.contains(topic)), "{topic}: {found:?}");
+    }
+    assert!(found.seconds < 3.0, "{}", found.seconds);
 }

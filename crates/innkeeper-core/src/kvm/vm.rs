@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
-    KVM_IRQCHIP_PIC_SLAVE, KVM_MEM_READONLY, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_irq_routing_entry,
-    kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip, kvm_msi, kvm_pit_config,
-    kvm_userspace_memory_region,
+    KVM_IRQCHIP_PIC_SLAVE, KVM_MEM_READONLY, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_cpuid_entry2,
+    kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip, kvm_msi,
+    kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 
@@ -55,7 +55,7 @@ impl KvmVm {
     /// # Errors
     /// [`EngineError`] if this host has no usable KVM, or `vcpus` is out of its range.
     pub fn new(memory: Arc<GuestMemory>, vcpus: u32) -> Result<Self, EngineError> {
-        Self::build(memory, vcpus, true)
+        Self::build(memory, vcpus, true, &|_| {})
     }
 
     /// Makes a VM with one vCPU and no interrupt controller, whose HLT is [`crate::exit::Exit::Halt`].
@@ -64,10 +64,16 @@ impl KvmVm {
     /// # Errors
     /// [`EngineError`] if this host has no usable KVM.
     pub fn bare(memory: Arc<GuestMemory>) -> Result<Self, EngineError> {
-        Self::build(memory, 1, false)
+        Self::build(memory, 1, false, &|_| {})
     }
 
-    fn build(memory: Arc<GuestMemory>, vcpus: u32, irqchip: bool) -> Result<Self, EngineError> {
+    /// `edit` may change each CPUID leaf that KVM supports.
+    pub(super) fn build(
+        memory: Arc<GuestMemory>,
+        vcpus: u32,
+        irqchip: bool,
+        edit: &dyn Fn(&mut kvm_cpuid_entry2),
+    ) -> Result<Self, EngineError> {
         let kvm = open()?;
         let most = u32::try_from(kvm.get_max_vcpus()).unwrap_or(u32::MAX).min(255);
         if vcpus == 0 || vcpus > most {
@@ -80,7 +86,8 @@ impl KvmVm {
         if irqchip {
             add_irqchip(&fd)?;
         }
-        let leaves = cpuid::supported(&kvm)?;
+        let mut leaves = cpuid::supported(&kvm)?;
+        leaves.iter_mut().for_each(edit);
         let mut fds = Vec::new();
         for index in 0..vcpus {
             let vcpu = fd.create_vcpu(index.into()).map_err(host(format!("create vCPU {index}")))?;
