@@ -1,6 +1,8 @@
 //! Exchanges: XCHG, XADD, CMPXCHG, CMPXCHG8B, CMPXCHG16B. Source: Intel SDM vol. 2, and vol. 3, 9.1.2
 //! for when they are atomic.
 
+use core::arch::asm;
+
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::Alu;
@@ -114,9 +116,8 @@ fn exchange_16(cpu: &mut Cpu, op: &Op, address: u64, expected: u128, new: u128) 
     if let Some((pointer, 16)) = cpu.run_of_bytes(op.segment, address, 16, Access::Write)?
         && std::arch::is_x86_feature_detected!("cmpxchg16b")
     {
-        // SAFETY: 16 writable bytes of one RAM page, aligned as the linear address is, which was checked;
-        // the host has the instruction.
-        return Ok(unsafe { host_exchange_16(pointer.cast(), expected, new) });
+        // SAFETY: 16 writable bytes of one RAM page, aligned as the linear address is, which was checked.
+        return Ok(unsafe { host_cmpxchg16b(pointer, expected, new) });
     }
     // A device, a code page or a watched page.
     let platform = std::sync::Arc::clone(&cpu.platform);
@@ -128,21 +129,17 @@ fn exchange_16(cpu: &mut Cpu, op: &Op, address: u64, expected: u128, new: u128) 
 }
 
 /// # Safety
-/// `pointer` must be valid for reads and writes, and aligned to 16 bytes; the host must have CMPXCHG16B.
-unsafe fn host_exchange_16(pointer: *mut u128, expected: u128, new: u128) -> u128 {
+/// `pointer` must be to 16 writable bytes and aligned to 16, and the host must have CMPXCHG16B.
+unsafe fn host_cmpxchg16b(pointer: *mut u8, expected: u128, new: u128) -> u128 {
     let (low, high): (u64, u64);
-    // SAFETY: the caller vouches for the pointer. RBX, which the compiler keeps to itself, is swapped
-    // in and out.
+    // SAFETY: the caller vouches for the pointer. RBX cannot be an operand, so it is exchanged.
     unsafe {
-        core::arch::asm!(
-            "xchg rbx, {new_low}",
-            "lock cmpxchg16b [{pointer}]",
-            "mov rbx, {new_low}",
-            new_low = inout(reg) new as u64 => _,
-            pointer = in(reg) pointer,
-            in("rcx") (new >> 64) as u64,
-            inout("rax") expected as u64 => low,
-            inout("rdx") (expected >> 64) as u64 => high,
+        asm!(
+            "xchg rsi, rbx",
+            "lock cmpxchg16b [rdi]",
+            "mov rbx, rsi",
+            in("rdi") pointer, inout("rsi") new as u64 => _, in("rcx") (new >> 64) as u64,
+            inout("rax") expected as u64 => low, inout("rdx") (expected >> 64) as u64 => high,
             options(nostack),
         );
     }

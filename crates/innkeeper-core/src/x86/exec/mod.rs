@@ -46,6 +46,7 @@ const FAMILIES: &[Select] = &[
     bmi::select,
     branch::select,
     control::select,
+    decimal::select,
     event::select,
     decimal::select,
     exchange::select,
