@@ -17,6 +17,8 @@ const SLOTS: usize = 1 << 16;
 const BLOCK_OPS: usize = 48;
 /// The longest legal instruction, in bytes.
 const MAX_LENGTH: usize = 15;
+/// 0F 0D and 0F 18-1F are no-operations, whatever later processors put there (CET, MPX, hints).
+const DECODING: u32 = DecoderOptions::FORCE_RESERVED_NOP;
 
 pub struct Block {
     page: u32,
@@ -153,7 +155,7 @@ impl Cpu {
 
     /// Lowers instructions until the block ends or the next one does not fit in `bytes`.
     fn lower_run(&mut self, bytes: &[u8]) -> (Vec<Op>, usize) {
-        let mut decoder = Decoder::with_ip(self.bitness, bytes, 0, DecoderOptions::NONE);
+        let mut decoder = Decoder::with_ip(self.bitness, bytes, 0, DECODING);
         let mut instruction = Instruction::default();
         let (mut ops, mut length) = (Vec::with_capacity(8), 0);
         let in_limit = if self.long { u64::MAX } else { u64::from(self.segments[1].limit) - self.rip() + 1 };
@@ -239,7 +241,7 @@ impl Cpu {
             }
             let address = linear.wrapping_add(at as u64);
             bytes[at] = self.fetch_byte(if self.long { address } else { address & 0xFFFF_FFFF })?;
-            let mut decoder = Decoder::with_ip(self.bitness, &bytes[..have], 0, DecoderOptions::NONE);
+            let mut decoder = Decoder::with_ip(self.bitness, &bytes[..have], 0, DECODING);
             decoder.decode_out(&mut instruction);
             let wants_more = decoder.last_error() == iced_x86::DecoderError::NoMoreBytes;
             if !wants_more {

@@ -4,6 +4,8 @@
 //!
 //! Left out: blocks, interrupts and delivery of exceptions; tests of those use `Cpu::run`.
 
+pub mod native;
+
 use std::sync::Arc;
 
 use iced_x86::Code;

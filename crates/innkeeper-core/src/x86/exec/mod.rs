@@ -21,6 +21,8 @@ mod misc;
 mod mov;
 mod msr;
 mod muldiv;
+#[cfg(test)]
+mod native_tests;
 mod operand;
 mod platform;
 mod shift;
