@@ -58,15 +58,14 @@ fn xadd<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The destination is written either way, so it must be writable; the accumulator changes only if
-/// the comparison fails.
+/// Memory is written either way, so it must be writable; of registers only one changes, the
+/// destination or the accumulator.
 fn cmpxchg<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let (expected, new) = (cpu.reg::<T>(RAX as u8), cpu.reg::<T>(op.reg));
     let found = if M {
-        let exchange = |found: T| (if found == expected { new } else { found }, found.zero_extend());
-        T::truncate(update::<T, u64, M>(cpu, op, exchange)?)
+        let exchange = |found: T| if found == expected { new } else { found };
+        cpu.modify(op.segment, cpu.ea(op), op.prefixes & LOCK != 0, exchange)?
     } else {
-        // A register is written only if it matches: an unequal 32-bit one keeps its upper half.
         let found = cpu.reg::<T>(op.rm);
         if found == expected {
             cpu.set_reg(op.rm, new);

@@ -13,6 +13,8 @@ use crate::x86::word::Int;
 
 /// The result and RFLAGS; `count` is masked and not 0.
 trait Shift {
+    /// RCL and RCR rotate one bit more than the operand has, and count modulo that.
+    const THROUGH_CARRY: bool = false;
     fn apply<T: Alu>(value: T, count: u8, flags: u64) -> (T, u64);
 }
 
@@ -22,9 +24,10 @@ trait DoubleShift {
 }
 
 macro_rules! shifts {
-    ($($name:ident: $value:ident, $count:ident, $flags:ident => $body:expr;)*) => { $(
+    ($($name:ident $(through $carry:literal)?: $value:ident, $count:ident, $flags:ident => $body:expr;)*) => { $(
         struct $name;
         impl Shift for $name {
+            $(const THROUGH_CARRY: bool = $carry;)?
             #[inline(always)]
             fn apply<T: Alu>($value: T, $count: u8, $flags: u64) -> (T, u64) {
                 $body
@@ -36,8 +39,8 @@ macro_rules! shifts {
 shifts! {
     Rol: value, count, flags => value.rol(count, flags);
     Ror: value, count, flags => value.ror(count, flags);
-    Rcl: value, count, flags => value.rcl(count, flags);
-    Rcr: value, count, flags => value.rcr(count, flags);
+    Rcl through true: value, count, flags => value.rcl(count, flags);
+    Rcr through true: value, count, flags => value.rcr(count, flags);
     Shl: value, count, _flags => value.shl(count);
     Shr: value, count, _flags => value.shr(count);
     Sar: value, count, _flags => value.sar(count);
@@ -67,7 +70,10 @@ fn masked<T: Int>(count: u64) -> u8 {
 
 #[inline(always)]
 fn shift<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op, count: u64) -> Result<(), Stop> {
-    let (count, flags) = (masked::<T>(count), cpu.rflags);
+    let (mut count, flags) = (masked::<T>(count), cpu.rflags);
+    if O::THROUGH_CARRY && T::BYTES < 4 {
+        count %= T::BITS as u8 + 1;
+    }
     let apply = |value: T| if count == 0 { (value, flags) } else { O::apply(value, count, flags) };
     let status = update::<T, u64, M>(cpu, op, apply)?;
     cpu.set_status(status);
