@@ -99,16 +99,14 @@ pub struct Ymm(pub [u64; 4]);
 pub struct X87 {
     pub regs: [u128; 8],
     pub control: u16,
-    /// Without TOP, which is `top`.
+    /// Without TOP, which is `top`, and without ES and B, which follow from the rest.
     pub status: u16,
     pub top: u8,
     /// One bit per physical register: 1 = not empty (the FXSAVE form).
     pub valid: u8,
     pub opcode: u16,
     pub instruction_pointer: u64,
-    pub instruction_selector: u16,
     pub data_pointer: u64,
-    pub data_selector: u16,
 }
 
 /// MSRs that are plain storage with rules for writing; the rest live where they act.

@@ -100,10 +100,12 @@ const FEATURES: &[Feature] = {
         Feature(Leaf7Ebx, 1, always, &[]), // TSC_ADJUST
         Feature(Leaf7Ebx, 3, host!("bmi1"), &[Iced::BMI1]),
         Feature(Leaf7Ebx, 5, || host_avx() && is_x86_feature_detected!("avx2"), &[Iced::AVX2]),
+        Feature(Leaf7Ebx, 6, always, &[]), // the x87 data pointer is for exceptions only
         Feature(Leaf7Ebx, 7, always, &[]), // SMEP
         Feature(Leaf7Ebx, 8, host!("bmi2"), &[Iced::BMI2]),
         Feature(Leaf7Ebx, 9, always, &[]), // ERMS
         Feature(Leaf7Ebx, 10, always, &[Iced::INVPCID]),
+        Feature(Leaf7Ebx, 13, always, &[]), // the x87 segment selectors read as zero
         Feature(Leaf7Ebx, 18, host!("rdseed"), &[Iced::RDSEED]),
         Feature(Leaf7Ebx, 19, host!("adx"), &[Iced::ADX]),
         Feature(Leaf7Ebx, 23, always, &[Iced::CLFLUSHOPT]),
@@ -130,6 +132,7 @@ const FEATURES: &[Feature] = {
         Feature(Extended1Edx, 29, always, &[Iced::X64]),
         Feature(Extended7Edx, 8, always, &[]), // invariant TSC
         // Nothing speculates here, so the immunities that exist as flags are all true.
+        Feature(Extended8Ebx, 2, always, &[]), // x87 error pointers are always saved and restored
         Feature(Extended8Ebx, 26, always, &[]), // SSB_NO
         Feature(Extended8Ebx, 29, always, &[]), // BTC_NO
         Feature(Extended21Eax, 2, always, &[]), // LFENCE serializes

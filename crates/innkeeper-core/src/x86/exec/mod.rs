@@ -32,6 +32,8 @@ mod string;
 mod syscall;
 mod system;
 mod task;
+pub mod x87;
+pub mod xsave;
 
 use std::sync::OnceLock;
 
@@ -67,6 +69,8 @@ const FAMILIES: &[Select] = &[
     string::select,
     syscall::select,
     system::select,
+    x87::select,
+    xsave::select,
 ];
 
 struct Table(Vec<[Option<Handler>; 2]>);
