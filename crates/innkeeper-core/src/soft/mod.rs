@@ -1,1 +1,118 @@
-//! The software engine.
+//! The software engine: vCPUs that this process interprets, with the interrupt fabric beside them.
+
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::engine::{EngineError, Vcpu, Vm};
+use crate::exit::Exit;
+use crate::irq::Fabric;
+use crate::memory::GuestMemory;
+use crate::state::CpuStateV1;
+use crate::stats::{Snapshot, Stats};
+use crate::x86::attention::{Attention, KICK};
+use crate::x86::cpu::{Cpu, Platform};
+use crate::x86::cpuid::CpuidTable;
+use crate::x86::run::CodeGuard;
+
+/// A virtual machine whose processors are software.
+pub struct SoftVm {
+    platform: Arc<Platform>,
+    vcpus: Vec<Arc<SoftVcpu>>,
+}
+
+/// One of its vCPUs. `run` holds the lock; `kick` and the counters need none.
+pub struct SoftVcpu {
+    cpu: Mutex<Cpu>,
+    attention: Arc<Attention>,
+    stats: Arc<Stats>,
+}
+
+impl SoftVm {
+    /// Builds `vcpus` processors in their reset state over `memory`, their interrupt controllers mapped.
+    pub fn new(memory: Arc<GuestMemory>, vcpus: u32) -> Self {
+        let attentions: Vec<_> = (0..vcpus).map(|_| Arc::new(Attention::default())).collect();
+        let clock = Arc::new(Clock::new());
+        let fabric = Fabric::new(Arc::clone(&clock), &attentions);
+        let (ports, mmio) = (Arc::new(Bus::default()), Arc::new(Bus::default()));
+        fabric.map(&ports, &mmio);
+        let cpuid = CpuidTable::new(vcpus, clock.khz());
+        let code_guard = CodeGuard::new(&attentions);
+        let platform = Arc::new(Platform { memory, ports, mmio, fabric, clock, cpuid, code_guard });
+        let vcpu = |(index, attention): (usize, Arc<Attention>)| {
+            let lapic = platform.fabric.lapic(index);
+            let cpu = Cpu::new(index as u32, Arc::clone(&platform), lapic, Arc::clone(&attention));
+            Arc::new(SoftVcpu { attention, stats: Arc::clone(&cpu.stats), cpu: Mutex::new(cpu) })
+        };
+        let vcpus = attentions.into_iter().enumerate().map(vcpu).collect();
+        Self { platform, vcpus }
+    }
+
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+}
+
+impl Vm for SoftVm {
+    fn vcpu(&self, index: u32) -> Option<Arc<dyn Vcpu>> {
+        self.vcpus.get(index as usize).map(|vcpu| Arc::clone(vcpu) as Arc<dyn Vcpu>)
+    }
+
+    fn ports(&self) -> &Arc<Bus> {
+        &self.platform.ports
+    }
+
+    fn mmio(&self) -> &Arc<Bus> {
+        &self.platform.mmio
+    }
+
+    fn set_irq(&self, gsi: u32, level: bool) {
+        self.platform.fabric.set_irq(gsi, level);
+    }
+
+    fn signal_msi(&self, address: u64, data: u32) {
+        self.platform.fabric.signal_msi(address, data);
+    }
+
+    fn tsc_khz(&self) -> u64 {
+        self.platform.clock.khz()
+    }
+
+    fn statistics(&self) -> Vec<Snapshot> {
+        self.vcpus.iter().map(|vcpu| vcpu.stats.snapshot()).collect()
+    }
+}
+
+impl SoftVcpu {
+    fn idle(&self) -> Result<MutexGuard<'_, Cpu>, EngineError> {
+        match self.cpu.try_lock() {
+            Ok(cpu) => Ok(cpu),
+            Err(TryLockError::WouldBlock) => Err(EngineError::Running),
+            Err(TryLockError::Poisoned(_)) => {
+                Err(EngineError::Refused("the vCPU's thread has panicked; its state is lost".into()))
+            }
+        }
+    }
+}
+
+impl Vcpu for SoftVcpu {
+    fn run(&self) -> Exit {
+        match self.idle() {
+            Ok(mut cpu) => cpu.run(),
+            Err(error) => Exit::InternalError(error.to_string()),
+        }
+    }
+
+    fn kick(&self) {
+        self.attention.raise(KICK);
+    }
+
+    fn get_state(&self) -> Result<CpuStateV1, EngineError> {
+        Ok(self.idle()?.to_state())
+    }
+
+    fn set_state(&self, state: &CpuStateV1) -> Result<(), EngineError> {
+        self.idle()?.from_state(state);
+        Ok(())
+    }
+}

@@ -370,8 +370,9 @@ fn legal(code: Code, sets: &[Iced]) -> bool {
         Code::INVALID => false,
         // Hypercalls work without the virtualization that their encodings belong to.
         Code::Vmcall | Code::Vmmcall => true,
-        // No-operations on processors without CET.
+        // No-operations on processors without CET, PREFETCHI or CLDEMOTE.
         Code::Endbr32 | Code::Endbr64 | Code::Rdsspd_r32 | Code::Rdsspq_r64 => true,
+        Code::Prefetchit0_m8 | Code::Prefetchit1_m8 | Code::Cldemote_m8 => true,
         // 0F 0D: PREFETCHW's flag covers the whole group.
         Code::Prefetch_m8 | Code::Prefetchwt1_m8 | Code::Prefetchreserved3_m8 => true,
         Code::Prefetchreserved4_m8 | Code::Prefetchreserved5_m8 => true,

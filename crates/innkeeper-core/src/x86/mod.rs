@@ -19,4 +19,5 @@ pub mod run;
 pub mod segment;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod snapshot;
 pub mod word;

@@ -262,7 +262,7 @@ impl Cpu {
     }
 
     /// The four page-directory-pointer entries at CR3 (PAE paging); `None` if one has reserved bits.
-    pub(super) fn read_pdptes(&self, cr3: u64) -> Option<[u64; 4]> {
+    pub(in crate::x86) fn read_pdptes(&self, cr3: u64) -> Option<[u64; 4]> {
         let mut bytes = [0xFF; 32];
         // A table outside RAM reads as a floating bus: all ones, which is not legal.
         self.platform.memory.read(cr3 & 0xFFFF_FFE0, &mut bytes).ok()?;
