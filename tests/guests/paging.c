@@ -140,7 +140,7 @@ static void large(void)
 {
     window_pd[1] = 0x200000ull | P | W | PS;
     print("2 MiB page: %s\n", *(u32 *)(WINDOW + 0x200000 + 0x1234) == *(u32 *)0x201234 ? "same" : "different");
-    window_pd[2] = 0x201000ull | P | W | PS;
+    window_pd[2] = 0x202000ull | P | W | PS; /* bit 12 would be PAT */
     TRY("mov 0x40400000, %%eax");
     report("2 MiB page with a reserved bit");
     u32 r[4];

@@ -17,7 +17,7 @@ pub mod paging;
 mod reset;
 pub mod run;
 pub mod segment;
+pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod snapshot;
 pub mod word;

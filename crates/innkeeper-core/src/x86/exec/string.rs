@@ -60,7 +60,9 @@ fn repeat(
         if left == 0 {
             return Ok(());
         }
-        let done = match run(cpu, op, left) {
+        // A single step is one element (SDM vol. 3, 17.3.1.4).
+        let wanted = if cpu.has_flag(flag::TF) { 1 } else { left };
+        let done = match run(cpu, op, wanted) {
             Ok(done) => done,
             Err(stop) => {
                 // A fault restores the flags that comparisons have set (SDM vol. 2, REP).
