@@ -39,7 +39,7 @@ extern u8 task_entry[], task_error[], gate_target[], ring3_code[];
 asm("task_entry: pushf\n pop %eax\n mov %eax, seen_nt\n incl seen\n movzwl other, %eax\n mov %eax, seen_back\n iret\n"
     " incl seen\n iret\n"
     "task_error: pop %eax\n mov %eax, seen_back\n incl seen\n addl $2, tss+32\n iret\n jmp task_error\n"
-    "gate_target: mov $0x10, %eax\n mov %eax, %ds\n mov %cs, gate_cs\n mov %ss, gate_ss\n mov 8(%esp), %eax\n mov %eax, gate_parameter\n lret $4\n"
+    "gate_target: push %ss\n pop %ds\n mov %cs, gate_cs\n mov %ss, gate_ss\n mov 8(%esp), %eax\n mov %eax, gate_parameter\n lret $4\n"
     "ring3_code: push $0xCAFE\n lcall $0x6B, $0\n int $0x70\n");
 
 static volatile u32 ring_sp, ring_cs, ring_ss;
@@ -85,7 +85,7 @@ static void gates(void)
     handlers[0x70] = on_service;
     asm volatile("push %%ebp\n mov $1f, %%ebx\n mov %%esp, ring_sp\n"
                  "push %0\n push %%esp\n push %1\n push $ring3_code\n lret\n"
-                 "1: mov %2, %%eax\n mov %%eax, %%ss\n mov ring_sp, %%esp\n mov %%eax, %%ds\n mov %%eax, %%es\n"
+                 "1: mov %2, %%eax\n mov %%eax, %%ss\n mov %%eax, %%ds\n mov %%eax, %%es\n mov ring_sp, %%esp\n"
                  "mov %%eax, %%fs\n mov %%eax, %%gs\n pop %%ebp"
                  : : "i"(USER_DATA), "i"(USER32), "i"(DATA) : "eax", "ebx", "ecx", "edx", "esi", "edi", "memory");
     print("call gate: cs 0x%x ss 0x%x parameter 0x%x\n", gate_cs, gate_ss, gate_parameter);
