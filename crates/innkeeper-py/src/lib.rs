@@ -1,1 +1,26 @@
-//! `innkeeper._core`: the thin Python face of `innkeeper-core`.
+//! `innkeeper._core`: the thin Python face of `innkeeper-core`. Its contract is `_core.pyi`.
+//!
+//! Whatever waits or runs a guest is called detached from the interpreter; Python's devices are
+//! called attached, one access at a time.
+
+mod device;
+mod errors;
+mod host;
+mod memory;
+mod state;
+mod vcpu;
+mod vm;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::host::{host_features, kvm_probe};
+    #[pymodule_export]
+    use super::memory::Memory;
+    #[pymodule_export]
+    use super::vcpu::Vcpu;
+    #[pymodule_export]
+    use super::vm::Vm;
+}

@@ -13,7 +13,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use super::vcpu::KvmVcpu;
 use super::watchdog::{Runner, Watchdog};
 use super::{cpuid, msrs};
-use crate::bus::Bus;
+use crate::bus::{Bus, Device, ones};
 use crate::engine::{EngineError, Vcpu, Vm};
 use crate::memory::GuestMemory;
 use crate::stats::Snapshot;
@@ -21,6 +21,8 @@ use crate::stats::Snapshot;
 /// Four pages that KVM on Intel processors needs for itself, under the BIOS and clear of the APICs.
 const IDENTITY_MAP: u64 = 0xFFFB_C000;
 const TSS: usize = 0xFFFB_D000;
+const IOAPIC: u64 = 0xFEC0_0000;
+const IOAPIC_BYTES: u64 = 0x1000;
 const IOAPIC_PINS: u32 = 24;
 
 /// A VM of the host's KVM.
@@ -101,7 +103,10 @@ impl KvmVm {
         let runners: Vec<_> = (0..vcpus).map(|index| Arc::new(Runner::new(index != 0))).collect();
         let watchdog = Watchdog::new(runners.clone())
             .map_err(|source| EngineError::Host { action: "start the watchdog".into(), source })?;
-        let (ports, mmio) = (Arc::default(), Arc::default());
+        let (ports, mmio) = (Arc::new(Bus::default()), Arc::new(Bus::default()));
+        if irqchip {
+            claim_chips(&ports, &mmio);
+        }
         let shared = Arc::new(Shared { ports, mmio, watchdog, msrs: msrs::of_guest(&kvm, &fds[0])?, memory });
         let vcpus = fds.into_iter().zip(runners);
         let vcpus =
@@ -189,6 +194,24 @@ fn add_irqchip(fd: &VmFd) -> Result<(), EngineError> {
     let routes = KvmIrqRouting::from_entries(&isa_routes())
         .map_err(|_| EngineError::Refused("too many interrupt routes".into()))?;
     fd.set_gsi_routing(&routes).map_err(host("route interrupts"))
+}
+
+/// What KVM's own chips answer never comes to a bus; claimed here, so that nothing else can hope to.
+struct InKernel;
+
+impl Device for InKernel {
+    fn read(&self, _offset: u64, size: u8) -> u64 {
+        ones(size)
+    }
+    fn write(&self, _offset: u64, _size: u8, _value: u64) {}
+}
+
+fn claim_chips(ports: &Bus, mmio: &Bus) {
+    const PIC_PIT_LATCH_ELCR: [(u64, u64); 5] = [(0x20, 2), (0xA0, 2), (0x40, 4), (0x61, 1), (0x4D0, 2)];
+    for (base, size) in PIC_PIT_LATCH_ELCR {
+        ports.map(base, size, Arc::new(InKernel)).expect("the bus is new");
+    }
+    mmio.map(IOAPIC, IOAPIC_BYTES, Arc::new(InKernel)).expect("the bus is new");
 }
 
 /// KVM finds an IPI's target in an index of APIC IDs, which it last rebuilt before the newest vCPU

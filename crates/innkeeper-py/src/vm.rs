@@ -1,0 +1,181 @@
+//! A virtual machine under one engine.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use innkeeper_core::bus::{Bus, Device};
+use innkeeper_core::engine::{EngineError, Vm as CoreVm};
+use innkeeper_core::kvm::KvmVm;
+use innkeeper_core::memory::GuestMemory;
+use innkeeper_core::soft::SoftVm;
+use innkeeper_core::stats::Snapshot;
+use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::device::Adapter;
+use crate::errors;
+use crate::memory::Memory;
+use crate::vcpu::{Shared, Vcpu};
+
+const PORTS: u64 = 0x1_0000;
+/// APIC IDs are eight bits wide, and FF is everybody.
+const MOST_VCPUS: u32 = 255;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Space {
+    Ports,
+    Mmio,
+}
+
+type Devices = BTreeMap<(Space, u64), Arc<Adapter>>;
+
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct Vm {
+    core: Arc<dyn CoreVm>,
+    vcpus: Vec<Arc<Shared>>,
+    /// Python's devices on the buses, for the garbage collector: they often know their VM. The lock
+    /// is only taken attached, and nothing of Python is called under it.
+    devices: Mutex<Devices>,
+}
+
+#[pymethods]
+impl Vm {
+    #[new]
+    #[pyo3(signature = (engine, memory, vcpus, /))]
+    fn new(py: Python<'_>, engine: &str, memory: &Bound<'_, Memory>, vcpus: u32) -> PyResult<Self> {
+        if vcpus == 0 || vcpus > MOST_VCPUS {
+            return Err(PyValueError::new_err(format!("{vcpus} vCPUs; a machine has 1 to {MOST_VCPUS}")));
+        }
+        let memory = Arc::clone(&memory.get().memory);
+        let core = py.detach(|| create(engine, memory, vcpus))?;
+        let vcpus = (0..vcpus).filter_map(|index| core.vcpu(index)).map(|vcpu| Arc::new(Shared::new(vcpu)));
+        Ok(Self { vcpus: vcpus.collect(), core, devices: Mutex::default() })
+    }
+
+    #[pyo3(signature = (index, /))]
+    fn vcpu(this: &Bound<'_, Self>, index: usize) -> PyResult<Vcpu> {
+        let vcpus = &this.get().vcpus;
+        let shared = vcpus.get(index).ok_or_else(|| {
+            PyIndexError::new_err(format!("vCPU {index}; this machine has {}", vcpus.len()))
+        })?;
+        Ok(Vcpu::new(Arc::clone(shared), this.clone().unbind()))
+    }
+
+    #[pyo3(signature = (base, size, device, /))]
+    fn map_ports(&self, base: u64, size: u64, device: &Bound<'_, PyAny>) -> PyResult<()> {
+        if base.checked_add(size).is_none_or(|end| end > PORTS) {
+            return Err(PyValueError::new_err(format!("ports {base:#x} + {size:#x} go beyond FFFFh")));
+        }
+        self.map(Space::Ports, base, size, device)
+    }
+
+    #[pyo3(signature = (base, /))]
+    fn unmap_ports(&self, base: u64) -> PyResult<()> {
+        self.unmap(Space::Ports, base)
+    }
+
+    #[pyo3(signature = (base, size, device, /))]
+    fn map_mmio(&self, base: u64, size: u64, device: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.map(Space::Mmio, base, size, device)
+    }
+
+    #[pyo3(signature = (base, /))]
+    fn unmap_mmio(&self, base: u64) -> PyResult<()> {
+        self.unmap(Space::Mmio, base)
+    }
+
+    #[pyo3(signature = (gsi, level, /))]
+    fn set_irq(&self, gsi: u32, level: bool) {
+        self.core.set_irq(gsi, level);
+    }
+
+    #[pyo3(signature = (address, data, /))]
+    fn signal_msi(&self, address: u64, data: u32) {
+        self.core.signal_msi(address, data);
+    }
+
+    #[getter]
+    fn tsc_khz(&self) -> u64 {
+        self.core.tsc_khz()
+    }
+
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let vcpus = PyList::empty(py);
+        for snapshot in self.core.statistics() {
+            vcpus.append(ledger(py, &snapshot)?)?;
+        }
+        let all = PyDict::new(py);
+        all.set_item("vcpus", vcpus)?;
+        Ok(all)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.devices.lock().expect("device lock").values().try_for_each(|device| device.traverse(&visit))
+    }
+
+    fn __clear__(&self) {
+        let devices = std::mem::take(&mut *self.devices.lock().expect("device lock"));
+        for &(space, base) in devices.keys() {
+            self.bus(space).unmap(base);
+        }
+    }
+}
+
+impl Vm {
+    fn bus(&self, space: Space) -> &Arc<Bus> {
+        match space {
+            Space::Ports => self.core.ports(),
+            Space::Mmio => self.core.mmio(),
+        }
+    }
+
+    fn map(&self, space: Space, base: u64, size: u64, device: &Bound<'_, PyAny>) -> PyResult<()> {
+        let adapter = Arc::new(Adapter::new(device)?);
+        self.bus(space).map(base, size, Arc::clone(&adapter) as Arc<dyn Device>).map_err(|_| {
+            let what = if space == Space::Ports { "ports" } else { "MMIO" };
+            PyValueError::new_err(format!("{what} {base:#x} + {size:#x} are empty, or claimed already"))
+        })?;
+        self.devices.lock().expect("device lock").insert((space, base), adapter);
+        Ok(())
+    }
+
+    /// Only what was mapped from Python: the engine's own chips stay.
+    fn unmap(&self, space: Space, base: u64) -> PyResult<()> {
+        let adapter = self.devices.lock().expect("device lock").remove(&(space, base));
+        if adapter.is_none() {
+            return Err(PyValueError::new_err(format!("nothing is mapped from {base:#x}")));
+        }
+        self.bus(space).unmap(base);
+        Ok(())
+    }
+}
+
+fn create(engine: &str, memory: Arc<GuestMemory>, vcpus: u32) -> PyResult<Arc<dyn CoreVm>> {
+    match engine {
+        "interp" => Ok(Arc::new(SoftVm::new(memory, vcpus))),
+        "kvm" => match KvmVm::new(memory, vcpus) {
+            Ok(vm) => Ok(Arc::new(vm)),
+            Err(EngineError::Refused(why)) => Err(PyOSError::new_err(why)),
+            Err(error) => Err(errors::engine(error)),
+        },
+        other => Err(PyValueError::new_err(format!("no engine {other:?}; there are \"interp\" and \"kvm\""))),
+    }
+}
+
+fn ledger<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyDict>> {
+    let (ledger, exceptions, ports) = (PyDict::new(py), PyDict::new(py), PyDict::new(py));
+    for (name, count) in &snapshot.counters {
+        ledger.set_item(name, count)?;
+    }
+    for (vector, count) in &snapshot.exceptions {
+        exceptions.set_item(vector, count)?;
+    }
+    for ((port, write), count) in &snapshot.ports {
+        ports.set_item(format!("{} {port:#x}", if *write { "out" } else { "in" }), count)?;
+    }
+    ledger.set_item("exceptions", exceptions)?;
+    ledger.set_item("ports", ports)?;
+    Ok(ledger)
+}
