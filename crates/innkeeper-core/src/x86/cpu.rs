@@ -12,6 +12,7 @@ use super::word::{Int, Word};
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::exit::Exit;
+use crate::irq::kvmclock::Kvmclock;
 use crate::irq::{Fabric, Lapic};
 use crate::memory::GuestMemory;
 use crate::state::{Activity, SegmentState, TableState};
@@ -192,6 +193,7 @@ pub struct Cpu {
     pub mxcsr: u32,
     pub x87: X87,
     pub msrs: Msrs,
+    pub kvmclock: Kvmclock,
     /// NMIs are held back until IRET.
     pub nmi_blocked: bool,
     /// While an event is being delivered: its vector, for double-fault rules.

@@ -10,6 +10,7 @@ use super::mmu::Tlb;
 use super::op::seg;
 use super::segment as attr;
 use crate::irq::Lapic;
+use crate::irq::kvmclock::Kvmclock;
 use crate::state::{Activity, SegmentState, TableState};
 use crate::stats::Stats;
 
@@ -58,6 +59,7 @@ impl Cpu {
             // FNINIT's control word, not the 0040H of power-up: no firmware runs before a direct boot.
             x87: X87 { control: 0x37F, ..X87::default() },
             msrs: Msrs { pat: PAT, misc_enable: MISC_ENABLE, ..Msrs::default() },
+            kvmclock: Kvmclock::default(),
             nmi_blocked: false,
             delivering: None,
             index,

@@ -19,7 +19,7 @@ mod io;
 mod iret;
 mod misc;
 mod mov;
-mod msr;
+pub mod msr;
 mod muldiv;
 #[cfg(test)]
 mod native_tests;

@@ -3,7 +3,7 @@
 
 use iced_x86::Code;
 
-use crate::x86::cpu::{Cpu, RAX, RCX, RDX};
+use crate::x86::cpu::{Cpu, Platform, RAX, RCX, RDX};
 use crate::x86::fault::Stop;
 use crate::x86::mmu::canonical;
 use crate::x86::op::{Handler, Op, seg};
@@ -39,6 +39,10 @@ const FS_BASE: u32 = 0xC000_0100;
 const GS_BASE: u32 = 0xC000_0101;
 const KERNEL_GS_BASE: u32 = 0xC000_0102;
 const TSC_AUX: u32 = 0xC000_0103;
+const KVM_WALL_CLOCK_OLD: u32 = 0x11;
+const KVM_SYSTEM_TIME_OLD: u32 = 0x12;
+const KVM_WALL_CLOCK: u32 = 0x4B56_4D00;
+const KVM_SYSTEM_TIME: u32 = 0x4B56_4D01;
 const SYSCFG: u32 = 0xC001_0010;
 const HWCR: u32 = 0xC001_0015;
 const NB_CFG: u32 = 0xC001_001F;
@@ -59,6 +63,8 @@ const DEBUG_CTL_WRITABLE: u64 = 1 << 1;
 
 /// The MSRs in the vCPU state, apart from those it has fields for.
 pub const STATE: &[u32] = &[
+    KVM_WALL_CLOCK,
+    KVM_SYSTEM_TIME,
     TSC_ADJUST,
     SYSENTER_CS,
     SYSENTER_ESP,
@@ -143,6 +149,9 @@ impl Cpu {
             GS_BASE => self.segments[seg::GS as usize].base,
             KERNEL_GS_BASE => msrs.kernel_gs_base,
             TSC_AUX => msrs.tsc_aux,
+            KVM_WALL_CLOCK | KVM_SYSTEM_TIME | KVM_WALL_CLOCK_OLD | KVM_SYSTEM_TIME_OLD => {
+                self.kvmclock.read_msr(msr)?
+            }
             SYSCFG => msrs.syscfg,
             HWCR => msrs.hwcr | HWCR_TSC,
             NB_CFG => msrs.nb_cfg,
@@ -158,6 +167,10 @@ impl Cpu {
             TSC => self.adjust_tsc(value.wrapping_sub(self.platform.clock.tsc())),
             TSC_ADJUST => self.adjust_tsc(value),
             TSC_DEADLINE => return self.write_deadline(value),
+            KVM_WALL_CLOCK | KVM_SYSTEM_TIME | KVM_WALL_CLOCK_OLD | KVM_SYSTEM_TIME_OLD => {
+                let Platform { memory, clock, .. } = &*self.platform;
+                return self.kvmclock.write_msr(memory, clock, msr, value);
+            }
             X2APIC..=LAST_X2APIC => return self.lapic.write_msr(msr, value),
             APIC_BASE => {
                 let accepted = self.lapic.write_msr(msr, value);
@@ -254,6 +267,8 @@ impl Cpu {
     fn adjust_tsc(&mut self, adjust: u64) {
         let deadline = self.read_msr(TSC_DEADLINE).unwrap_or(0);
         self.msrs.tsc_adjust = adjust;
+        let Platform { memory, clock, .. } = &*self.platform;
+        self.kvmclock.set_tsc_adjust(memory, clock, adjust);
         if deadline != 0 {
             self.write_deadline(deadline);
         }
