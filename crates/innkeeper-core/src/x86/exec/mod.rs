@@ -32,6 +32,7 @@ mod string;
 mod syscall;
 mod system;
 mod task;
+mod vector;
 pub mod x87;
 pub mod xsave;
 
@@ -69,6 +70,7 @@ const FAMILIES: &[Select] = &[
     string::select,
     syscall::select,
     system::select,
+    vector::select,
     x87::select,
     xsave::select,
 ];

@@ -1,0 +1,31 @@
+//! The vector instructions: SSE to SSE4.2, AVX, AVX2, FMA3, F16C, AES-NI, PCLMULQDQ and SHA.
+//!
+//! Results come from the host executing the same instruction (`lanes`), so they are exact down to NaN
+//! payloads; what is here is everything around that: which registers, which memory, which faults, what
+//! happens to upper halves. Tables name the instructions, `form` turns a table line into handlers.
+//! MMX registers belong to `x87`, which borrows `mmx`.
+
+#[macro_use]
+mod lanes;
+
+mod crypto;
+mod form;
+mod immediate;
+mod integer;
+pub mod mmx;
+mod moves;
+mod operand;
+mod shuffle;
+
+use iced_x86::Code;
+
+use crate::x86::op::Handler;
+
+type Select = fn(Code, bool) -> Option<Handler>;
+
+const PARTS: &[Select] =
+    &[moves::select, integer::select, shuffle::select, immediate::select, crypto::select];
+
+pub fn select(code: Code, memory: bool) -> Option<Handler> {
+    PARTS.iter().find_map(|select| select(code, memory))
+}
