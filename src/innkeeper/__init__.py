@@ -1,13 +1,73 @@
 """Innkeeper: a hypervisor for x86-64 machines, Python outside and Rust inside.
 
+    from innkeeper import Machine, MachineConfig, MemoryConsole
+
+    config = MachineConfig(kernel=Path("vmlinuz"), append="console=ttyS0", timeout_s=60)
+    console = MemoryConsole()
+    with Machine(config, console=console) as machine:
+        machine.start()
+        console.wait_for(b"login:", timeout_s=30)
+        console.send(b"root\\r")
+
 The rooms and what each may import are drawn in `docs/architecture.md`.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from innkeeper.errors import (
+    BootError,
+    ConfigError,
+    EngineError,
+    EngineUnavailable,
+    HostError,
+    ImageError,
+    InnkeeperError,
+)
+
+if TYPE_CHECKING:
+    from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
+    from innkeeper.console import MemoryConsole
+    from innkeeper.machine import Machine, Outcome, OutcomeKind
 
 try:
     __version__ = version("innkeeper")
 except PackageNotFoundError:  # run straight from the source tree, never installed
     __version__ = "0+source"
 
-__all__ = ["__version__"]
+__all__ = [
+    "BootError",
+    "ConfigError",
+    "ConsoleConfig",
+    "ConsoleKind",
+    "EngineChoice",
+    "EngineError",
+    "EngineUnavailable",
+    "HostError",
+    "ImageError",
+    "InnkeeperError",
+    "Machine",
+    "MachineConfig",
+    "MemoryConsole",
+    "Outcome",
+    "OutcomeKind",
+    "__version__",
+]
+
+_HOMES = {  # imported when first asked for: the command line starts faster without them
+    "ConsoleConfig": "innkeeper.config",
+    "ConsoleKind": "innkeeper.config",
+    "EngineChoice": "innkeeper.config",
+    "Machine": "innkeeper.machine",
+    "MachineConfig": "innkeeper.config",
+    "MemoryConsole": "innkeeper.console",
+    "Outcome": "innkeeper.machine",
+    "OutcomeKind": "innkeeper.machine",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

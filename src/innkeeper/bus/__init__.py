@@ -4,8 +4,8 @@ The buses of a running machine are the engine's, in Rust. `Bus` here is their re
 the fakes in `innkeeper.testing` serve devices with.
 """
 
-from innkeeper.bus.bus import Bus, Device, ones
+from innkeeper.bus.bus import Bus, Device, Part, ones
 from innkeeper.bus.clock import Clock, HostClock, Timer
 from innkeeper.bus.irq import Buses, GsiLine, IrqLine
 
-__all__ = ["Bus", "Buses", "Clock", "Device", "GsiLine", "HostClock", "IrqLine", "Timer", "ones"]
+__all__ = ["Bus", "Buses", "Clock", "Device", "GsiLine", "HostClock", "IrqLine", "Part", "Timer", "ones"]

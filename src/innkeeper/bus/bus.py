@@ -70,3 +70,19 @@ class Bus:
         length, device = self._regions[base]
         offset = address - base
         return (device, offset) if offset + size <= length else None
+
+
+class Part:
+    """A piece of a device's region that is mapped by itself: it begins at `offset`."""
+
+    __slots__ = ("_device", "_offset")
+
+    def __init__(self, device: Device, offset: int) -> None:
+        self._device = device
+        self._offset = offset
+
+    def read(self, offset: int, size: int, /) -> int:
+        return self._device.read(self._offset + offset, size)
+
+    def write(self, offset: int, size: int, value: int, /) -> None:
+        self._device.write(self._offset + offset, size, value)

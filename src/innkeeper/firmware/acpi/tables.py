@@ -1,0 +1,146 @@
+"""RSDP, RSDT, XSDT, FADT, FACS, MADT and DSDT.
+
+Spec: ACPI 6.5, chapter 5.2. The board has ACPI's fixed hardware (it is not "hardware-reduced").
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, dsdt
+
+OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
+CREATOR_ID, CREATOR_REVISION = b"INNK", 1
+HEADER = struct.Struct("<4sIBB6s8sI4sI")
+CHECKSUM_AT = 9
+
+SPACE_IO = 1
+ACCESS_BYTE, ACCESS_WORD, ACCESS_DWORD = 1, 2, 3
+
+FADT_REVISION, FADT_MINOR, FADT_BYTES = 6, 5, 276
+PROFILE_ENTERPRISE_SERVER = 4
+# IAPC_BOOT_ARCH: 2 no VGA │ 1 8042 │ 0 ISA devices
+BOOT_LEGACY, BOOT_8042, BOOT_NO_VGA = 1 << 0, 1 << 1, 1 << 2
+# Flags: 10 reset register │ 8 32-bit timer │ 6 no RTC wake status │ 5 no fixed sleep button │ 2 C1 │ 0 WBINVD
+FADT_FLAGS = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10
+NO_C2, NO_C3 = 101, 1001  # latencies that mean "not there"
+
+MADT_REVISION = 5
+MADT_PCAT_COMPATIBLE = 1
+LOCAL_APIC, IO_APIC, SOURCE_OVERRIDE, LOCAL_APIC_NMI = 0, 1, 2, 4
+LOCAL_APIC_ENABLED = 1
+CONFORMS, HIGH_LEVEL = 0x0, 0xD  # polarity and trigger mode of an override
+ALL_PROCESSORS = 0xFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcpiBoard:
+    """What the tables have to say. `overrides` map an ISA IRQ to (GSI, flags)."""
+
+    vcpus: int
+    local_apic: int
+    io_apic: int
+    pm_base: int
+    sci: int
+    reset_port: int
+    reset_value: int
+    sleep_type_s5: int
+    cmos_century: int
+    root: PciRoot
+    isa_slot: int
+    isa_devices: tuple[IsaDevice, ...]
+    overrides: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def build(board: AcpiBoard, base: int) -> bytes:
+    """All tables as one block to be put at `base` (a multiple of 64), the RSDP first."""
+    block = _Block(base, reserve=64)  # the RSDP's place
+    facs = block.add(_facs())
+    dsdt_at = block.add(
+        table(b"DSDT", 2, dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_type_s5, board.vcpus))
+    )
+    listed = [block.add(_fadt(board, facs, dsdt_at)), block.add(_madt(board))]
+    rsdt = block.add(table(b"RSDT", 1, struct.pack(f"<{len(listed)}I", *listed)))
+    xsdt = block.add(table(b"XSDT", 1, struct.pack(f"<{len(listed)}Q", *listed)))
+    rsdp = _rsdp(rsdt, xsdt)
+    block.content[: len(rsdp)] = rsdp
+    return bytes(block.content)
+
+
+class _Block:
+    """Tables one behind the other, each on a multiple of 64 as the FACS wants it."""
+
+    def __init__(self, base: int, reserve: int) -> None:
+        self._base = base
+        self.content = bytearray(reserve)
+
+    def add(self, data: bytes) -> int:
+        self.content += bytes(-len(self.content) % 64)
+        at = self._base + len(self.content)
+        self.content += data
+        return at
+
+
+def checksum(data: bytes) -> int:
+    """The byte that makes the sum of all bytes zero."""
+    return -sum(data) & 0xFF
+
+
+def table(signature: bytes, revision: int, body: bytes) -> bytes:
+    """A table with its header."""
+    identity = (OEM_ID, OEM_TABLE_ID, OEM_REVISION, CREATOR_ID, CREATOR_REVISION)
+    data = bytearray(HEADER.pack(signature, HEADER.size + len(body), revision, 0, *identity) + body)
+    data[CHECKSUM_AT] = checksum(bytes(data))
+    return bytes(data)
+
+
+def _rsdp(rsdt: int, xsdt: int) -> bytes:
+    first = struct.pack("<8sB6sBI", b"RSD PTR ", 0, OEM_ID, 2, rsdt)
+    first = first[:8] + bytes((checksum(first),)) + first[9:]
+    whole = first + struct.pack("<IQB3x", 36, xsdt, 0)
+    return whole[:32] + bytes((checksum(whole),)) + whole[33:]
+
+
+def _facs() -> bytes:
+    return struct.pack("<4sI4xIIIQB31x", b"FACS", 64, 0, 0, 0, 0, 2)
+
+
+def _port(port: int, size: int, access: int) -> bytes:
+    """A Generic Address Structure in I/O space (5.2.3.2)."""
+    return struct.pack("<BBBBQ", SPACE_IO, 8 * size, 0, access, port)
+
+
+def _fadt(board: AcpiBoard, facs: int, dsdt_at: int) -> bytes:
+    events, control, timer = board.pm_base, board.pm_base + 4, board.pm_base + 8
+    data = bytearray(FADT_BYTES)
+
+    def put(offset: int, code: str, *values: int) -> None:
+        struct.pack_into("<" + code, data, offset, *values)
+
+    put(36, "II", facs, dsdt_at)
+    put(45, "BH", PROFILE_ENTERPRISE_SERVER, board.sci)
+    put(56, "I", events)
+    put(64, "I", control)
+    put(76, "I", timer)
+    put(88, "BBxB", 4, 2, 4)  # lengths of PM1_EVT, PM1_CNT, PM_TMR
+    put(96, "HH", NO_C2, NO_C3)
+    put(108, "BH", board.cmos_century, BOOT_LEGACY | BOOT_8042 | BOOT_NO_VGA)
+    put(112, "I", FADT_FLAGS)
+    data[116:128] = _port(board.reset_port, 1, ACCESS_BYTE)
+    put(128, "B", board.reset_value)
+    put(131, "B", FADT_MINOR)
+    put(140, "Q", dsdt_at)  # X_FIRMWARE_CTRL stays zero: only one of the two may be set
+    data[148:160] = _port(events, 4, ACCESS_WORD)
+    data[172:184] = _port(control, 2, ACCESS_WORD)
+    data[208:220] = _port(timer, 4, ACCESS_DWORD)
+    return table(b"FACP", FADT_REVISION, bytes(data[HEADER.size :]))
+
+
+def _madt(board: AcpiBoard) -> bytes:
+    body = struct.pack("<II", board.local_apic, MADT_PCAT_COMPATIBLE)
+    for index in range(board.vcpus):
+        body += struct.pack("<BBBBI", LOCAL_APIC, 8, index, index, LOCAL_APIC_ENABLED)
+    body += struct.pack("<BBBxII", IO_APIC, 12, 0, board.io_apic, 0)
+    for irq, (gsi, flags) in sorted(board.overrides.items()):
+        body += struct.pack("<BBBBIH", SOURCE_OVERRIDE, 10, 0, irq, gsi, flags)
+    body += struct.pack("<BBBHB", LOCAL_APIC_NMI, 6, ALL_PROCESSORS, CONFORMS, 1)  # at LINT1
+    return table(b"APIC", MADT_REVISION, body)

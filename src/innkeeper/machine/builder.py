@@ -1,0 +1,68 @@
+"""Configuration → engine, memory, board, and a vCPU that stands at the kernel's entry point."""
+
+from dataclasses import dataclass
+
+from innkeeper.bus import HostClock
+from innkeeper.config import MachineConfig
+from innkeeper.devices.uart import ConsoleSink
+from innkeeper.engine import Capability, Choice, Engine, Vcpu, Vm, choose
+from innkeeper.firmware import BootPlan, KernelImage, open_kernel
+from innkeeper.firmware.image import read_file
+from innkeeper.memory import GuestMemory
+from innkeeper.platforms import Control, PcBoard, Surroundings
+from innkeeper.platforms.pc import memory_map, ram_ranges
+
+NEEDS = {
+    "linux": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
+    "pvh": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
+    "multiboot": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS, Capability.LEGACY_PAGING}),
+}
+"""What the guests of a boot protocol expect of a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What outlives a reset."""
+
+    choice: Choice
+    kernel: KernelImage
+    memory: GuestMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One board with its vCPUs: from power-on or reset to the next."""
+
+    vm: Vm
+    vcpus: list[Vcpu]
+    board: PcBoard
+    clock: HostClock
+
+
+def prepare(config: MachineConfig, engine: Engine | None = None) -> Parts:
+    """Opens the kernel, chooses the engine and takes the memory. Raises `InnkeeperError`."""
+    kernel = open_kernel(config.kernel)
+    if config.initrd is not None:
+        read_file(config.initrd, "initrd")
+    choice = Choice(engine, f"{engine.name}: as given") if engine else choose(config.engine, NEEDS[kernel.protocol])
+    return Parts(choice, kernel, choice.engine.create_memory(ram_ranges(config.memory_mib)))
+
+
+def assemble(config: MachineConfig, parts: Parts, clock: HostClock, console: ConsoleSink, control: Control) -> Assembly:
+    """Builds a fresh board around cleared memory and loads the kernel. Raises `InnkeeperError`."""
+    memory = parts.memory
+    memory.clear()
+    vm = parts.choice.engine.create_vm(memory, config.vcpus)
+    around = Surroundings(buses=vm, memory=memory, clock=clock, console=console, control=control)
+    board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit)
+    plan = BootPlan(
+        command_line=config.append,
+        initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
+        initrd_path=config.initrd,
+        memory_map=memory_map(config.memory_mib),
+        rsdp=board.write_tables(),
+    )
+    entry = parts.kernel.load(memory, plan)
+    vcpus = [vm.vcpu(index) for index in range(config.vcpus)]
+    vcpus[0].set_state(entry(vcpus[0].get_state()))
+    return Assembly(vm, vcpus, board, clock)

@@ -1,0 +1,221 @@
+"""`Machine`: start it, type at its console, wait for its end.
+
+One thread supervises; each vCPU has a thread of its own that stays inside the engine.
+"""
+
+import atexit
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from innkeeper.bus import HostClock
+from innkeeper.config import MachineConfig
+from innkeeper.console import Console, open_console
+from innkeeper.engine import Choice, Engine
+from innkeeper.machine import statistics
+from innkeeper.machine.builder import Assembly, Parts, assemble, prepare
+from innkeeper.machine.outcome import Outcome, OutcomeKind
+from innkeeper.machine.run_loop import BoardRun
+from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
+
+RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut down gets reset on a PC
+
+logger = logging.getLogger(__name__)
+
+
+class Machine:
+    """A machine that can be run once. Leaving a `with` block stops it.
+
+    `console` and `engine` take the place of those that `config` names: fakes in tests, and a
+    `MemoryConsole` for a program that talks with its guest.
+    """
+
+    def __init__(self, config: MachineConfig, *, console: Console | None = None, engine: Engine | None = None) -> None:
+        self.config = config
+        self._given_console = console
+        self._given_engine = engine
+        self._lock = threading.Lock()  # over what a reset replaces
+        self._stop_asked = False
+        self._resets = 0
+        self._ledger: dict[str, Any] = {}
+        self._timeline = Timeline()
+        self._deadline: float | None = None
+        self._choice: Choice | None = None
+        self._parts: Parts | None = None  # while it runs
+        self._console: Console | None = None
+        self._tap: ConsoleTap | None = None
+        self._assembly: Assembly | None = None
+        self._run = BoardRun()
+        self._outcome: Outcome | None = None
+        self._supervisor: threading.Thread | None = None
+        self._done = threading.Event()
+
+    # ---- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Builds the board, loads the kernel and lets the guest run.
+
+        Raises `InnkeeperError` if any of it cannot be; then nothing is left behind.
+        """
+        if self._choice is not None:
+            raise RuntimeError("a machine runs once; make another one")
+        self._timeline = Timeline()
+        config = self.config
+        if config.stats is not None:
+            statistics.check_writable(config.stats)
+        self._parts = prepare(config, self._given_engine)
+        self._choice = self._parts.choice
+        logger.info("engine %s", self._choice.why)
+        self._console = self._given_console or open_console(config.console)
+        self._tap = ConsoleTap(self._console, self._timeline)
+        try:
+            self._build()
+            self._console.start(self.write_console, self.stop)
+        except BaseException:
+            self._take_apart()
+            self._parts = None
+            self._console.close()
+            raise
+        self._timeline.mark(BUILT)
+        if config.timeout_s is not None:
+            self._deadline = time.monotonic() + config.timeout_s
+        atexit.register(self.close)
+        self._supervisor = threading.Thread(target=self._supervise, name="innkeeper-machine", daemon=True)
+        self._supervisor.start()
+
+    def wait(self, timeout_s: float | None = None) -> Outcome:
+        """How the run ended. Raises `TimeoutError` if it has not within `timeout_s`."""
+        if self._supervisor is None:
+            raise RuntimeError("the machine was not started")
+        if not self._done.wait(timeout_s):
+            raise TimeoutError(f"the machine still runs after {timeout_s:g} s")
+        assert self._outcome is not None  # noqa: S101 - set before `_done`
+        return self._outcome
+
+    def stop(self) -> None:
+        """Pulls the plug; returns at once. From any thread, as often as you like."""
+        with self._lock:
+            self._stop_asked = True
+            self._run.end(Outcome(OutcomeKind.STOPPED))
+
+    def close(self) -> None:
+        """Stops the machine if it runs, and waits until nothing of it is left."""
+        atexit.unregister(self.close)
+        if self._supervisor is not None:
+            self.stop()
+            self._supervisor.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- while it runs --------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._supervisor is not None and not self._done.is_set()
+
+    @property
+    def engine_choice(self) -> str:
+        """One line: which engine runs the guest, and why."""
+        return self._choice.why if self._choice is not None else "not started"
+
+    def write_console(self, data: bytes) -> None:
+        """Types at the serial console."""
+        with self._lock:
+            assembly = self._assembly
+        if assembly is not None:
+            assembly.board.uart.receive(data)
+
+    def press_power_button(self) -> None:
+        """Asks the guest to shut down by itself."""
+        with self._lock:
+            assembly = self._assembly
+        if assembly is not None:
+            assembly.board.press_power_button()
+
+    def statistics(self) -> dict[str, Any]:
+        """The ledger so far; see `docs/reference/statistics.md`."""
+        with self._lock:
+            assembly, ledger = self._assembly, self._ledger
+        if assembly is not None:
+            ledger = statistics.merge((ledger, assembly.vm.statistics()))
+        return statistics.report(
+            ledger,
+            self._timeline.seconds(),
+            engine=self._choice.engine.name if self._choice is not None else None,
+            why=self.engine_choice,
+            outcome=self._outcome.kind.name.lower() if self._outcome is not None else None,
+            resets=self._resets,
+        )
+
+    # ---- the supervisor -------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        try:
+            outcome = self._run_boards()
+        except Exception as error:
+            logger.debug("the supervisor ends", exc_info=True)
+            outcome = Outcome(OutcomeKind.FAILED, error=error)
+        assert self._console is not None  # noqa: S101 - started
+        self._take_apart()
+        self._parts = None  # and with it the guest's memory
+        self._console.close()
+        self._timeline.mark(ENDED)
+        self._outcome = outcome
+        try:
+            if self.config.stats is not None:
+                statistics.write(self.config.stats, self.statistics())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._outcome = Outcome(OutcomeKind.FAILED, error=error)
+        self._done.set()
+
+    def _run_boards(self) -> Outcome:
+        """Runs board after board, until something other than a reset ends one."""
+        while True:
+            assert self._assembly is not None  # noqa: S101 - built in `start` or below
+            self._run.start(self._assembly.vcpus, lambda: self._timeline.mark(STARTED))
+            outcome = self._run.wait(self._deadline)
+            again = outcome.kind in RESETS and not self.config.no_reboot
+            self._run.stop(self._let_go_of_console if not again else self._let_go_if_over)
+            self._take_apart()
+            if not again or self._stop_asked:
+                return outcome
+            logger.info("%s", outcome)
+            self._resets += 1
+            self._build()
+
+    def _let_go_of_console(self) -> None:
+        """A vCPU may be waiting for a reader that does not read: that must not keep the run from ending."""
+        if self._console is not None:
+            self._console.close()
+
+    def _let_go_if_over(self) -> None:
+        if self._stop_asked or (self._deadline is not None and time.monotonic() > self._deadline):
+            self._let_go_of_console()
+
+    def _build(self) -> None:
+        assert self._parts is not None  # noqa: S101 - `start` has them
+        assert self._tap is not None  # noqa: S101 - likewise
+        run = BoardRun()
+        assembly = assemble(self.config, self._parts, HostClock(), self._tap, run)
+        with self._lock:
+            self._run, self._assembly = run, assembly
+            if self._stop_asked:
+                run.end(Outcome(OutcomeKind.STOPPED))
+
+    def _take_apart(self) -> None:
+        """Ends a board: nothing of it holds on to anything else any more. Its ledger stays."""
+        with self._lock:
+            assembly, self._assembly = self._assembly, None
+            if assembly is not None:
+                self._ledger = statistics.merge((self._ledger, assembly.vm.statistics()))
+        if assembly is not None:
+            assembly.board.unplug()
+            assembly.clock.close()

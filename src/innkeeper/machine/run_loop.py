@@ -1,0 +1,114 @@
+"""The vCPU threads of one board, from its start to the first thing that ends it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown, Vcpu
+from innkeeper.errors import EngineError
+from innkeeper.machine.outcome import Outcome, OutcomeKind
+
+STUCK_S = 10.0  # a kicked vCPU that has not come back after this never will
+
+logger = logging.getLogger(__name__)
+
+
+class BoardRun:
+    """What a guest asks of the machine arrives here from a vCPU's thread, which cannot take itself
+    apart; the machine's supervisor waits for it. The first request counts.
+    """
+
+    def __init__(self) -> None:
+        self._outcome: Outcome | None = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._stopping = False
+        self._vcpus: Sequence[Vcpu] = ()
+        self._threads: list[threading.Thread] = []
+
+    # ---- what the guest asks for (platforms.Control) --------------------------------------------
+
+    def power_off(self) -> None:
+        self.end(Outcome(OutcomeKind.POWERED_OFF))
+
+    def reset(self) -> None:
+        self.end(Outcome(OutcomeKind.RESET))
+
+    def leave(self, status: int, /) -> None:
+        self.end(Outcome(OutcomeKind.EXITED, status=status))
+
+    # ---- the supervisor's side ------------------------------------------------------------------
+
+    def end(self, outcome: Outcome) -> None:
+        """Asks for the end. From any thread."""
+        with self._lock:
+            if self._outcome is None:
+                self._outcome = outcome
+        self._ended.set()
+
+    def start(self, vcpus: Sequence[Vcpu], started: Callable[[], None]) -> None:
+        """`started` is called just before the first vCPU's first instruction."""
+        self._vcpus = vcpus
+        for index, vcpu in enumerate(vcpus):
+            arguments = (vcpu, started if index == 0 else None)
+            thread = threading.Thread(target=self._run, args=arguments, name=f"vcpu-{index}", daemon=True)
+            self._threads.append(thread)
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, deadline: float | None) -> Outcome:
+        """The first request, or a timeout when `time.monotonic()` reaches `deadline`."""
+        remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._ended.wait(remaining):
+            self.end(Outcome(OutcomeKind.TIMEOUT))
+        assert self._outcome is not None  # noqa: S101 - `end` was called
+        return self._outcome
+
+    def stop(self, still_waiting: Callable[[], None], slice_s: float = 0.2) -> None:
+        """Takes the vCPUs out of the guest. `still_waiting` is called now and then if that takes long.
+
+        Raises `EngineError` if one does not come back.
+        """
+        self._stopping = True
+        for vcpu in self._vcpus:
+            vcpu.kick()
+        give_up = time.monotonic() + STUCK_S
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(slice_s)
+                if thread.is_alive():
+                    still_waiting()
+                    if time.monotonic() > give_up:
+                        raise EngineError(f"{thread.name} does not leave the guest {STUCK_S:g} s after it was kicked")
+
+    def _run(self, vcpu: Vcpu, started: Callable[[], None] | None) -> None:
+        if started is not None:
+            started()
+        try:
+            while not self._stopping:
+                outcome = decide(vcpu.run())
+                if outcome is not None:
+                    self.end(outcome)
+                    return
+        except BaseException as error:
+            logger.debug("a vCPU's thread ends", exc_info=True)
+            self.end(Outcome(OutcomeKind.FAILED, error=error))
+
+
+def decide(exit_: Exit) -> Outcome | None:
+    """What an exit means for the machine; None to go on."""
+    match exit_:
+        case Kicked():
+            return None
+        case Halt():
+            return Outcome(OutcomeKind.HALTED)
+        case Shutdown():
+            return Outcome(OutcomeKind.TRIPLE_FAULT)
+        case Debug():
+            return Outcome(OutcomeKind.FAILED, error=EngineError("the guest stopped for a debugger; none is attached"))
+        case InternalError(detail):
+            return Outcome(OutcomeKind.FAILED, error=EngineError(detail))
+        case _:
+            assert_never(exit_)

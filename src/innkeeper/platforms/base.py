@@ -1,0 +1,29 @@
+"""What a board is given by the machine that it is built for."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from innkeeper.bus import Buses, Clock
+from innkeeper.devices.uart import ConsoleSink
+from innkeeper.memory import GuestMemory
+
+
+class Control(Protocol):
+    """What a guest can ask of the machine itself. Called from a vCPU's thread; returns at once."""
+
+    def power_off(self) -> None: ...
+    def reset(self) -> None: ...
+    def leave(self, status: int, /) -> None:
+        """Ends the machine with a test guest's exit status."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything around a board."""
+
+    buses: Buses
+    memory: GuestMemory
+    clock: Clock
+    console: ConsoleSink
+    control: Control
