@@ -1,4 +1,4 @@
-"""Innkeeper: a hypervisor for x86-64 machines, Python outside and Rust inside.
+r"""Innkeeper: a hypervisor for x86-64 machines, Python outside and Rust inside.
 
     from innkeeper import Machine, MachineConfig, MemoryConsole
 
@@ -7,7 +7,7 @@
     with Machine(config, console=console) as machine:
         machine.start()
         console.wait_for(b"login:", timeout_s=30)
-        console.send(b"root\\r")
+        console.send(b"root\r")
 
 The rooms and what each may import are drawn in `docs/architecture.md`.
 """
