@@ -123,7 +123,7 @@ mod tests {
         let shift = i8::from_le_bytes(field(memory, gpa + 28));
         let shifted = if shift < 0 { delta >> -shift } else { delta << shift };
         let mul = u32::from_le_bytes(field(memory, gpa + 24));
-        let passed = (u128::from(shifted) * u128::from(mul) >> 32) as u64;
+        let passed = ((u128::from(shifted) * u128::from(mul)) >> 32) as u64;
         u64::from_le_bytes(field(memory, gpa + 16)) + passed
     }
 

@@ -100,7 +100,7 @@ impl Pit {
     /// Reads port 0x61.
     pub fn read_latch(&mut self, now: u64) -> u8 {
         let now = ticks(now);
-        let refresh = (now / REFRESH & 1) as u8;
+        let refresh = ((now / REFRESH) & 1) as u8;
         let counter = &mut self.channels[2];
         self.latch | u8::from(counter.gate()) | refresh << 4 | u8::from(counter.output(now)) << 5
     }

@@ -17,9 +17,9 @@ impl Bench {
         let fabric = Fabric::new(Arc::new(Clock::new()), &attentions);
         let (ports, mmio) = (Bus::default(), Bus::default());
         fabric.map(&ports, &mmio);
-        for index in 0..count {
+        for (index, attention) in attentions.iter().enumerate() {
             fabric.lapic(index).mmio_write(0xF0, 0x1FF);
-            attentions[index].take(u32::MAX);
+            attention.take(u32::MAX);
         }
         Self { fabric, attentions, ports, mmio }
     }

@@ -128,7 +128,7 @@ fn any_mix_of_requests_and_ends_keeps_to_the_rules() {
         assert_eq!((lapic.mmio_read(0xA0), lapic.cr8()), (u32::from(ppr), tpr >> 4));
         let highest = requested.last().copied().filter(|vector| vector >> 4 > ppr >> 4);
         assert_eq!(lapic.has_interrupt(), highest.is_some());
-        if random(&mut seed) % 2 == 0 {
+        if random(&mut seed).is_multiple_of(2) {
             assert_eq!(lapic.acknowledge(), highest);
             if let Some(vector) = highest {
                 requested.remove(&vector);

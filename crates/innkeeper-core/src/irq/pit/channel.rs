@@ -229,7 +229,7 @@ fn square_count(reload: u64, position: u64) -> u64 {
 }
 
 fn to_bcd(value: u16) -> u16 {
-    (0..4).fold(0, |bcd, digit| bcd | value / 10u16.pow(digit) % 10 << (4 * digit))
+    (0..4).fold(0, |bcd, digit| bcd | (value / 10u16.pow(digit) % 10) << (4 * digit))
 }
 
 fn from_bcd(bcd: u16) -> u32 {
@@ -352,7 +352,7 @@ mod tests {
     fn the_gate_pauses_some_modes_and_restarts_others() {
         for (mode, expected) in [(0, "_____^"), (4, "^^^^^_"), (2, "^^^_^^"), (3, "^^__^^")] {
             let mut channel = counter(mode, 4);
-            assert_eq!(channel.next_rise(102).is_some(), true);
+            assert!(channel.next_rise(102).is_some());
             channel.set_gate(false, 102);
             assert_eq!(channel.next_rise(102), None);
             assert!(channel.output(150) != (mode == 0));
