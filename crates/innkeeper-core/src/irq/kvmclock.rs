@@ -56,6 +56,11 @@ impl Kvmclock {
         true
     }
 
+    /// INIT: the structures are not kept any more.
+    pub fn init(&mut self) {
+        (self.wall_clock, self.system_time) = (0, 0);
+    }
+
     /// Tells how far the guest's TSC is ahead of the VM's clock (wrapping).
     pub fn set_tsc_adjust(&mut self, memory: &GuestMemory, clock: &Clock, adjust: u64) {
         self.tsc_adjust = adjust;

@@ -1,7 +1,7 @@
 //! How other threads get a vCPU's attention: a word that the run loop reads between blocks, and a
 //! sleep that ends when a bit of it is raised.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub const LOCAL: u32 = 64;
 #[derive(Default)]
 pub struct Attention {
     bits: AtomicU32,
-    sleeping: Mutex<bool>,
+    sleeping: AtomicBool,
+    asleep: Mutex<()>,
     wake: Condvar,
 }
 
@@ -29,7 +30,10 @@ impl Attention {
     /// Raises bits, from any thread, and wakes the vCPU if it sleeps.
     pub fn raise(&self, bits: u32) {
         self.bits.fetch_or(bits, Ordering::SeqCst);
-        if *self.sleeping.lock().expect("attention lock") {
+        // Either this sees `sleeping`, or the sleeper sees the bits: both are sequentially consistent.
+        if self.sleeping.load(Ordering::SeqCst) {
+            // The sleeper has yet to look at the bits, or it waits already and hears this.
+            drop(self.asleep.lock().expect("attention lock"));
             self.wake.notify_all();
         }
     }
@@ -47,11 +51,45 @@ impl Attention {
 
     /// Sleeps until a bit of `mask` is raised, or for `limit`.
     pub fn sleep(&self, mask: u32, limit: Duration) {
-        let mut sleeping = self.sleeping.lock().expect("attention lock");
-        *sleeping = true;
+        self.sleeping.store(true, Ordering::SeqCst);
+        let asleep = self.asleep.lock().expect("attention lock");
         if self.bits.load(Ordering::SeqCst) & mask == 0 {
-            sleeping = self.wake.wait_timeout(sleeping, limit).expect("attention lock").0;
+            let (_awake, _timed_out) = self.wake.wait_timeout(asleep, limit).expect("attention lock");
         }
-        *sleeping = false;
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn no_wake_up_is_lost_between_two_threads() {
+        const LIMIT: Duration = Duration::from_secs(3600);
+        let (ping, pong) = (Attention::default(), Attention::default());
+        let answer = |from: &Attention, to: &Attention| {
+            while from.take(INTERRUPT) == 0 {
+                from.sleep(INTERRUPT, LIMIT);
+            }
+            to.raise(INTERRUPT);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..2000).for_each(|_| answer(&ping, &pong)));
+            ping.raise(INTERRUPT);
+            (0..2000).for_each(|_| answer(&pong, &ping));
+        });
+    }
+
+    #[test]
+    fn only_the_awaited_bits_end_a_sleep() {
+        let attention = Attention::default();
+        attention.raise(INTERRUPT | NMI);
+        let start = Instant::now();
+        attention.sleep(NMI, Duration::from_secs(3600));
+        assert_eq!(attention.take(NMI | SIPI), NMI);
+        attention.sleep(SIPI, Duration::from_millis(1));
+        assert!(start.elapsed() >= Duration::from_millis(1) && attention.bits() == INTERRUPT);
     }
 }

@@ -575,6 +575,8 @@ impl Cpu {
                 }
             }
         }
+        // An interrupt that this raised for us comes at once.
+        self.leave |= self.attention.bits() != 0;
     }
 
     // ---- data watchpoints (DR0-DR3) -------------------------------------------------------------

@@ -17,6 +17,8 @@ pub mod paging;
 mod reset;
 pub mod run;
 pub mod segment;
+#[cfg(test)]
+mod smp_tests;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

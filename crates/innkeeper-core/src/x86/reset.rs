@@ -8,9 +8,10 @@ use super::cpu::{Cpu, Msrs, Platform, RDX, RIP, Shadow, X87, Ymm, cr, flag};
 use super::fault::Fault;
 use super::mmu::Tlb;
 use super::op::seg;
+use super::paging::PHYSICAL_BITS;
 use super::segment as attr;
-use crate::irq::Lapic;
 use crate::irq::kvmclock::Kvmclock;
+use crate::irq::{Lapic, Model};
 use crate::state::{Activity, SegmentState, TableState};
 use crate::stats::Stats;
 
@@ -69,6 +70,7 @@ impl Cpu {
             stats: Arc::new(Stats::default()),
             blocks: BlockCache::default(),
         };
+        cpu.lapic.set_model(Model { physical_bits: PHYSICAL_BITS, x2apic: true });
         cpu.init();
         cpu
     }
@@ -96,6 +98,7 @@ impl Cpu {
         (self.debug_hits, self.delivering, self.nmi_blocked) = (0, None, false);
         (self.shadow, self.fault, self.exit) = (Shadow::None, Fault::default(), None);
         self.lapic.init();
+        self.kvmclock.init();
         self.activity = if self.index == 0 { Activity::Runnable } else { Activity::WaitForSipi };
         self.flush_tlb();
         self.refresh_mode();

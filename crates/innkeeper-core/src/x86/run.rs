@@ -12,7 +12,11 @@ use crate::exit::Exit;
 use crate::state::Activity;
 
 /// How long a halted vCPU sleeps at most before it looks again by itself.
-const HALT_SLICE: Duration = Duration::from_millis(200);
+const HALT_SLICE: Duration = Duration::from_millis(if cfg!(test) {
+    3_600_000 // so that a lost wake-up cannot hide behind it
+} else {
+    200
+});
 
 /// Keeps decoded code and other vCPUs' writes apart: a page may only be decoded once no vCPU can
 /// write to it unnoticed.
@@ -52,6 +56,7 @@ impl Cpu {
         let platform = Arc::clone(&self.platform);
         let me = &platform.code_guard.vcpus[self.index as usize].in_guest;
         me.store(true, Ordering::SeqCst);
+        platform.fabric.unpark(self.index);
         self.attention.raise(LOCAL);
         let exit = self.run_loop();
         me.store(false, Ordering::SeqCst);
@@ -209,7 +214,7 @@ impl Cpu {
     #[cold]
     fn attend(&mut self) -> Option<Exit> {
         loop {
-            let bits = self.attention.take(CODE | KICK | INIT | LOCAL);
+            let bits = self.attention.take(CODE | KICK | LOCAL);
             if bits & CODE != 0 {
                 self.flush_write_entries();
             }
@@ -218,22 +223,24 @@ impl Cpu {
                 self.attention.raise(LOCAL); // the rest is still to be looked at
                 return Some(Exit::Kicked);
             }
-            if bits & INIT != 0 {
+            // Taken at once: a SIPI right behind its INIT must not pass for one that came too early.
+            let starts = self.attention.take(INIT | SIPI);
+            if starts & INIT != 0 {
                 self.init();
             }
             if self.activity == Activity::WaitForSipi {
-                if self.attention.take(SIPI) == 0 {
+                if starts & SIPI == 0 {
+                    self.platform.fabric.park(self.index);
                     self.sleep(SIPI | INIT | KICK | CODE);
                     continue;
                 }
                 let page = self.lapic.sipi_vector();
                 self.start_up(page);
             }
-            self.attention.take(SIPI); // ignored outside wait-for-SIPI
             if self.shadow != Shadow::None {
                 return None;
             }
-            if !self.nmi_blocked && self.attention.take(NMI) != 0 {
+            if self.nmi_arrives() {
                 self.activity = Activity::Runnable;
                 self.stats.nmis.add(1);
                 return self.deliver_nmi();
@@ -252,8 +259,22 @@ impl Cpu {
             if !self.has_flag(flag::IF) && self.platform.fabric.all_dead(self.index) {
                 return Some(Exit::Halt);
             }
-            self.sleep(u32::MAX);
+            self.sleep(if self.nmi_blocked { !NMI } else { u32::MAX });
         }
+    }
+
+    /// Takes an NMI if one is there and none is being handled. The bit stays up while one is held
+    /// back, so that IRET finds it.
+    fn nmi_arrives(&mut self) -> bool {
+        if self.attention.bits() & NMI == 0 {
+            return false;
+        }
+        if self.nmi_blocked {
+            self.lapic.hold_nmi();
+            return false;
+        }
+        self.attention.take(NMI);
+        self.lapic.take_nmi()
     }
 
     /// Sleeps outside the guest, so that nobody waits for us meanwhile.
@@ -263,6 +284,7 @@ impl Cpu {
         me.store(false, Ordering::SeqCst);
         self.attention.sleep(mask, HALT_SLICE);
         me.store(true, Ordering::SeqCst);
+        platform.fabric.unpark(self.index); // before whatever woke us is taken
     }
 
     /// Records that a block comes from `[offset, offset + length)` of a page; if that makes it a code

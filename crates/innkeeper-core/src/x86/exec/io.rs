@@ -152,6 +152,8 @@ impl Cpu {
         self.stats.count_port(port, true);
         self.note_port_access(port, size);
         self.platform.ports.write(u64::from(port), size, value);
+        // An interrupt that the device raises for it comes at once.
+        self.leave |= self.attention.bits() != 0;
     }
 
     /// Records the I/O breakpoints that an access hits.

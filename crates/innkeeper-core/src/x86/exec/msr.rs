@@ -135,11 +135,7 @@ impl Cpu {
             MTRR_VARIABLE..=LAST_MTRR_VARIABLE => msrs.mtrr_variable[(msr - MTRR_VARIABLE) as usize],
             PAT => msrs.pat,
             MTRR_DEF_TYPE => msrs.mtrr_def_type,
-            TSC_DEADLINE => match self.lapic.read_msr(msr)? {
-                0 => 0,
-                deadline => deadline.wrapping_add(msrs.tsc_adjust),
-            },
-            APIC_BASE | X2APIC..=LAST_X2APIC => self.lapic.read_msr(msr)?,
+            APIC_BASE | TSC_DEADLINE | X2APIC..=LAST_X2APIC => self.lapic.read_msr(msr)?,
             EFER => self.efer,
             STAR => msrs.star,
             LSTAR => msrs.lstar,
@@ -166,12 +162,11 @@ impl Cpu {
             EFER => return self.write_efer(value),
             TSC => self.adjust_tsc(value.wrapping_sub(self.platform.clock.tsc())),
             TSC_ADJUST => self.adjust_tsc(value),
-            TSC_DEADLINE => return self.write_deadline(value),
+            TSC_DEADLINE | X2APIC..=LAST_X2APIC => return self.lapic.write_msr(msr, value),
             KVM_WALL_CLOCK | KVM_SYSTEM_TIME | KVM_WALL_CLOCK_OLD | KVM_SYSTEM_TIME_OLD => {
                 let Platform { memory, clock, .. } = &*self.platform;
                 return self.kvmclock.write_msr(memory, clock, msr, value);
             }
-            X2APIC..=LAST_X2APIC => return self.lapic.write_msr(msr, value),
             APIC_BASE => {
                 let accepted = self.lapic.write_msr(msr, value);
                 // The page of its registers may have moved.
@@ -263,26 +258,11 @@ impl Cpu {
         true
     }
 
-    /// Moves this vCPU's TSC; an armed deadline is in its terms and moves along.
+    /// Moves this vCPU's TSC, and with it the clocks that the guest reckons from it.
     fn adjust_tsc(&mut self, adjust: u64) {
-        let deadline = self.read_msr(TSC_DEADLINE).unwrap_or(0);
         self.msrs.tsc_adjust = adjust;
+        self.lapic.set_tsc_adjust(adjust);
         let Platform { memory, clock, .. } = &*self.platform;
         self.kvmclock.set_tsc_adjust(memory, clock, adjust);
-        if deadline != 0 {
-            self.write_deadline(deadline);
-        }
-    }
-
-    /// The local APIC knows only the unadjusted TSC. A deadline before its beginning is in the past.
-    fn write_deadline(&mut self, value: u64) -> bool {
-        let deadline = match value {
-            0 => 0,
-            _ if (self.msrs.tsc_adjust as i64) < 0 => {
-                value.saturating_add(self.msrs.tsc_adjust.wrapping_neg())
-            }
-            _ => value.saturating_sub(self.msrs.tsc_adjust).max(1),
-        };
-        self.lapic.write_msr(TSC_DEADLINE, deadline)
     }
 }
