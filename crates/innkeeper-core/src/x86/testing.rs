@@ -39,6 +39,7 @@ const RAM: u64 = 4 << 20;
 const TABLES: u64 = 0x1000;
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 2;
+const USER: u64 = 4;
 const LARGE: u64 = 1 << 7;
 /// More instructions than any snippet should take.
 const PATIENCE: u32 = 10_000_000;
@@ -81,6 +82,15 @@ pub fn machine_16(code: &[u8]) -> Cpu {
     cpu.regs[RSP] = 0x8000;
     cpu.refresh_mode();
     cpu
+}
+
+/// Puts the vCPU at CPL 3.
+pub fn enter_user_mode(cpu: &mut Cpu) {
+    for segment in &mut cpu.segments {
+        segment.attributes |= 3 << attr::DPL_SHIFT;
+        segment.selector |= 3;
+    }
+    cpu.refresh_mode();
 }
 
 /// Executes until the HLT behind the snippet, or to the first fault, whose details come back; RIP is
@@ -155,18 +165,18 @@ fn bare(code: &[u8]) -> Cpu {
 fn map_identity(memory: &GuestMemory) {
     let table = |level: u64| TABLES + level * 0x1000;
     let entry = |address: u64, value: u64| memory.write(address, &value.to_le_bytes()).expect("RAM");
-    entry(table(0), table(1) | PRESENT | WRITABLE);
-    entry(table(1), table(2) | PRESENT | WRITABLE);
-    entry(table(2), table(3) | PRESENT | WRITABLE);
+    entry(table(0), table(1) | PRESENT | WRITABLE | USER);
+    entry(table(1), table(2) | PRESENT | WRITABLE | USER);
+    entry(table(2), table(3) | PRESENT | WRITABLE | USER);
     for i in 1..512 {
-        entry(table(2) + 8 * i, i << 21 | PRESENT | WRITABLE | LARGE);
+        entry(table(2) + 8 * i, i << 21 | PRESENT | WRITABLE | USER | LARGE);
     }
     for i in 0..512 {
         let page = i << 12;
         let rights = match page {
             ABSENT => 0,
-            READ_ONLY => PRESENT,
-            _ => PRESENT | WRITABLE,
+            READ_ONLY => PRESENT | USER,
+            _ => PRESENT | WRITABLE | USER,
         };
         entry(table(3) + 8 * i, page | rights);
     }

@@ -190,8 +190,9 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
 
 #[cfg(test)]
 mod tests {
-    use crate::x86::cpu::RAX;
-    use crate::x86::testing::{machine, run};
+    use crate::x86::cpu::{RAX, RSI};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{ABSENT, DATA, READ_ONLY, machine, peek, poke, run};
 
     #[test]
     fn add_sets_all_flags() {
@@ -199,5 +200,33 @@ mod tests {
         run(&mut cpu).unwrap();
         assert_eq!(cpu.regs[RAX], 0x8000_0000);
         assert_eq!(cpu.rflags, 0x896, "OF SF AF PF");
+    }
+
+    #[test]
+    fn a_store_that_faults_leaves_the_flags() {
+        for (address, error) in [(ABSENT, 2), (READ_ONLY, 3)] {
+            let mut cpu = machine(&[0x48, 0x01, 0x06]); // add [rsi], rax
+            (cpu.regs[RSI], cpu.regs[RAX]) = (address, 1 << 63);
+            let before = cpu.rflags;
+            let fault = run(&mut cpu).unwrap_err();
+            assert_eq!((fault.vector, fault.error, fault.address), (vector::PF, error, address));
+            assert_eq!(cpu.rflags, before);
+        }
+    }
+
+    #[test]
+    fn cmp_and_test_only_read() {
+        let mut cpu = machine(&[0x48, 0x39, 0x06, 0x48, 0x85, 0x06]); // cmp [rsi], rax; test [rsi], rax
+        cpu.regs[RSI] = READ_ONLY;
+        run(&mut cpu).unwrap();
+    }
+
+    #[test]
+    fn a_locked_operand_may_cross_pages() {
+        let mut cpu = machine(&[0xF0, 0x48, 0xFF, 0x06]); // lock inc qword [rsi]
+        poke(&cpu, DATA + 0xFFD, &0xFF_FFFFu64.to_le_bytes());
+        cpu.regs[RSI] = DATA + 0xFFD;
+        run(&mut cpu).unwrap();
+        assert_eq!(peek(&cpu, DATA + 0xFFD), 0x100_0000u64.to_le_bytes());
     }
 }

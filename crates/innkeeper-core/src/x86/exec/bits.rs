@@ -172,3 +172,31 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, RSI, flag};
+    use crate::x86::testing::{DATA, machine, peek, poke, run};
+
+    #[test]
+    fn a_bit_string_reaches_in_both_directions() {
+        let mut cpu = machine(&[0x48, 0x0F, 0xA3, 0x06]); // bt [rsi], rax
+        poke(&cpu, DATA + 0x100 - 8, &(1u64 << 63).to_le_bytes());
+        (cpu.regs[RSI], cpu.regs[RAX]) = (DATA + 0x100, u64::MAX);
+        run(&mut cpu).unwrap();
+        assert!(cpu.has_flag(flag::CF));
+        let mut cpu = machine(&[0xF0, 0x0F, 0xAB, 0x06]); // lock bts [rsi], eax
+        (cpu.regs[RSI], cpu.regs[RAX]) = (DATA, 0x1_0000_0000 | (32 * 5 + 3));
+        run(&mut cpu).unwrap();
+        assert!(!cpu.has_flag(flag::CF));
+        assert_eq!(peek(&cpu, DATA + 20), [8]);
+    }
+
+    #[test]
+    fn an_immediate_bit_number_stays_in_the_word() {
+        let mut cpu = machine(&[0x66, 0x0F, 0xBA, 0x3E, 0x11]); // btc word [rsi], 17
+        cpu.regs[RSI] = DATA;
+        run(&mut cpu).unwrap();
+        assert_eq!(peek(&cpu, DATA), [2, 0, 0, 0]);
+    }
+}

@@ -184,3 +184,113 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, RCX, RIP, RSP, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{ABSENT, CODE, STACK, machine, machine_16, machine_32, peek, poke, run};
+
+    const NON_CANONICAL: u64 = 0x8000_0000_0000;
+
+    #[test]
+    fn call_pushes_the_return_address_and_ret_takes_it() {
+        let mut cpu = machine(&[0xE8, 0x02, 0, 0, 0, 0xEB, 0x01, 0xC3]); // call f; jmp end; f: ret
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.rip(), cpu.regs[RSP]), (CODE + 8, STACK));
+        assert_eq!(peek(&cpu, STACK - 8), (CODE + 5).to_le_bytes());
+    }
+
+    #[test]
+    fn ret_releases_its_immediate() {
+        let mut cpu = machine(&[0xC2, 0x10, 0x00]); // ret 16
+        cpu.regs[RSP] -= 0x20;
+        poke(&cpu, STACK - 0x20, &(CODE + 3).to_le_bytes());
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RSP], STACK - 0x20 + 8 + 16);
+    }
+
+    #[test]
+    fn a_bad_target_faults_at_the_branch() {
+        for code in [[0xFF, 0xE0], [0xFF, 0xD0]] {
+            let mut cpu = machine(&code); // jmp rax, call rax
+            cpu.regs[RAX] = NON_CANONICAL;
+            assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+            assert_eq!((cpu.rip(), cpu.regs[RSP]), (CODE, STACK));
+            let mut cpu = machine_32(&code);
+            cpu.segments[1].limit = 0xF_FFFF;
+            cpu.regs[RAX] = 0x10_0000;
+            assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+            assert_eq!((cpu.rip(), cpu.regs[RSP]), (CODE, STACK));
+        }
+        let mut cpu = machine(&[0xC3]); // ret
+        cpu.regs[RSP] -= 8;
+        poke(&cpu, STACK - 8, &NON_CANONICAL.to_le_bytes());
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+        assert_eq!((cpu.rip(), cpu.regs[RSP]), (CODE, STACK - 8));
+    }
+
+    #[test]
+    fn a_call_that_cannot_push_stays() {
+        let mut cpu = machine(&[0xE8, 0, 0, 0, 0]);
+        cpu.regs[RSP] = ABSENT + 8;
+        let fault = run(&mut cpu).unwrap_err();
+        assert_eq!((fault.vector, fault.error, fault.address), (vector::PF, 2, ABSENT));
+        assert_eq!((cpu.rip(), cpu.regs[RSP]), (CODE, ABSENT + 8));
+    }
+
+    #[test]
+    fn sixteen_bit_branches_wrap() {
+        let mut cpu = machine_16(&[0xE9, 0xED, 0xFF]); // jmp 0FFF0h
+        poke(&cpu, CODE + 0xFFF0, &[0xE9, 0x0D, 0x01]); // jmp 100h
+        poke(&cpu, CODE + 0x100, &[0xF4]);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.rip(), 0x100);
+    }
+
+    #[test]
+    fn loops_count_at_their_address_size() {
+        let mut cpu = machine(&[0xB9, 5, 0, 0, 0, 0xFF, 0xC0, 0xE2, 0xFC]); // mov ecx, 5; l: inc eax; loop l
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RCX]), (5, 0));
+        let mut cpu = machine(&[0x67, 0xE2, 0x02, 0xFF, 0xC0]); // a32 loop end; inc eax
+        cpu.regs[RCX] = 0xFFFF_FFFF_0000_0001;
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RCX]), (1, 0));
+        let mut cpu = machine(&[0xE1, 0x02, 0xFF, 0xC0]); // loope end; inc eax
+        (cpu.regs[RCX], cpu.rflags) = (2, flag::FIXED | flag::ZF);
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RCX]), (0, 1));
+        let mut cpu = machine(&[0xE0, 0x02, 0xFF, 0xC0]); // loopne end; inc eax
+        (cpu.regs[RCX], cpu.rflags) = (2, flag::FIXED | flag::ZF);
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RCX]), (1, 1));
+    }
+
+    #[test]
+    fn jcc_follows_the_flags() {
+        let mut cpu = machine(&[]);
+        poke(&cpu, CODE + 2, &[0xF4]);
+        poke(&cpu, CODE + 0x12, &[0xF4]);
+        for condition in 0..16 {
+            poke(&cpu, CODE, &[0x70 | condition, 0x10]);
+            for flags in (0..=0xFFF_u64).filter(|flags| flags & !flag::STATUS == 0) {
+                (cpu.rflags, cpu.regs[RIP]) = (flags | flag::FIXED, CODE);
+                run(&mut cpu).unwrap();
+                let is = |flag: u64| flags & flag != 0;
+                let expected = match condition >> 1 {
+                    0 => is(flag::OF),
+                    1 => is(flag::CF),
+                    2 => is(flag::ZF),
+                    3 => is(flag::CF) || is(flag::ZF),
+                    4 => is(flag::SF),
+                    5 => is(flag::PF),
+                    6 => is(flag::SF) != is(flag::OF),
+                    _ => is(flag::ZF) || is(flag::SF) != is(flag::OF),
+                };
+                let taken = cpu.rip() == CODE + 0x12;
+                assert_eq!(taken, expected != (condition & 1 == 1), "{condition} {flags:x}");
+            }
+        }
+    }
+}

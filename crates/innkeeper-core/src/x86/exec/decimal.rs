@@ -91,3 +91,50 @@ pub fn select(code: Code, _memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{machine_32, run};
+
+    /// AX and CF, AF after one instruction.
+    fn after(code: &[u8], ax: u64, flags: u64) -> (u64, u64) {
+        let mut cpu = machine_32(code);
+        (cpu.regs[RAX], cpu.rflags) = (ax, flag::FIXED | flags);
+        run(&mut cpu).unwrap();
+        (cpu.regs[RAX], cpu.rflags & (flag::CF | flag::AF))
+    }
+
+    #[test]
+    fn additions_are_adjusted() {
+        let both = flag::CF | flag::AF;
+        assert_eq!(after(&[0x37], 0x000F, 0), (0x0105, both)); // aaa
+        assert_eq!(after(&[0x37], 0x00FA, 0), (0x0200, both)); // the carry out of AL goes to AH too
+        assert_eq!(after(&[0x37], 0x0535, both), (0x060B, both));
+        assert_eq!(after(&[0x37], 0x0535, flag::CF), (0x0505, 0));
+        assert_eq!(after(&[0x27], 0xAE, 0), (0x14, both)); // daa
+        assert_eq!(after(&[0x27], 0x9A, 0), (0x00, both));
+        assert_eq!(after(&[0x27], 0x15, flag::AF), (0x1B, flag::AF));
+        assert_eq!(after(&[0x27], 0x15, flag::CF), (0x75, flag::CF));
+    }
+
+    #[test]
+    fn subtractions_are_adjusted() {
+        let both = flag::CF | flag::AF;
+        assert_eq!(after(&[0x3F], 0x02FF, 0), (0x0109, both)); // aas
+        assert_eq!(after(&[0x3F], 0x0204, 0), (0x0204, 0));
+        assert_eq!(after(&[0x2F], 0x00, flag::AF), (0xFA, both)); // das borrows
+        assert_eq!(after(&[0x2F], 0xEE, 0), (0x88, both));
+        assert_eq!(after(&[0x2F], 0x2B, flag::AF), (0x25, flag::AF));
+    }
+
+    #[test]
+    fn products_and_quotients_are_adjusted() {
+        assert_eq!(after(&[0xD4, 0x0A], 0xFF47, 0).0, 0x0701); // aam
+        assert_eq!(after(&[0xD5, 0x0A], 0x0207, 0).0, 0x001B); // aad
+        assert_eq!(after(&[0xD5, 0x10], 0xFF12, 0).0, 0x0002);
+        let mut cpu = machine_32(&[0xD4, 0x00]);
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::DE);
+    }
+}

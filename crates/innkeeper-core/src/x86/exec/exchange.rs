@@ -159,3 +159,80 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{Cpu, RAX, RBX, RCX, RDX, RSI, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{DATA, READ_ONLY, machine, peek, poke, run};
+
+    const CMPXCHG16B: [u8; 5] = [0xF0, 0x48, 0x0F, 0xC7, 0x0E]; // lock cmpxchg16b [rsi]
+
+    fn sixteen(address: u64, code: &[u8]) -> Cpu {
+        let mut cpu = machine(code);
+        poke(&cpu, address, &(5u128 << 64 | 4).to_le_bytes());
+        cpu.regs[RSI] = address;
+        (cpu.regs[RDX], cpu.regs[RAX], cpu.regs[RCX], cpu.regs[RBX]) = (5, 4, 9, 8);
+        cpu
+    }
+
+    #[test]
+    fn cmpxchg16b_exchanges_or_loads() {
+        for code_page in [false, true] {
+            let address = DATA;
+            let mut cpu = sixteen(address, &CMPXCHG16B);
+            if code_page {
+                cpu.guard_code((address >> 12) as u32, 0, 1); // stores take the slow path
+            }
+            run(&mut cpu).unwrap();
+            assert!(cpu.has_flag(flag::ZF));
+            assert_eq!(peek(&cpu, address), (9u128 << 64 | 8).to_le_bytes());
+            cpu.rflags |= flag::CF;
+            cpu.regs[crate::x86::cpu::RIP] = crate::x86::testing::CODE;
+            run(&mut cpu).unwrap();
+            assert!(!cpu.has_flag(flag::ZF) && cpu.has_flag(flag::CF));
+            assert_eq!((cpu.regs[RDX], cpu.regs[RAX]), (9, 8));
+        }
+    }
+
+    #[test]
+    fn cmpxchg16b_demands_alignment() {
+        let mut cpu = sixteen(DATA + 8, &CMPXCHG16B);
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+        assert_eq!(peek(&cpu, DATA + 8), (5u128 << 64 | 4).to_le_bytes());
+    }
+
+    #[test]
+    fn cmpxchg8b_clears_upper_halves_only_when_it_loads() {
+        let mut cpu = machine(&[0x0F, 0xC7, 0x0E]); // cmpxchg8b [rsi]
+        poke(&cpu, DATA, &(5u64 << 32 | 4).to_le_bytes());
+        cpu.regs[RSI] = DATA;
+        (cpu.regs[RDX], cpu.regs[RAX]) = (1 << 32 | 5, 1 << 32 | 4);
+        (cpu.regs[RCX], cpu.regs[RBX]) = (9, 8);
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RDX], cpu.regs[RAX]), (1 << 32 | 5, 1 << 32 | 4));
+        assert_eq!(peek(&cpu, DATA), (9u64 << 32 | 8).to_le_bytes());
+        cpu.regs[crate::x86::cpu::RIP] = crate::x86::testing::CODE;
+        run(&mut cpu).unwrap();
+        assert!(!cpu.has_flag(flag::ZF));
+        assert_eq!((cpu.regs[RDX], cpu.regs[RAX]), (9, 8));
+    }
+
+    #[test]
+    fn a_cmpxchg_that_fails_still_needs_write_access() {
+        let mut cpu = machine(&[0x48, 0x0F, 0xB1, 0x0E]); // cmpxchg [rsi], rcx
+        (cpu.regs[RSI], cpu.regs[RAX]) = (READ_ONLY, 1);
+        let fault = run(&mut cpu).unwrap_err();
+        assert_eq!((fault.vector, fault.error & 3, cpu.regs[RAX]), (vector::PF, 3, 1));
+    }
+
+    #[test]
+    fn xchg_and_xadd_swap_through_memory() {
+        let mut cpu = machine(&[0x48, 0x87, 0x06, 0xF0, 0x48, 0x0F, 0xC1, 0x06]); // xchg [rsi], rax; lock xadd [rsi], rax
+        poke(&cpu, DATA + 0xFFC, &7u64.to_le_bytes()); // across a page
+        (cpu.regs[RSI], cpu.regs[RAX]) = (DATA + 0xFFC, 30);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 30);
+        assert_eq!(peek(&cpu, DATA + 0xFFC), 37u64.to_le_bytes());
+    }
+}

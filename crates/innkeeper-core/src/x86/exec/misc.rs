@@ -104,3 +104,80 @@ pub fn select(code: Code, _memory: bool) -> Option<Handler> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, RSI, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{ABSENT, CODE, DATA, READ_ONLY, machine, machine_32, poke, run};
+
+    #[test]
+    fn the_reserved_space_does_nothing() {
+        let hints: &[&[u8]] = &[
+            &[0x90],
+            &[0x66, 0x90],
+            &[0xF3, 0x90],                                           // pause
+            &[0x66, 0x2E, 0x0F, 0x1F, 0x84, 0x00, 0x00, 0x02, 0, 0], // nop [rax + rax + 200h]
+            &[0xF3, 0x0F, 0x1E, 0xFA],                               // endbr64
+            &[0xF3, 0x48, 0x0F, 0x1E, 0xC8],                         // rdsspq rax
+            &[0x0F, 0x18, 0x0E],                                     // prefetcht0 [rsi]
+            &[0x0F, 0x0D, 0x0E],                                     // prefetchw [rsi]
+            &[0x0F, 0x1A, 0xC0],
+            &[0x0F, 0x1C, 0x06], // cldemote [rsi]
+            &[0x0F, 0xAE, 0xE8], // lfence
+            &[0x0F, 0xAE, 0xF0], // mfence
+            &[0x0F, 0xAE, 0xF8], // sfence
+        ];
+        let mut cpu = machine(&hints.concat());
+        cpu.regs[RSI] = ABSENT;
+        let mut expected = cpu.regs;
+        expected[crate::x86::cpu::RIP] = CODE + hints.concat().len() as u64;
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs, expected);
+    }
+
+    #[test]
+    fn ud_is_undefined() {
+        for code in [&[0x0F, 0x0B][..], &[0x0F, 0xFF, 0xC0], &[0x0F, 0xB9, 0xC0]] {
+            assert_eq!(run(&mut machine(code)).unwrap_err().vector, vector::UD);
+        }
+    }
+
+    #[test]
+    fn a_flush_is_checked_as_a_load() {
+        let mut cpu = machine(&[0x0F, 0xAE, 0x3E]); // clflush [rsi]
+        cpu.regs[RSI] = ABSENT + 5;
+        let fault = run(&mut cpu).unwrap_err();
+        assert_eq!((fault.vector, fault.error, fault.address), (vector::PF, 0, ABSENT + 5));
+        cpu.regs[RSI] = READ_ONLY;
+        run(&mut cpu).unwrap();
+    }
+
+    #[test]
+    fn bound_includes_both_ends() {
+        for (index, inside) in [(-3i32, true), (7, true), (-4, false), (8, false)] {
+            let mut cpu = machine_32(&[0x62, 0x06]); // bound eax, [esi]
+            poke(&cpu, DATA, &[-3i32, 7].map(i32::to_le_bytes).concat());
+            (cpu.regs[RSI], cpu.regs[RAX]) = (DATA, u64::from(index as u32));
+            assert_eq!(
+                run(&mut cpu).map_err(|fault| fault.vector),
+                if inside { Ok(()) } else { Err(vector::BR) }
+            );
+        }
+    }
+
+    #[test]
+    fn rdrand_differs_from_call_to_call() {
+        if !std::arch::is_x86_feature_detected!("rdrand") {
+            return; // then it is not presented
+        }
+        let mut cpu = machine(&[0x48, 0x0F, 0xC7, 0xF0]); // rdrand rax
+        cpu.rflags |= flag::STATUS;
+        run(&mut cpu).unwrap();
+        let first = (cpu.regs[RAX], cpu.rflags & flag::STATUS);
+        cpu.regs[crate::x86::cpu::RIP] = CODE;
+        run(&mut cpu).unwrap();
+        assert_ne!(first, (cpu.regs[RAX], cpu.rflags & flag::STATUS));
+        assert!(first.1 & !flag::CF == 0);
+    }
+}

@@ -154,3 +154,70 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, RBX, RCX, RSI};
+    use crate::x86::testing::{DATA, machine, machine_16, peek, poke, run};
+
+    #[test]
+    fn an_absolute_address_has_64_bits() {
+        let mut cpu =
+            machine(&[0xA2, 0x05, 0x00, 0x02, 0, 0, 0, 0, 0, 0x66, 0xA1, 0x04, 0x00, 0x02, 0, 0, 0, 0, 0]);
+        cpu.regs[RAX] = 0x77; // mov [20005h], al; mov ax, [20004h]
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 0x7700);
+    }
+
+    #[test]
+    fn an_address_is_cut_to_its_size() {
+        let mut cpu = machine(&[0x67, 0x8B, 0x46, 0xFF]); // mov eax, [esi - 1]
+        poke(&cpu, DATA, &[1, 2, 3, 4]);
+        cpu.regs[RSI] = 0xFFFF_FFFF_0000_0000 | (DATA + 1);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 0x0403_0201);
+        let mut cpu = machine_16(&[0x8B, 0x40, 0x02]); // mov ax, [bx + si + 2]
+        let base = cpu.segments[3].base;
+        poke(&cpu, base + 0x101, &[0x34, 0x12]);
+        (cpu.regs[RBX], cpu.regs[RSI]) = (0xFF00, 0x1FF);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 0x1234);
+    }
+
+    #[test]
+    fn fs_and_gs_have_bases() {
+        let mut cpu = machine(&[0x64, 0x8B, 0x44, 0x8E, 0x08]); // mov eax, fs:[rsi + rcx * 4 + 8]
+        cpu.segments[4].base = DATA;
+        cpu.refresh_mode();
+        poke(&cpu, DATA + 0x18, &[9]);
+        (cpu.regs[RSI], cpu.regs[RCX]) = (4, 3);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 9);
+    }
+
+    #[test]
+    fn lea_computes() {
+        let mut cpu = machine(&[0x8D, 0x44, 0xCE, 0xFC]); // lea eax, [rsi + rcx * 8 - 4]
+        (cpu.regs[RAX], cpu.regs[RSI], cpu.regs[RCX]) = (u64::MAX, 0xFFFF_FFFF, 1);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 3);
+    }
+
+    #[test]
+    fn xlat_indexes_with_al() {
+        let mut cpu = machine(&[0xD7]);
+        poke(&cpu, DATA + 0xF0, &[0x5A]);
+        (cpu.regs[RAX], cpu.regs[RBX]) = (0x12F0, DATA);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], 0x125A);
+    }
+
+    #[test]
+    fn high_bytes_are_bytes_one() {
+        let mut cpu = machine(&[0xB4, 0x12, 0x88, 0xE3, 0x88, 0x26]); // mov ah, 12h; mov bl, ah; mov [rsi], ah
+        cpu.regs[RSI] = DATA;
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RBX]), (0x1200, 0x12));
+        assert_eq!(peek(&cpu, DATA), [0x12]);
+    }
+}

@@ -141,3 +141,56 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{RAX, RCX, RDX};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{CODE, machine, run};
+
+    /// The quotient and remainder, or `None` for #DE.
+    fn divide(code: &[u8], high: u64, low: u64, divisor: u64) -> Option<(u64, u64)> {
+        let mut cpu = machine(code);
+        (cpu.regs[RDX], cpu.regs[RAX], cpu.regs[RCX]) = (high, low, divisor);
+        match run(&mut cpu) {
+            Ok(()) => Some((cpu.regs[RAX], cpu.regs[RDX])),
+            Err(fault) => {
+                assert_eq!((fault.vector, cpu.rip()), (vector::DE, CODE));
+                assert_eq!((cpu.regs[RDX], cpu.regs[RAX]), (high, low));
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn div_faults_exactly_when_the_quotient_does_not_fit() {
+        let div = |high, low, divisor| divide(&[0x48, 0xF7, 0xF1], high, low, divisor); // div rcx
+        assert_eq!(div(0, 5, 0), None);
+        assert_eq!(div(7, 0, 7), None);
+        assert_eq!(div(6, u64::MAX, 7), Some((u64::MAX, 6)));
+        let byte = |ax, divisor| divide(&[0xF6, 0xF1], 0, ax, divisor); // div cl
+        assert_eq!(byte(0x1FF, 1), None);
+        assert_eq!(byte(0xFFFF_02FE, 3), Some((0xFFFF_01FF, 0)));
+    }
+
+    #[test]
+    fn idiv_faults_exactly_when_the_quotient_does_not_fit() {
+        let minimum = 1u64 << 63;
+        let idiv = |high, low, divisor| divide(&[0x48, 0xF7, 0xF9], high, low, divisor); // idiv rcx
+        assert_eq!(idiv(0, 1, 0), None);
+        assert_eq!(idiv(u64::MAX, minimum, u64::MAX), None);
+        assert_eq!(idiv(u64::MAX, minimum, 1), Some((minimum, 0)));
+        assert_eq!(idiv(u64::MAX, -7i64 as u64, 2), Some((-3i64 as u64, -1i64 as u64)));
+        // -2^127 / -1 and / -2^63: past 64 bits, and past i128 on the way.
+        assert_eq!(idiv(minimum, 0, u64::MAX), None);
+        assert_eq!(idiv(minimum, 0, minimum), None);
+        assert_eq!(idiv(0x3FFF_FFFF_FFFF_FFFF, u64::MAX, minimum), Some((minimum + 1, i64::MAX as u64)));
+        let double = |high, low, divisor| divide(&[0xF7, 0xF9], high, low, divisor); // idiv ecx
+        assert_eq!(double(0xFFFF_FFFF, 0x8000_0000, 0xFFFF_FFFF), None);
+        assert_eq!(double(0x8000_0000, 0, 0xFFFF_FFFF), None);
+        assert_eq!(double(0xFFFF_FFFF, 0x8000_0000, 1), Some((0x8000_0000, 0)));
+        let byte = |ax, divisor| divide(&[0xF6, 0xF9], 0, ax, divisor); // idiv cl
+        assert_eq!(byte(0x8000, 0xFF), None);
+        assert_eq!(byte(0xFF80, 1), Some((0x80, 0)));
+    }
+}

@@ -37,7 +37,7 @@ fn candidate(random: &mut Random) -> Vec<u8> {
     let modrm = if memory { random.next() as u8 & 0x38 | 6 } else { random.next() as u8 | 0xC0 };
     match random.below(10) {
         0..5 => {
-            bytes.extend_from_slice(&[&[], &[0x66][..]][random.below(2)]);
+            bytes.extend([0x66].iter().take(random.below(2)));
             bytes.extend([rex].iter().take(random.below(2)));
             bytes.push(pick(random, ONE_BYTE));
         }

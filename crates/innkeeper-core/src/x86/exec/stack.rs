@@ -240,3 +240,162 @@ fn select_implied(code: Code) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::attention::LOCAL;
+    use crate::x86::cpu::{RAX, RBP, RBX, RSP, cr, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{
+        ABSENT, DATA, STACK, enter_user_mode, machine, machine_16, machine_32, peek, poke, run,
+    };
+
+    #[test]
+    fn pop_to_memory_addresses_behind_the_increment() {
+        let mut cpu = machine(&[0x8F, 0x44, 0x24, 0x08]); // pop [rsp + 8]
+        cpu.regs[RSP] = STACK - 0x20;
+        poke(&cpu, STACK - 0x20, &7u64.to_le_bytes());
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RSP], STACK - 0x18);
+        assert_eq!(peek(&cpu, STACK - 0x10), 7u64.to_le_bytes());
+    }
+
+    #[test]
+    fn a_pop_that_cannot_store_stays() {
+        let mut cpu = machine(&[0x8F, 0x03]); // pop [rbx]
+        (cpu.regs[RSP], cpu.regs[RBX]) = (STACK - 8, ABSENT);
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::PF);
+        assert_eq!(cpu.regs[RSP], STACK - 8);
+    }
+
+    #[test]
+    fn rsp_is_pushed_as_it_was_and_popped_as_read() {
+        let mut cpu = machine(&[0x54, 0x58]); // push rsp; pop rax
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RAX], cpu.regs[RSP]), (STACK, STACK));
+        let mut cpu = machine(&[0x68, 0x44, 0x33, 0x22, 0x81, 0x5C]); // push 81223344h; pop rsp
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RSP], 0xFFFF_FFFF_8122_3344);
+    }
+
+    #[test]
+    fn pusha_and_popa_mirror_each_other_but_for_rsp() {
+        for (mut cpu, width) in [(machine_16(&[0x60]), 2), (machine_32(&[0x60]), 4)] {
+            for number in (0..8).filter(|&number| number != RSP) {
+                cpu.regs[number] = 0x1111_1111 * (number as u64 + 1);
+            }
+            let before = cpu.regs;
+            run(&mut cpu).unwrap();
+            assert_eq!(cpu.regs[RSP], before[RSP] - 8 * width);
+            let stack = cpu.segments[2].base + cpu.regs[RSP];
+            let stored: [u8; 4] = peek(&cpu, stack + 3 * width);
+            let mask = if width == 2 { 0xFFFF } else { 0xFFFF_FFFF };
+            assert_eq!(u64::from(u32::from_le_bytes(stored)) & mask, before[RSP] & mask);
+            poke(&cpu, stack + 3 * width, &[0; 2]); // POPA ignores it
+            crate::x86::testing::load(&mut cpu, &[0x61]);
+            for number in (0..8).filter(|&number| number != RSP) {
+                cpu.regs[number] = 0;
+            }
+            run(&mut cpu).unwrap();
+            let expected: [u64; 8] = std::array::from_fn(|number| before[number] & mask);
+            assert_eq!(cpu.regs[..8], expected);
+        }
+    }
+
+    #[test]
+    fn a_real_mode_stack_wraps() {
+        let mut cpu = machine_16(&[0x50]); // push ax
+        (cpu.regs[RAX], cpu.regs[RSP]) = (0x1234, 0xABCD_0000);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RSP], 0xABCD_FFFE);
+        assert_eq!(peek(&cpu, cpu.segments[2].base + 0xFFFE), [0x34, 0x12]);
+    }
+
+    #[test]
+    fn enter_copies_the_display() {
+        let mut cpu = machine_32(&[0xC8, 0x20, 0x00, 0x03]); // enter 20h, 3
+        cpu.regs[RBP] = DATA + 0x100;
+        poke(&cpu, DATA + 0xF8, &[2, 0, 0, 0, 1, 0, 0, 0]);
+        run(&mut cpu).unwrap();
+        let top = STACK as u32;
+        let words: [u8; 16] = peek(&cpu, STACK - 16);
+        let expected = [top - 4, 2, 1, DATA as u32 + 0x100].map(u32::to_le_bytes).concat();
+        assert_eq!(words.as_slice(), expected);
+        assert_eq!((cpu.regs[RBP], cpu.regs[RSP]), (STACK - 4, STACK - 16 - 0x20));
+    }
+
+    #[test]
+    fn leave_undoes_enter() {
+        let mut cpu = machine(&[0xC8, 0x10, 0x00, 0x00, 0xC9]); // enter 10h, 0; leave
+        cpu.regs[RBP] = 0x1234_5678_9ABC;
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RBP], cpu.regs[RSP]), (0x1234_5678_9ABC, STACK));
+    }
+
+    #[test]
+    fn enter_without_room_changes_nothing() {
+        let mut cpu = machine(&[0xC8, 0x10, 0x00, 0x00]);
+        (cpu.regs[RBP], cpu.regs[RSP]) = (5, ABSENT + 0x1008);
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::PF);
+        assert_eq!((cpu.regs[RBP], cpu.regs[RSP]), (5, ABSENT + 0x1008));
+    }
+
+    #[test]
+    fn popf_loads_what_the_privilege_allows() {
+        let all = 0x3F_7FD5;
+        // (user, IOPL before, IF after, IOPL after)
+        for (user, iopl, interrupts, iopl_after) in
+            [(false, 0, true, 3), (true, 0, false, 0), (true, 3, true, 3)]
+        {
+            let mut cpu = machine(&[0x9D]); // popfq
+            if user {
+                enter_user_mode(&mut cpu);
+            }
+            cpu.rflags = flag::FIXED | iopl << 12 | flag::RF;
+            cpu.regs[RSP] -= 8;
+            poke(&cpu, STACK - 8, &u64::to_le_bytes(all));
+            run(&mut cpu).unwrap();
+            assert_eq!((cpu.has_flag(flag::IF), u64::from(cpu.iopl())), (interrupts, iopl_after));
+            assert_eq!(cpu.attention.bits() & LOCAL != 0, interrupts);
+            assert_eq!(cpu.rflags & (flag::VM | flag::RF | flag::VIF | flag::VIP), 0);
+            let free = flag::STATUS | flag::TF | flag::DF | flag::NT | flag::AC | flag::ID;
+            assert_eq!(cpu.rflags & free, free);
+        }
+    }
+
+    #[test]
+    fn pushf_hides_rf() {
+        let mut cpu = machine(&[0x9C, 0x58]); // pushfq; pop rax
+        cpu.rflags = flag::FIXED | flag::RF | flag::CF | flag::IF;
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX], flag::FIXED | flag::CF | flag::IF);
+    }
+
+    #[test]
+    fn virtual_8086_flags_need_iopl_3_or_vme() {
+        let machine = |iopl: u64, vme: bool, code: &[u8]| {
+            let mut cpu = machine_16(code);
+            cpu.cr0 |= cr::CR0_PE;
+            cpu.cr4 |= if vme { cr::CR4_VME } else { 0 };
+            cpu.rflags = flag::FIXED | flag::VM | iopl << 12 | flag::VIF;
+            cpu.refresh_mode();
+            cpu
+        };
+        let mut cpu = machine(0, false, &[0x9C, 0x58]); // pushf; pop ax
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+        let mut cpu = machine(3, false, &[0x9C, 0x58]);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX] & 0xFFFF, flag::FIXED | flag::IOPL);
+        let mut cpu = machine(0, true, &[0x9C, 0x58]);
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.regs[RAX] & 0xFFFF, flag::FIXED | flag::IOPL | flag::IF);
+        let mut cpu = machine(0, true, &[0x50, 0x9D]); // push ax; popf
+        cpu.regs[RAX] = flag::CF;
+        run(&mut cpu).unwrap();
+        assert_eq!(cpu.rflags & (flag::CF | flag::VIF | flag::IOPL), flag::CF);
+        let mut cpu = machine(0, true, &[0x50, 0x9D]);
+        cpu.rflags |= flag::VIP;
+        cpu.regs[RAX] = flag::IF;
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::GP);
+    }
+}

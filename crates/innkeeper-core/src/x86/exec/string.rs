@@ -370,3 +370,167 @@ pub fn select(code: Code, _memory: bool) -> Option<Handler> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RIP, RSI, flag};
+    use crate::x86::fault::{Stop, vector};
+    use crate::x86::testing::native::Random;
+    use crate::x86::testing::{ABSENT, CODE, DATA, READ_ONLY, load, machine, machine_16, peek, poke, run};
+
+    const REP: u8 = 0xF3;
+    const REPNE: u8 = 0xF2;
+
+    fn with(code: &[u8], rsi: u64, rdi: u64, rcx: u64) -> Cpu {
+        let mut cpu = machine(code);
+        (cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]) = (rsi, rdi, rcx);
+        cpu
+    }
+
+    #[test]
+    fn an_overlapping_copy_repeats_its_pattern() {
+        let mut cpu = with(&[REP, 0xA4], DATA, DATA + 3, 9); // rep movsb
+        poke(&cpu, DATA, b"abc");
+        run(&mut cpu).unwrap();
+        assert_eq!(&peek::<12>(&cpu, DATA), b"abcabcabcabc");
+        assert_eq!((cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]), (DATA + 9, DATA + 12, 0));
+    }
+
+    #[test]
+    fn a_fault_leaves_the_registers_at_the_element() {
+        let mut cpu = with(&[REP, 0x48, 0xA5], DATA, READ_ONLY - 20, 10); // rep movsq, the third crosses
+        poke(&cpu, DATA, &[7; 80]);
+        let fault = run(&mut cpu).unwrap_err();
+        assert_eq!((fault.vector, fault.address), (vector::PF, READ_ONLY));
+        assert_eq!((cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]), (DATA + 16, READ_ONLY - 4, 8));
+        assert_eq!(cpu.rip(), CODE);
+        assert_eq!(peek(&cpu, READ_ONLY - 20), [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_faulting_comparison_restores_the_flags() {
+        let mut cpu = with(&[REP, 0xA6], DATA, ABSENT - 4, 10); // repe cmpsb
+        cpu.rflags = flag::FIXED | flag::CF;
+        assert_eq!(run(&mut cpu).unwrap_err().vector, vector::PF);
+        assert_eq!((cpu.regs[RCX], cpu.rflags), (6, flag::FIXED | flag::CF));
+    }
+
+    #[test]
+    fn a_count_of_zero_touches_nothing() {
+        for code in [&[REP, 0xA4][..], &[REP, 0xAA], &[REPNE, 0xAE], &[REP, 0xA6], &[REP, 0xAC]] {
+            let mut cpu = with(code, ABSENT, ABSENT, 0);
+            cpu.rflags = flag::FIXED | flag::STATUS;
+            run(&mut cpu).unwrap();
+            assert_eq!(cpu.rflags, flag::FIXED | flag::STATUS);
+        }
+    }
+
+    #[test]
+    fn address_size_cuts_the_registers() {
+        let upper = 0xFFFF_FFFF_0000_0000;
+        let mut cpu = with(&[REP, 0x67, 0xAB], 0, upper | DATA, upper | 2); // a32 rep stosd
+        run(&mut cpu).unwrap();
+        assert_eq!((cpu.regs[RDI], cpu.regs[RCX]), (DATA + 8, 0));
+        let mut cpu = machine_16(&[REP, 0xA4]);
+        let base = cpu.segments[0].base;
+        poke(&cpu, base + 0xFFFE, b"xy");
+        poke(&cpu, base + 0x100, b"...");
+        (cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]) = (0x1_FFFE, 0x2_0100, 0x3_0003);
+        run(&mut cpu).unwrap();
+        assert_eq!(&peek::<2>(&cpu, base + 0x100), b"xy");
+        assert_eq!(peek::<1>(&cpu, base + 0x102), peek::<1>(&cpu, base)); // SI wrapped
+        assert_eq!((cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]), (0x1_0001, 0x2_0103, 0x3_0000));
+    }
+
+    #[test]
+    fn single_stepping_sees_each_element() {
+        let mut cpu = with(&[REP, 0xAA], 0, DATA, 3); // rep stosb
+        let (op, _) = cpu.fetch_one(CODE).unwrap();
+        cpu.rflags |= flag::TF;
+        for (left, result) in [(2, Err(Stop::Leave)), (1, Err(Stop::Leave)), (0, Ok(()))] {
+            cpu.regs[RIP] = CODE + 2;
+            assert_eq!((op.handler)(&mut cpu, &op), result);
+            assert_eq!((cpu.regs[RCX], cpu.rip()), (left, if left > 0 { CODE } else { CODE + 2 }));
+        }
+    }
+
+    /// Does element by element what `code` says.
+    fn model(cpu: &mut Cpu, opcode: u8, width: u64, prefix: Option<u8>) {
+        let element = |cpu: &Cpu, address: u64| {
+            let bytes: [u8; 8] = peek(cpu, address);
+            u64::from_le_bytes(bytes) & (u64::MAX >> (64 - 8 * width))
+        };
+        let step = if cpu.has_flag(flag::DF) { width.wrapping_neg() } else { width };
+        while prefix.is_none() || cpu.regs[RCX] != 0 {
+            let mask = u64::MAX >> (64 - 8 * width);
+            let (si, di, al) = (cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RAX] & mask);
+            let (moves_si, moves_di, pair) = match opcode & 0xFE {
+                0xA4 => (true, true, Err(element(cpu, si))),
+                0xA6 => (true, true, Ok((element(cpu, si), element(cpu, di)))),
+                0xAA => (false, true, Err(al)),
+                _ => (false, true, Ok((al, element(cpu, di)))),
+            };
+            if let Err(value) = pair {
+                poke(cpu, di, &value.to_le_bytes()[..width as usize]);
+            }
+            cpu.regs[RSI] = if moves_si { si.wrapping_add(step) } else { si };
+            cpu.regs[RDI] = if moves_di { di.wrapping_add(step) } else { di };
+            let Some(prefix) = prefix else { return };
+            cpu.regs[RCX] -= 1;
+            if let Ok((a, b)) = pair {
+                cpu.set_flag(flag::ZF, a == b);
+                cpu.set_flag(flag::CF, a < b);
+                if (a == b) != (prefix == REP) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Three pages of few different bytes, so that comparisons go on for a while.
+    fn fill(cpu: &Cpu, seed: u64) {
+        let mut random = Random(seed);
+        let bytes: Vec<u8> = (0..0x3000).map(|_| u8::from(random.below(40) == 0)).collect();
+        poke(cpu, DATA, &bytes);
+    }
+
+    #[test]
+    fn runs_do_what_single_elements_do() {
+        let (mut fast, mut slow, mut random) = (machine(&[]), machine(&[]), Random(0xABCD_EF01_2345_6789));
+        for round in 0..600 {
+            let (opcode, width) = ([0xA4, 0xA6, 0xAA, 0xAE][random.below(4)], [1, 2, 4, 8][random.below(4)]);
+            let prefix = [None, Some(REP), Some(REP), Some(REPNE)][random.below(4)];
+            let mut code: Vec<u8> = prefix.into_iter().collect();
+            code.extend_from_slice(match width {
+                2 => &[0x66][..],
+                8 => &[0x48],
+                _ => &[],
+            });
+            code.push(opcode | u8::from(width > 1));
+            let middle = DATA + 0x1400;
+            let near = |random: &mut Random| middle + random.below(0x800) as u64;
+            let from = near(&mut random);
+            let close = random.below(2) == 0;
+            let to = if close { from - 20 + random.below(40) as u64 } else { near(&mut random) };
+            let count = random.below(0x1000 / width as usize) as u64;
+            let down = random.below(2) as u64 * flag::DF;
+            for cpu in [&mut fast, &mut slow] {
+                fill(cpu, round + 1);
+                load(cpu, &code);
+                (cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]) = (from, to, count);
+                (cpu.regs[RAX], cpu.rflags) = (round & 1, flag::FIXED | down);
+            }
+            run(&mut fast).unwrap();
+            model(&mut slow, opcode, width, prefix);
+            let what = format!("{code:02X?} from {from:x} to {to:x} count {count} {down:x}");
+            for register in [RSI, RDI, RCX] {
+                assert_eq!(fast.regs[register], slow.regs[register], "{what}");
+            }
+            if prefix.is_some() {
+                let seen = flag::ZF | flag::CF;
+                assert_eq!(fast.rflags & seen, slow.rflags & seen, "{what}");
+            }
+            assert!(peek::<0x3000>(&fast, DATA) == peek::<0x3000>(&slow, DATA), "{what}");
+        }
+    }
+}

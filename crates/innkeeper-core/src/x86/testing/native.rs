@@ -135,7 +135,7 @@ impl Random {
         let edge = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF];
         match self.below(4) {
             0 => edge[self.below(edge.len())],
-            1 => (edge[self.below(edge.len())] as u64).wrapping_neg(),
+            1 => u64::wrapping_neg(edge[self.below(edge.len())]),
             2 => self.next() & 0xFF,
             _ => self.next(),
         }
