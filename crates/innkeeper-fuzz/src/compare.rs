@@ -56,7 +56,8 @@ pub fn difference(case: &Case, native: &Outcome, ours: &Outcome) -> Option<Strin
         return None;
     }
     let bytes: String = case.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!("{}-bit {bytes} [{}]: {}", case.bitness, case.instruction(), parts.join("; ")))
+    let (bits, name) = (case.bitness, &case.name);
+    Some(format!("--bits {bits} --repro {name} {bytes} [{}]: {}", case.instruction(), parts.join("; ")))
 }
 
 /// RFLAGS and FSW bits that are undefined after the instruction.

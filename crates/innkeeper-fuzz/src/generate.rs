@@ -89,6 +89,8 @@ pub struct Generator {
     bitness: u32,
     codes: Vec<Code>,
     next: usize,
+    seeds: Rng,
+    /// Of the case in the making.
     rng: Rng,
 }
 
@@ -109,7 +111,7 @@ impl Generator {
                 && presented.allows(code)
                 && wanted(&format!("{:?}", code.mnemonic()).to_lowercase())
         });
-        Self { bitness, codes: codes.collect(), next: 0, rng: Rng::new(seed) }
+        Self { bitness, codes: codes.collect(), next: 0, seeds: Rng::new(seed), rng: Rng::new(seed) }
     }
 
     /// How many encodings take part.
@@ -122,15 +124,25 @@ impl Generator {
         loop {
             let code = self.codes[self.next % self.codes.len()];
             self.next += 1;
-            for _ in 0..8 {
-                if let Some(case) = self.attempt(code) {
-                    return case;
-                }
+            let seed = self.seeds.next();
+            if let Some(case) = self.reproduce(code, seed) {
+                return case;
             }
         }
     }
 
-    fn attempt(&mut self, code: Code) -> Option<Case> {
+    /// The case that an encoding and a case seed name.
+    pub fn reproduce(&mut self, code: Code, seed: u64) -> Option<Case> {
+        self.rng = Rng::new(seed);
+        (0..8).find_map(|_| self.attempt(code)).map(|(bytes, state)| Case {
+            name: format!("{code:?}:{seed:x}"),
+            bitness: self.bitness,
+            bytes,
+            state,
+        })
+    }
+
+    fn attempt(&mut self, code: Code) -> Option<(Vec<u8>, State)> {
         let mut window = [0; WINDOW];
         for chunk in window.chunks_mut(8) {
             let value = if self.rng.one_in(2) { self.rng.floats() } else { self.rng.interesting() };
@@ -152,8 +164,7 @@ impl Generator {
         let mut encoder = Encoder::new(self.bitness);
         encoder.encode(&draft.instruction, CODE + CODE_AT).ok()?;
         let bytes = encoder.take_buffer();
-        let state = self.state(draft, window);
-        Some(Case { bitness: self.bitness, bytes, state })
+        Some((bytes, self.state(draft, window)))
     }
 
     fn registers(&self) -> u64 {

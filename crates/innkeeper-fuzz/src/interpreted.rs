@@ -111,9 +111,8 @@ impl Interpreter {
             *ymm = Ymm(value);
         }
         cpu.mxcsr = state.mxcsr;
-        cpu.x87.control = state.fcw;
-        cpu.x87.top = (state.fsw >> 11 & 7) as u8;
-        cpu.x87.status = state.fsw & !0x3800;
+        cpu.x87.set_control(state.fcw);
+        cpu.x87.set_status_word(state.fsw);
         cpu.x87.valid = state.ftw as u8;
         for (i, st) in state.st.iter().enumerate() {
             let mut wide = [0; 16];
@@ -132,7 +131,7 @@ impl Interpreter {
             ymm: std::array::from_fn(|i| cpu.ymm[i].0),
             mxcsr: cpu.mxcsr,
             fcw: cpu.x87.control,
-            fsw: cpu.x87.status & !0x3800 | (cpu.x87.top as u16) << 11,
+            fsw: cpu.x87.status_word(),
             ftw: u16::from(cpu.x87.valid),
             st: [[0; 10]; 8],
             window: [0; crate::state::WINDOW],

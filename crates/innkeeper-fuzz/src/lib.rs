@@ -49,3 +49,24 @@ pub fn campaign(bitness: u32, cases: usize, seed: u64, wanted: &dyn Fn(&str) -> 
     }
     report
 }
+
+/// One case again, with everything about it.
+pub struct Shown {
+    pub states: String,
+    pub difference: Option<String>,
+}
+
+/// Repeats the case named `ENCODING:SEED`; `None` if that names none.
+pub fn reproduce(bitness: u32, name: &str) -> Option<Shown> {
+    let (code, seed) = name.split_once(':')?;
+    let seed = u64::from_str_radix(seed, 16).ok()?;
+    let code = iced_x86::Code::values().find(|value| format!("{value:?}") == code)?;
+    let case = Generator::new(bitness, 0, &|_| true).reproduce(code, seed)?;
+    let native = native::run(std::slice::from_ref(&case)).remove(0);
+    let ours = interpreted::Interpreter::new(bitness).run(&case);
+    let states = format!(
+        "before {}\nhost {:x?} {}\nours {:x?} {}",
+        case.state, native.trap, native.state, ours.trap, ours.state
+    );
+    Some(Shown { states, difference: compare::difference(&case, &native, &ours) })
+}

@@ -1,10 +1,12 @@
 //! `innkeeper-fuzz --cases N --seed S [--bits 64|32] [--mnemonic NAME] [--counts]`: the interpreter
-//! against the host CPU. Prints each mismatch as a line; exit status 1 if there was one.
+//! against the host CPU. Prints each mismatch as a line; exit status 1 if there was one. Each line
+//! begins with the options that repeat this one case and show its states in full.
 
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--mnemonic NAME] [--counts] [--most N]";
+    "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--mnemonic NAME] [--counts] [--most N]
+       innkeeper-fuzz [--bits 64|32] --repro ENCODING:SEED";
 
 struct Options {
     cases: usize,
@@ -13,11 +15,19 @@ struct Options {
     mnemonic: Option<String>,
     counts: bool,
     most: usize,
+    repro: Option<String>,
 }
 
 fn parse() -> Result<Options, String> {
-    let mut options =
-        Options { cases: 100_000, seed: 1, bitness: 64, mnemonic: None, counts: false, most: 40 };
+    let mut options = Options {
+        cases: 100_000,
+        seed: 1,
+        bitness: 64,
+        mnemonic: None,
+        counts: false,
+        most: 40,
+        repro: None,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--counts" {
@@ -31,6 +41,7 @@ fn parse() -> Result<Options, String> {
             "--seed" => options.seed = number()?,
             "--most" => options.most = number()? as usize,
             "--bits" if value == "64" || value == "32" => options.bitness = number()? as u32,
+            "--repro" => options.repro = Some(value),
             "--mnemonic" => options.mnemonic = Some(value.to_lowercase()),
             _ => return Err(format!("{word} {value} is not understood")),
         }
@@ -46,6 +57,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(name) = &options.repro {
+        return repeat(options.bitness, name);
+    }
     let wanted = |name: &str| options.mnemonic.as_ref().is_none_or(|only| only == name);
     let report = innkeeper_fuzz::campaign(options.bitness, options.cases, options.seed, &wanted);
     if options.counts {
@@ -59,4 +73,20 @@ fn main() -> ExitCode {
     let (cases, wrong, kinds) = (report.cases, report.mismatches.len(), report.mnemonics.len());
     println!("{cases} cases over {kinds} mnemonics, seed {}: {wrong} mismatches", options.seed);
     if wrong == 0 && cases > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shows one case in full.
+fn repeat(bitness: u32, name: &str) -> ExitCode {
+    let Some(shown) = innkeeper_fuzz::reproduce(bitness, name) else {
+        eprintln!("error: {name} names no case; take it from a line that this program printed");
+        return ExitCode::from(2);
+    };
+    println!("{}", shown.states);
+    match shown.difference {
+        Some(text) => {
+            println!("{text}");
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
 }

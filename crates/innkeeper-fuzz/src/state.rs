@@ -51,6 +51,8 @@ pub struct Outcome {
 
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// Reproduces it: encoding and seed.
+    pub name: String,
     pub bitness: u32,
     pub bytes: Vec<u8>,
     pub state: State,
@@ -64,5 +66,25 @@ impl Case {
 
     pub fn mnemonic(&self) -> String {
         format!("{:?}", self.instruction().mnemonic()).to_lowercase()
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "rip {:x} rflags {:x} mxcsr {:x}", self.rip, self.rflags, self.mxcsr)?;
+        writeln!(f, "  gpr {:x?}", self.gpr)?;
+        writeln!(f, "  fcw {:x} fsw {:x} ftw {:02x}", self.fcw, self.fsw, self.ftw)?;
+        for (i, st) in self.st.iter().enumerate() {
+            let digits: String = st.iter().rev().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(f, "  st{i} {digits}")?;
+        }
+        for (i, ymm) in self.ymm.iter().enumerate() {
+            writeln!(f, "  ymm{i} {:016x} {:016x} {:016x} {:016x}", ymm[3], ymm[2], ymm[1], ymm[0])?;
+        }
+        for (row, bytes) in self.window.chunks(32).enumerate() {
+            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(f, "  {:08x} {digits}", DATA + WINDOW_AT + 32 * row as u64)?;
+        }
+        Ok(())
     }
 }

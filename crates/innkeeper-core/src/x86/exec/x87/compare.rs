@@ -49,18 +49,13 @@ fn relation(outcome: Option<Outcome>) -> u16 {
     outcome.map_or(IE | SF | RELATION, |outcome| outcome.status)
 }
 
-/// Enters the status; an exception that is not masked keeps the relation out of it. Tells whether
-/// the instruction completed.
-fn settle(cpu: &mut Cpu, op: &Op, status: u16, pops: u8) -> bool {
-    let masked = status & !cpu.x87.control & super::BEFORE == 0;
-    let conditions = if masked { RELATION | C1 } else { C1 };
-    finish(cpu, op, status, conditions);
-    if masked {
+/// Enters the status, relation included, whatever is masked; pops if the instruction completes.
+fn settle(cpu: &mut Cpu, op: &Op, status: u16, pops: u8) {
+    if finish(cpu, op, status, RELATION | C1) {
         for _ in 0..pops {
             cpu.x87.pop();
         }
     }
-    masked
 }
 
 fn memory<T: crate::x86::word::Word>(
@@ -88,13 +83,15 @@ fn register(cpu: &mut Cpu, op: &Op, other: u8, relate: Relate, pops: u8) -> Resu
     Ok(())
 }
 
-/// FCOMI and its kin: the relation goes to ZF, PF and CF; the condition bits keep theirs.
+/// FCOMI and its kin: the relation goes to ZF, PF and CF. Condition bits stay, but for C1 of a stack
+/// fault.
 fn to_rflags(cpu: &mut Cpu, op: &Op, relate: Relate, pops: u8) -> Result<(), Stop> {
     enter(cpu)?;
     let status = on_registers(cpu, op.rm, relate);
-    if finish(cpu, op, status, C1) {
-        let flags = [(C3, flag::ZF), (C2, flag::PF), (C0, flag::CF)];
-        cpu.set_status(flags.into_iter().filter(|(bit, _)| status & bit != 0).map(|(_, flag)| flag).sum());
+    let conditions = if status & SF != 0 { C1 } else { 0 };
+    let flags = [(C3, flag::ZF), (C2, flag::PF), (C0, flag::CF)];
+    cpu.set_status(flags.into_iter().filter(|(bit, _)| status & bit != 0).map(|(_, flag)| flag).sum());
+    if finish(cpu, op, status, conditions) {
         for _ in 0..pops {
             cpu.x87.pop();
         }

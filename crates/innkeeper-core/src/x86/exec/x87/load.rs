@@ -47,16 +47,21 @@ pub fn select(code: Code) -> Option<Handler> {
     })
 }
 
-/// Pushes, or faults where the stack is full.
-fn push(cpu: &mut Cpu, op: &Op, status: u16, value: u128) {
-    let full = cpu.x87.full(7).is_some();
-    let (completed, value) = match full {
-        true => (stack_fault(cpu, op, C1), INDEFINITE),
-        false => (finish(cpu, op, status, C1), value),
-    };
-    if completed {
+/// Pushes a register as it is, or faults where the stack is full.
+fn push(cpu: &mut Cpu, op: &Op, value: u128) {
+    if !overflows(cpu, op) {
+        finish(cpu, op, 0, C1);
         cpu.x87.push(value);
     }
+}
+
+/// Whether the stack is full; if so, the fault is dealt with.
+fn overflows(cpu: &mut Cpu, op: &Op) -> bool {
+    let full = cpu.x87.full(7).is_some();
+    if full && stack_fault(cpu, op, C1) {
+        cpu.x87.push(INDEFINITE);
+    }
+    full
 }
 
 fn fld<L: Load, const N: usize>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -64,14 +69,20 @@ fn fld<L: Load, const N: usize>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     enter(cpu)?;
     let operand = operand::<N>(cpu, op)?;
     let outcome = L::run(cpu.x87.control, operand);
-    push(cpu, op, outcome.status, outcome.st0);
+    if !overflows(cpu, op) {
+        finish(cpu, op, outcome.status, C1);
+        // An unmasked denormal is loaded all the same; only an unmasked invalid operand is not.
+        if outcome.top() == 7 {
+            cpu.x87.push(outcome.st0);
+        }
+    }
     Ok(())
 }
 
 fn fld_m80(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     enter(cpu)?;
     let value = operand::<10>(cpu, op)?;
-    push(cpu, op, 0, value);
+    push(cpu, op, value);
     Ok(())
 }
 
@@ -85,7 +96,7 @@ fn operand<const N: usize>(cpu: &mut Cpu, op: &Op) -> Result<u128, Stop> {
 fn fld_sti(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     enter(cpu)?;
     match cpu.x87.full(op.rm) {
-        Some(value) => push(cpu, op, 0, value),
+        Some(value) => push(cpu, op, value),
         None => {
             if stack_fault(cpu, op, 0) {
                 cpu.x87.push(INDEFINITE);
@@ -134,7 +145,7 @@ fn fcmov<const MASK: u64, const SET: bool>(cpu: &mut Cpu, op: &Op) -> Result<(),
             return Ok(());
         }
     };
-    finish(cpu, op, 0, C1);
+    finish(cpu, op, 0, 0);
     if cpu.has_flag(MASK) == SET {
         cpu.x87.set_st(0, value);
     }

@@ -29,7 +29,8 @@ pub fn select(code: Code) -> Option<Handler> {
         Code::Fbstp_m80bcd => fst::<ToDecimal, 10, true>,
         Code::Fstp_m80fp => fstp_m80,
         Code::Fst_sti => fst_sti::<false>,
-        Code::Fstp_sti | Code::Fstpnce_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => fst_sti::<true>,
+        Code::Fstpnce_sti => fstpnce,
+        Code::Fstp_sti | Code::Fstp_sti_DFD0 | Code::Fstp_sti_DFD8 => fst_sti::<true>,
         _ => return None,
     })
 }
@@ -45,8 +46,6 @@ fn fst<S: Store, const N: usize, const POP: bool>(cpu: &mut Cpu, op: &Op) -> Res
     let stored = status & !cpu.x87.control & (BEFORE | OE | UE) == 0;
     if stored {
         store_bytes(cpu, op, &value.to_le_bytes()[..N])?;
-    } else {
-        cpu.probe_write(op.segment, cpu.ea(op), N as u64)?;
     }
     finish(cpu, op, status, C1);
     if stored && POP {
@@ -85,5 +84,16 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
             cpu.x87.pop();
         }
     }
+    Ok(())
+}
+
+/// An undocumented alias of FSTP that does not fault on an empty register but only pops it.
+fn fstpnce(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    if cpu.x87.full(0).is_some() {
+        return fst_sti::<true>(cpu, op);
+    }
+    enter(cpu)?;
+    finish(cpu, op, 0, C1);
+    cpu.x87.pop();
     Ok(())
 }

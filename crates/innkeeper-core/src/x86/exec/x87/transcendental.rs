@@ -6,7 +6,7 @@ use super::host::{
     ArcTan, Cos, Extract, Outcome, Pair, Remainder, RemainderNearest, RoundToInteger, Scale, Sin, SinCos,
     Sqrt, Tan, TwoToMinusOne, Unary, YTimesLog, YTimesLogPlusOne,
 };
-use super::{C0, C1, C2, C3, INDEFINITE, enter, finish, stack_fault};
+use super::{BEFORE, C0, C1, C2, C3, IE, INDEFINITE, SF, enter, finish, stack_fault};
 use crate::x86::cpu::Cpu;
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
@@ -21,9 +21,9 @@ pub fn select(code: Code) -> Option<Handler> {
         Code::Fsincos => pushing::<SinCos, { C1 | C2 }>,
         Code::Fptan => pushing::<Tan, { C1 | C2 }>,
         Code::Fxtract => pushing::<Extract, C1>,
-        Code::Fscale => pair::<Scale, C1>,
-        Code::Fprem => pair::<Remainder, { C0 | C1 | C2 | C3 }>,
-        Code::Fprem1 => pair::<RemainderNearest, { C0 | C1 | C2 | C3 }>,
+        Code::Fscale => scale,
+        Code::Fprem => remainder::<Remainder>,
+        Code::Fprem1 => remainder::<RemainderNearest>,
         Code::Fpatan => popping::<ArcTan>,
         Code::Fyl2x => popping::<YTimesLog>,
         Code::Fyl2xp1 => popping::<YTimesLogPlusOne>,
@@ -39,12 +39,27 @@ fn unary<U: Unary, const CONDITIONS: u16>(cpu: &mut Cpu, op: &Op) -> Result<(), 
     Ok(())
 }
 
-/// ST(0) becomes a function of itself and ST(1).
-fn pair<P: Pair, const CONDITIONS: u16>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+fn scale(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    enter(cpu)?;
+    let outcome = on_pair::<Scale>(cpu);
+    replace(cpu, op, outcome, C1);
+    Ok(())
+}
+
+/// C0, C3 and C1 take the quotient's low bits and C2 says whether the reduction is partial; without a
+/// quotient C0 and C3 stay as they were.
+fn remainder<P: Pair>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     enter(cpu)?;
     let outcome = on_pair::<P>(cpu);
-    replace(cpu, op, outcome, CONDITIONS);
+    let done =
+        |outcome: Outcome| outcome.status & (IE | BEFORE & !cpu.x87.control) == 0 && !is_nan(outcome.st0);
+    let quotient = outcome.is_some_and(done);
+    replace(cpu, op, outcome, if quotient { C0 | C1 | C2 | C3 } else { C1 | C2 });
     Ok(())
+}
+
+fn is_nan(value: u128) -> bool {
+    value >> 64 & 0x7FFF == 0x7FFF && value as u64 != 1 << 63
 }
 
 fn on_pair<P: Pair>(cpu: &Cpu) -> Option<Outcome> {
@@ -55,7 +70,7 @@ fn on_pair<P: Pair>(cpu: &Cpu) -> Option<Outcome> {
 fn replace(cpu: &mut Cpu, op: &Op, outcome: Option<Outcome>, conditions: u16) {
     let (completed, value) = match outcome {
         Some(outcome) => (finish(cpu, op, outcome.status, conditions), outcome.st0),
-        None => (stack_fault(cpu, op, 0), INDEFINITE),
+        None => (finish(cpu, op, IE | SF, conditions), INDEFINITE),
     };
     if completed {
         cpu.x87.set_st(0, value);
@@ -93,7 +108,7 @@ fn pushing<U: Unary, const CONDITIONS: u16>(cpu: &mut Cpu, op: &Op) -> Result<()
             }
         }
         None => {
-            if stack_fault(cpu, op, direction) {
+            if finish(cpu, op, IE | SF | direction, CONDITIONS) {
                 cpu.x87.set_st(0, INDEFINITE);
                 cpu.x87.push(INDEFINITE);
             }
