@@ -316,7 +316,8 @@ impl Cpu {
             let top = if hidden.has(attr::BIG) { 0xFFFF_FFFF } else { 0xFFFF };
             offset > limit && last <= top
         } else {
-            last <= limit
+            // A 4 GiB segment has no end: accesses wrap around (processors may choose, vol. 3, 5.3).
+            last <= limit || hidden.limit == u32::MAX
         };
         let allowed = match access {
             Access::Read => !hidden.has(attr::CODE) || hidden.has(attr::WRITABLE),
@@ -426,7 +427,8 @@ impl Cpu {
         if first == length {
             return Ok([Some((low, first)), None]);
         }
-        let next = self.wrap(linear.wrapping_add(first));
+        let next = linear.wrapping_add(first);
+        let next = if self.long || linear > 0xFFFF_FFFF { next } else { next & 0xFFFF_FFFF };
         let high = self.translate(segment, next, access, view)?;
         Ok([Some((low, first)), Some((high, length - first))])
     }

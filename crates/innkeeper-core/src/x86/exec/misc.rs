@@ -44,10 +44,11 @@ fn flush_line(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 fn bound<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let address = cpu.ea(op);
     let next = address.wrapping_add(T::BYTES) & op.address_mask;
-    let lower = cpu.load::<T>(op.segment, address)?.sign_extend() as i64;
-    let upper = cpu.load::<T>(op.segment, next)?.sign_extend() as i64;
     let index = cpu.reg::<T>(op.reg).sign_extend() as i64;
-    if index < lower || index > upper { Err(cpu.raise(vector::BR, 0)) } else { Ok(()) }
+    // The upper bound is read only for an index that the lower one lets pass.
+    let inside = index >= cpu.load::<T>(op.segment, address)?.sign_extend() as i64
+        && index <= cpu.load::<T>(op.segment, next)?.sign_extend() as i64;
+    if inside { Ok(()) } else { Err(cpu.raise(vector::BR, 0)) }
 }
 
 /// Sets the destination and CF; without success the destination is 0.
