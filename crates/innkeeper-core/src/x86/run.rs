@@ -182,7 +182,7 @@ impl Cpu {
         if !super::exec::loads_rf(op.code) {
             self.rflags &= !flag::RF;
         }
-        if trap_flag && !super::exec::swallows_trap(op.code) {
+        if trap_flag && !super::exec::swallows_trap(op.code, self.rflags) {
             self.debug_hits |= super::exec::DR6_BS;
         }
     }

@@ -40,6 +40,7 @@ use std::sync::OnceLock;
 
 use iced_x86::Code;
 
+use super::cpu::flag;
 use super::op::Handler;
 
 type Select = fn(Code, bool) -> Option<Handler>;
@@ -96,7 +97,15 @@ pub fn loads_rf(code: Code) -> bool {
     matches!(code, Code::Iretw | Code::Iretd | Code::Iretq | Code::Sysretd | Code::Sysretq)
 }
 
-/// Whether TF = 1 before this instruction does not trap behind it: it delivered an event of its own.
-pub fn swallows_trap(code: Code) -> bool {
-    matches!(code, Code::Int_imm8 | Code::Int3 | Code::Into | Code::Int1)
+/// Whether TF = 1 before this instruction does not trap behind it: it delivered an event of its own,
+/// or it is a system call whose mask clears TF. `rflags` is what the instruction left.
+pub fn swallows_trap(code: Code, rflags: u64) -> bool {
+    match code {
+        Code::Int_imm8 | Code::Int3 | Code::Int1 => true,
+        Code::Into | Code::Syscall => rflags & flag::TF == 0,
+        _ => false,
+    }
 }
+
+#[cfg(test)]
+mod tests;

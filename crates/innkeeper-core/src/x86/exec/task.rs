@@ -166,7 +166,7 @@ impl Cpu {
             image.cr3 = self.load_system(at(0x1C))?;
             image.trap = self.load_system::<u16>(at(0x64))? & 1 != 0;
         }
-        let mut word = |cpu: &mut Self, offset| match layout.width {
+        let word = |cpu: &mut Self, offset| match layout.width {
             2 => cpu.load_system::<u16>(at(offset)).map(u32::from),
             _ => cpu.load_system::<u32>(at(offset)),
         };
