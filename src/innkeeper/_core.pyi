@@ -103,7 +103,7 @@ class Vm:
     @property
     def tsc_khz(self) -> int: ...
     def statistics(self) -> dict[str, Any]:
-        """Counters so far.
+        """Counters so far. An engine lists what it can see: "kvm" has no "instructions".
 
         {"vcpus": [{"instructions": int, ..., "exceptions": {vector: n}, "ports": {"in 0x3fd": n}}]}
         """

@@ -5,9 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use kvm_ioctls::Kvm;
-
 use super::microguest::{MicroGuest, Mode};
+use super::vm::open;
 use crate::engine::EngineError;
 use crate::exit::Exit;
 
@@ -61,8 +60,7 @@ pub fn probe() -> Probe {
 
 /// An error makes KVM unusable; lesser failings go to `why`.
 fn ask(probe: &mut Probe, why: &mut Vec<String>) -> Result<(), String> {
-    let kvm = Kvm::new().map_err(|error| format!("/dev/kvm cannot be opened: {error}"))?;
-    probe.api_version = kvm.get_api_version();
+    probe.api_version = open().map_err(|error| error.to_string())?.get_api_version();
     probe.ring0_mips = ring0_mips()?;
     probe.ring0_native = probe.ring0_mips >= NATIVE_MIPS;
     if !probe.ring0_native {

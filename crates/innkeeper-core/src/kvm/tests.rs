@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::microguest::{self, CODE, Mode, RESULT};
+use super::vm::{host, open};
 use super::{KvmVm, probe};
 use crate::bus::Device;
 use crate::engine::{EngineError, Vcpu, Vm};
@@ -36,14 +37,12 @@ impl Recorder {
 
 /// `None`, with the reason on stderr, if this host has no usable KVM.
 fn usable<T>(made: Result<T, EngineError>) -> Option<T> {
-    match made {
-        Ok(made) => Some(made),
-        Err(EngineError::Host { action, source }) if action == "open /dev/kvm" => {
-            eprintln!("skipped: cannot open /dev/kvm: {source}");
-            None
-        }
-        Err(error) => panic!("{error}"),
+    let host = open().and_then(|kvm| kvm.create_vm().map_err(host("create a VM")));
+    if let Err(why) = host {
+        eprintln!("skipped: {why}");
+        return None;
     }
+    Some(made.unwrap())
 }
 
 fn memory() -> Arc<GuestMemory> {

@@ -148,9 +148,13 @@ impl Vm for KvmVm {
     }
 }
 
-fn open() -> Result<Kvm, EngineError> {
+/// Opens /dev/kvm and makes sure that it is what it says, with all that this engine needs.
+pub(super) fn open() -> Result<Kvm, EngineError> {
     let kvm = Kvm::new().map_err(host("open /dev/kvm"))?;
     let version = kvm.get_api_version();
+    if version < 0 {
+        return Err(EngineError::Refused("/dev/kvm is something else than KVM".into()));
+    }
     if version != KVM_API_VERSION as i32 {
         return Err(EngineError::Refused(format!(
             "/dev/kvm speaks version {version}, not {KVM_API_VERSION}"

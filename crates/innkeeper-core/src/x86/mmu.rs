@@ -559,6 +559,7 @@ impl Cpu {
             let range = at as usize..(at + count) as usize;
             out[range].copy_from_slice(&value.to_le_bytes()[..count as usize]);
         }
+        self.heed_device();
     }
 
     fn device_write(&mut self, gpa: u64, bytes: &[u8]) {
@@ -577,8 +578,7 @@ impl Cpu {
                 }
             }
         }
-        // An interrupt that this raised for us comes at once.
-        self.leave |= self.attention.bits() != 0;
+        self.heed_device();
     }
 
     // ---- data watchpoints (DR0-DR3) -------------------------------------------------------------

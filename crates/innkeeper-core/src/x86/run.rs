@@ -187,6 +187,13 @@ impl Cpu {
         }
     }
 
+    /// A device was called. If it kicked this vCPU or interrupted it, that comes right behind this
+    /// instruction, not behind the block.
+    #[inline]
+    pub fn heed_device(&mut self) {
+        self.leave |= self.attention.bits() != 0;
+    }
+
     /// Ends a shadow that covered the instruction just done (which may have begun a new one).
     fn clear_shadow(&mut self, before: Shadow) {
         if before != Shadow::None && self.shadow == before {

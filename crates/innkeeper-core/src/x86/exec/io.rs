@@ -145,15 +145,16 @@ impl Cpu {
     fn read_port(&mut self, port: u16, size: u8) -> u64 {
         self.stats.count_port(port, false);
         self.note_port_access(port, size);
-        self.platform.ports.read(u64::from(port), size)
+        let value = self.platform.ports.read(u64::from(port), size);
+        self.heed_device();
+        value
     }
 
     fn write_port(&mut self, port: u16, size: u8, value: u64) {
         self.stats.count_port(port, true);
         self.note_port_access(port, size);
         self.platform.ports.write(u64::from(port), size, value);
-        // An interrupt that the device raises for it comes at once.
-        self.leave |= self.attention.bits() != 0;
+        self.heed_device();
     }
 
     /// Records the I/O breakpoints that an access hits.
