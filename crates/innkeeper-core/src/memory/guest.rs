@@ -228,11 +228,15 @@ impl GuestMemory {
     }
 
     /// Reports a write to `[offset, offset + length)` of a page, after the bytes are in place.
-    /// Tells whether blocks were made stale by it.
+    /// Tells whether blocks were made stale by it. If so, all of the page's are, and it is no code
+    /// page any more: the bitmap empties before the version rises, so that a block decoded meanwhile
+    /// under the new version has marked the page anew.
     pub fn code_written(&self, page: u32, offset: u64, length: u64) -> bool {
-        let hit = self.code_chunks[page as usize].load(Ordering::Acquire) & chunks(offset, length) != 0;
+        let code = &self.code_chunks[page as usize];
+        let hit = code.load(Ordering::Acquire) & chunks(offset, length) != 0;
         if hit {
-            self.versions[page as usize].fetch_add(1, Ordering::AcqRel);
+            code.store(0, Ordering::SeqCst);
+            self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
         }
         hit
     }
@@ -291,6 +295,10 @@ mod tests {
         memory.write(PAGE_SIZE, &[0; 0x40]).unwrap();
         assert_eq!(memory.code_version(1), 0);
         memory.write(PAGE_SIZE + 0x80, &[0]).unwrap();
+        assert_eq!((memory.code_version(1), memory.has_code(1)), (1, false));
+        memory.write(PAGE_SIZE + 0x80, &[0]).unwrap();
+        assert_eq!(memory.code_version(1), 1);
+        memory.mark_code(1, 0xFF, 1);
         memory.write(PAGE_SIZE - 4, &[0; 0x1000]).unwrap();
         assert_eq!(memory.code_version(1), 2);
     }

@@ -128,29 +128,41 @@ impl Cpu {
 
     /// Decodes and caches the block at a RAM address.
     fn decode(&mut self, linear: u64, page: u32, offset: u64) -> Result<*const Block, Stop> {
-        // Guard the page before reading it: a write that comes later is then certain to be noticed.
-        self.guard_code(page, offset, PAGE_SIZE - offset);
-        let version = self.platform.memory.code_version(page);
         let room = (PAGE_SIZE - offset) as usize;
         let mut bytes = [0; PAGE_SIZE as usize];
-        // SAFETY: a RAM page is PAGE_SIZE bytes; the copy ends at its end.
+        loop {
+            // The version comes first: whatever is written from here on makes the block stale.
+            let version = self.platform.memory.code_version(page);
+            self.copy_code(page, offset, &mut bytes[..room]);
+            let (ops, length) = self.lower_run(&bytes[..room]);
+            if ops.is_empty() {
+                return self.decode_crossing(linear, page, offset, version);
+            }
+            self.guard_code(page, offset, length as u64);
+            let mut again = [0; PAGE_SIZE as usize];
+            self.copy_code(page, offset, &mut again[..length]);
+            if bytes[..length] != again[..length] {
+                continue; // written before the guard was up
+            }
+            return Ok(self.cache(Block {
+                page,
+                offset: offset as u16,
+                bitness: self.bitness as u8,
+                version,
+                crossing: None,
+                length: length as u16,
+                ops: ops.into(),
+            }));
+        }
+    }
+
+    fn copy_code(&self, page: u32, offset: u64, out: &mut [u8]) {
+        assert!(offset + out.len() as u64 <= PAGE_SIZE);
+        // SAFETY: a RAM page is PAGE_SIZE bytes, and the copy was just checked to end within it.
         unsafe {
             let from = self.platform.memory.page_pointer(page).add(offset as usize);
-            std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), room);
+            std::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), out.len());
         }
-        let (ops, length) = self.lower_run(&bytes[..room]);
-        if ops.is_empty() {
-            return self.decode_crossing(linear, page, offset, version);
-        }
-        Ok(self.cache(Block {
-            page,
-            offset: offset as u16,
-            bitness: self.bitness as u8,
-            version,
-            crossing: None,
-            length: length as u16,
-            ops: ops.into(),
-        }))
     }
 
     /// Lowers instructions until the block ends or the next one does not fit in `bytes`.
@@ -185,30 +197,32 @@ impl Cpu {
         offset: u64,
         version: u32,
     ) -> Result<*const Block, Stop> {
-        let (op, length) = self.fetch_one(linear)?;
-        let second_linear = self.next_page(linear);
-        let crosses = offset + length as u64 > PAGE_SIZE;
-        let crossing = match crosses {
-            false => None,
-            true => match self.code_page(second_linear)? {
-                None => return self.decode_uncached(linear),
-                Some(second) => {
-                    self.guard_code(second, 0, MAX_LENGTH as u64);
-                    Some((second, self.platform.memory.code_version(second)))
-                }
-            },
-        };
-        // Guarded only now: read again, so that a write before the guard is not missed.
-        let op = if crosses { self.fetch_one(linear)?.0 } else { op };
-        Ok(self.cache(Block {
+        let (first, length) = self.fetch_one(linear)?;
+        let here = (length as u64).min(PAGE_SIZE - offset);
+        self.guard_code(page, offset, here);
+        let mut block = Block {
             page,
             offset: offset as u16,
             bitness: self.bitness as u8,
             version,
-            crossing,
+            crossing: None,
             length: length as u16,
-            ops: Box::new([op]),
-        }))
+            ops: Box::new([first]),
+        };
+        if here < length as u64 {
+            let Some(second) = self.code_page(self.next_page(linear))? else {
+                return self.decode_uncached(linear);
+            };
+            block.crossing = Some((second, self.platform.memory.code_version(second)));
+            self.guard_code(second, 0, length as u64 - here);
+        }
+        // Only now is the guard up: what was read before may have been written since.
+        let (op, again) = self.fetch_one(linear)?;
+        if again != length {
+            return self.decode_uncached(linear);
+        }
+        block.ops = Box::new([op]);
+        Ok(self.cache(block))
     }
 
     /// One instruction, cached nowhere: code outside RAM, or at the very end of its segment.

@@ -443,8 +443,12 @@ impl Cpu {
             return Ok(Target::Ram { host: (entry.host + (linear & OFFSET)) as *mut u8, guarded: None });
         }
         let guarded = entries.guarded[at];
-        if access == Access::Write && Tlb::hit(guarded, linear, generation, global) {
-            let page = guarded.host as u32;
+        // A page that is no code page any more is entered as writable below.
+        let page = guarded.host as u32;
+        if access == Access::Write
+            && Tlb::hit(guarded, linear, generation, global)
+            && self.platform.memory.has_code(page)
+        {
             // SAFETY: the page pointer is to a whole page.
             let host = unsafe { self.platform.memory.page_pointer(page).add((linear & OFFSET) as usize) };
             return Ok(Target::Ram { host, guarded: Some(page) });
