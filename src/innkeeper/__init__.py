@@ -13,7 +13,6 @@ The rooms and what each may import are drawn in `docs/architecture.md`.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import (
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from innkeeper.console import MemoryConsole
     from innkeeper.machine import Machine, Outcome, OutcomeKind
 
-try:
-    __version__ = version("innkeeper")
-except PackageNotFoundError:  # run straight from the source tree, never installed
-    __version__ = "0+source"
+__version__ = "0.1.0"  # as in pyproject.toml; asking the installation for it would cost every start 40 ms
 
 __all__ = [
     "BootError",

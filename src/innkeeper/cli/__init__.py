@@ -16,6 +16,7 @@ from innkeeper.cli.status import Status
 from innkeeper.errors import EngineError, InnkeeperError
 
 VERBS = {
+    "run": "run a guest until it powers off",
     "doctor": "say what this host offers, and what follows from it",
     "image": "fetch a kernel or build an initramfs",
 }

@@ -19,6 +19,8 @@ PACKED = {
 
 def read_file(path: Path, what: str) -> bytes:
     """Raises `BootError` if it cannot be read, or is empty."""
+    if path.is_char_device() or path.is_block_device():  # endless, as /dev/zero is
+        raise BootError(f"cannot read {what} {path}: it is a device")
     try:
         data = path.read_bytes()
     except OSError as error:

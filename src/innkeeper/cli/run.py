@@ -1,0 +1,146 @@
+"""`inn run`: one guest, from its kernel's first instruction until it powers off."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from innkeeper.cli.status import Status
+from innkeeper.config import ConsoleConfig, EngineChoice, MachineConfig
+from innkeeper.machine import Machine, Outcome, OutcomeKind
+
+STATUSES = {
+    OutcomeKind.POWERED_OFF: Status.DONE,
+    OutcomeKind.RESET: Status.RESET,
+    OutcomeKind.TRIPLE_FAULT: Status.RESET,
+    OutcomeKind.HALTED: Status.HALTED,
+    OutcomeKind.TIMEOUT: Status.TIMEOUT,
+    OutcomeKind.STOPPED: Status.INTERRUPTED,
+}
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "exit status: 0 the guest powered off, 3 it reset (with --no-reboot), 4 it halted for good, "
+        "124 --timeout, 130 left with ^], 2 a mistake in the command, 1 a bug of ours"
+    )
+    parser.add_argument(
+        "--kernel", type=Path, required=True, metavar="PATH", help="a bzImage, a PVH or a multiboot ELF"
+    )
+    parser.add_argument("--initrd", type=Path, metavar="PATH", help="an initramfs or initial RAM disk")
+    parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
+    parser.add_argument(
+        "--memory", type=whole_number, default=512, metavar="MIB", help="guest memory in MiB (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=[engine.value for engine in EngineChoice],
+        default="auto",
+        help="what runs the guest's instructions (default: %(default)s: the fastest that can)",
+    )
+    parser.add_argument(
+        "--console",
+        type=ConsoleConfig.parse,
+        default=ConsoleConfig(),
+        metavar="WHERE",
+        help="the serial port's other end: stdio (^] leaves), none, file:PATH, pty or unix:PATH (default: stdio)",
+    )
+    parser.add_argument("--timeout", type=number, metavar="SECONDS", help="end the run then, with status 124")
+    parser.add_argument("--stats", type=Path, metavar="FILE.json", help="write what the guest did, when the run ends")
+    parser.add_argument("--no-reboot", action="store_true", help="a reset by the guest ends the run, with status 3")
+    parser.add_argument(
+        "--debug-exit", action="store_true", help="test devices: a value written to port 0xf4 ends the run"
+    )
+
+
+def whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a number") from None
+
+
+def shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    machine = Machine(
+        MachineConfig(
+            kernel=arguments.kernel,
+            initrd=arguments.initrd,
+            append=arguments.append,
+            memory_mib=arguments.memory,
+            vcpus=arguments.vcpus,
+            engine=EngineChoice(arguments.engine),
+            console=arguments.console,
+            timeout_s=arguments.timeout,
+            no_reboot=arguments.no_reboot,
+            stats=arguments.stats,
+            debug_exit=arguments.debug_exit,
+        )
+    )
+    with ending_signals(machine.stop) as received, machine:
+        machine.start()
+        outcome = machine.wait()
+    if received:
+        die_of(received[0])
+    return status_of(outcome)
+
+
+def status_of(outcome: Outcome) -> int:
+    """The exit status; whatever is not a power-off is also said in words."""
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.kind is OutcomeKind.EXITED and outcome.status is not None:
+        return outcome.status
+    status = STATUSES[outcome.kind]
+    if status is not Status.DONE:
+        print(outcome, file=sys.stderr)
+    return status
+
+
+@contextmanager
+def ending_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """While it lasts, the signals that would kill us call `stop` instead; gives those that came."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        # The main thread, which runs this, may hold the lock that `stop` takes.
+        threading.Thread(target=stop, daemon=True).start()
+
+    before = {number: signal.signal(number, handle) for number in ENDING_SIGNALS if not ignored(number)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignored(number: signal.Signals) -> bool:
+    """Under nohup or in a shell script's background, some are ignored, and shall stay so."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+def die_of(number: int) -> None:
+    """Ends this process by the signal itself, so that whoever started it sees that."""
+    sys.stdout.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
