@@ -1,0 +1,65 @@
+# Every verb of this repository. `make` alone lists them.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+CARGO ?= cargo
+
+# One interpreter for every build, so that cargo and maturin agree on what is up to date.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup oracles build check fmt test test-rust test-python soak demo bench docs clean
+
+help: ## list these verbs
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+setup: $(VENV)/.ready ## make .venv with the tools that the other verbs use
+
+$(VENV)/.ready: pyproject.toml scripts/setup
+	scripts/setup $(VENV)
+	@touch $@
+
+oracles: ## as root: install the Debian packages that some tests compare with (others skip those tests)
+	scripts/oracles
+
+build: setup ## build the extension and install the package into .venv, editable
+	maturin develop --release --quiet
+
+check: setup ## formatters, linters, types, import contracts
+	ruff format --check --quiet
+	ruff check --quiet
+	mypy
+	PYTHONPATH=src lint-imports --config pyproject.toml
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+
+fmt: setup ## format everything
+	ruff format --quiet
+	ruff check --quiet --fix
+	$(CARGO) fmt --all
+
+test: oracles check test-rust test-python ## everything that must hold: check, Rust tests, Python tests, boots
+
+test-rust: setup
+	$(CARGO) test --quiet --workspace --exclude innkeeper-py
+
+test-python: build
+	pytest
+
+soak: build ## the long tests: a million fuzzed instructions and more
+	$(CARGO) test --quiet --release --workspace --exclude innkeeper-py -- --include-ignored
+	pytest -m soak
+
+demo: build ## boot a stock Debian kernel in a virtual machine
+	scripts/demo
+
+bench: build ## measure the boot against QEMU's TCG and render docs/benchmarks.md
+	python benches/boot/bench.py --render docs/benchmarks.md
+
+docs: build ## render the pages that are made from the code
+	python scripts/render_cli_reference.py docs/reference/inn.md
+
+clean: ## remove what was built, not what was downloaded
+	$(CARGO) clean --quiet
+	rm -rf $(VENV) build dist src/innkeeper/_core*.so
