@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use ioapic::Ioapic;
 use lapic::Wires;
 pub use lapic::{Lapic, Model};
-use message::{Delivery, Message};
+use message::{Delivery, Destination, Message};
 use pic::Pic;
 use pit::Pit;
 use statistics::Statistics;
@@ -122,6 +122,10 @@ impl Fabric {
 
     pub fn lapic(&self, index: usize) -> Arc<Lapic> {
         Arc::clone(&self.lapics[index])
+    }
+
+    pub fn vcpus(&self) -> usize {
+        self.lapics.len()
     }
 
     /// Everything to its power-up state, as the machine's reset line does.
@@ -226,6 +230,24 @@ impl Fabric {
                 lapic.receive(message);
             }
         }
+    }
+
+    /// Sends one interrupt to every APIC ID whose bit is set in `ids`, bit 0 being `first`: the fixed
+    /// interrupt or NMI in `icr` (KVM's paravirtual IPI). Gives how many took it; `None` if `icr` asks
+    /// for more than that.
+    pub fn send_to_set(&self, ids: u128, first: u32, icr: u64) -> Option<u64> {
+        if icr & 0xC_0800 != 0 {
+            return None;
+        }
+        let delivery = Delivery::from_bits((icr >> 8) as u32);
+        let send = |id: u32| {
+            self.counts.ipi(delivery);
+            let destination = Destination { id, logical: false, wide: true };
+            let message = Message { delivery, vector: icr as u8, level: false, destination, any_one: false };
+            u64::from(self.deliver(&message) != Outcome::Ignored)
+        };
+        let meant = |id: &u32| id.checked_sub(first).is_some_and(|bit| bit < 128 && ids >> bit & 1 != 0);
+        Some((0..self.lapics.len() as u32).filter(meant).map(send).sum())
     }
 
     /// A local APIC ends a level-triggered interrupt.

@@ -168,6 +168,18 @@ fn msis_go_straight_to_their_destination() {
 }
 
 #[test]
+fn a_set_of_ids_gets_one_interrupt_each() {
+    let bench = Bench::new(4);
+    assert_eq!(bench.fabric.send_to_set(0b1101, 1, 0x55), Some(2));
+    assert_eq!([0, 1, 2, 3].map(|index| bench.acknowledge(index)), [None, Some(0x55), None, Some(0x55)]);
+    assert_eq!(bench.fabric.send_to_set(u128::MAX, u32::MAX, 0x55), Some(0));
+    assert_eq!(bench.fabric.send_to_set(1 << 127, 0, 0x55), Some(0));
+    assert_eq!(bench.fabric.send_to_set(1, 0, 0x4_0055), None, "no shorthands");
+    assert_eq!(bench.fabric.send_to_set(1, 2, 0x400), Some(1));
+    assert_eq!(bench.attentions[2].take(u32::MAX), NMI);
+}
+
+#[test]
 fn pit_counter_0_ticks_through_both_controllers() {
     const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
     let bench = Bench::new(1);

@@ -194,6 +194,8 @@ pub struct Cpu {
     pub x87: X87,
     pub msrs: Msrs,
     pub kvmclock: Kvmclock,
+    /// PAUSE instructions so far, to yield the host's processor now and then.
+    pub pauses: u32,
     /// NMIs are held back until IRET.
     pub nmi_blocked: bool,
     /// While an event is being delivered: its vector, for double-fault rules.

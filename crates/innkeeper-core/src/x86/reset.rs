@@ -61,6 +61,7 @@ impl Cpu {
             x87: X87 { control: 0x37F, ..X87::default() },
             msrs: Msrs { pat: PAT, misc_enable: MISC_ENABLE, ..Msrs::default() },
             kvmclock: Kvmclock::default(),
+            pauses: 0,
             nmi_blocked: false,
             delivering: None,
             index,

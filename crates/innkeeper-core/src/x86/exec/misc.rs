@@ -17,8 +17,15 @@ fn nop(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A spinning vCPU lets its siblings have the host's core.
-fn pause(_cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+/// PAUSE instructions between two yields of the host's processor.
+const PAUSES_PER_YIELD: u32 = 16;
+
+/// A spinning vCPU lets its siblings have the host's core: it may wait for one that waits for that.
+fn pause(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    cpu.pauses = cpu.pauses.wrapping_add(1);
+    if cpu.pauses.is_multiple_of(PAUSES_PER_YIELD) && cpu.platform.fabric.vcpus() > 1 {
+        std::thread::yield_now();
+    }
     std::hint::spin_loop();
     Ok(())
 }

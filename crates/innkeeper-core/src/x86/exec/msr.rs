@@ -43,6 +43,9 @@ const KVM_WALL_CLOCK_OLD: u32 = 0x11;
 const KVM_SYSTEM_TIME_OLD: u32 = 0x12;
 const KVM_WALL_CLOCK: u32 = 0x4B56_4D00;
 const KVM_SYSTEM_TIME: u32 = 0x4B56_4D01;
+/// The four event selectors and counters that every AMD processor has; here they count nothing.
+const PERF_EVENT_SELECT: u32 = 0xC001_0000;
+const LAST_PERF_COUNTER: u32 = 0xC001_0007;
 const SYSCFG: u32 = 0xC001_0010;
 const HWCR: u32 = 0xC001_0015;
 const NB_CFG: u32 = 0xC001_001F;
@@ -148,6 +151,7 @@ impl Cpu {
             KVM_WALL_CLOCK | KVM_SYSTEM_TIME | KVM_WALL_CLOCK_OLD | KVM_SYSTEM_TIME_OLD => {
                 self.kvmclock.read_msr(msr)?
             }
+            PERF_EVENT_SELECT..=LAST_PERF_COUNTER => 0,
             SYSCFG => msrs.syscfg,
             HWCR => msrs.hwcr | HWCR_TSC,
             NB_CFG => msrs.nb_cfg,
@@ -174,6 +178,7 @@ impl Cpu {
                 return accepted;
             }
             PATCH_LEVEL => {}
+            PERF_EVENT_SELECT..=LAST_PERF_COUNTER => return value == 0,
             FS_BASE | GS_BASE | KERNEL_GS_BASE | LSTAR | CSTAR | SYSENTER_ESP | SYSENTER_EIP => {
                 return self.write_address_msr(msr, value);
             }

@@ -6,7 +6,7 @@ use iced_x86::Code;
 
 use crate::state::Activity;
 use crate::x86::attention::LOCAL;
-use crate::x86::cpu::{Cpu, RAX, RBX, RCX, RDX, Shadow, cr, flag};
+use crate::x86::cpu::{Cpu, RAX, RBX, RCX, RDX, RSI, Shadow, cr, flag};
 use crate::x86::cpuid::View;
 use crate::x86::fault::Stop;
 use crate::x86::mmu::canonical;
@@ -16,8 +16,10 @@ use crate::x86::word::Int;
 /// KVM's error numbers for hypercalls.
 const KVM_ENOSYS: u64 = 1000;
 const KVM_EPERM: u64 = 1;
+const KVM_EINVAL: u64 = 22;
 /// Asks for nothing that is not done anyway.
 const KVM_HC_VAPIC_POLL_IRQ: u64 = 1;
+const KVM_HC_SEND_IPI: u64 = 10;
 
 pub fn select(code: Code, _memory: bool) -> Option<Handler> {
     Some(match code {
@@ -159,10 +161,20 @@ fn hypercall(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
     let result = match cpu.regs[RAX] & mask {
         _ if cpu.cpl != 0 => KVM_EPERM.wrapping_neg(),
         KVM_HC_VAPIC_POLL_IRQ => 0,
+        KVM_HC_SEND_IPI => send_ipis(cpu, mask),
         _ => KVM_ENOSYS.wrapping_neg(),
     };
     cpu.regs[RAX] = result & mask;
+    cpu.leave |= cpu.attention.bits() != 0;
     Ok(())
+}
+
+/// RBX and RCX: a set of APIC IDs, RDX: the ID of its first bit, RSI: the interrupt command.
+fn send_ipis(cpu: &Cpu, mask: u64) -> u64 {
+    let (low, high) = (cpu.regs[RBX] & mask, cpu.regs[RCX] & mask);
+    let ids = u128::from(low) | u128::from(high) << mask.count_ones();
+    let sent = cpu.platform.fabric.send_to_set(ids, cpu.regs[RDX] as u32, cpu.regs[RSI] & mask);
+    sent.unwrap_or(KVM_EINVAL.wrapping_neg())
 }
 
 impl Cpu {
