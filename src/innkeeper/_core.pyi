@@ -3,8 +3,11 @@
 Everything here releases the GIL while it waits or runs a guest.
 """
 
-from typing import Any, Protocol, TypedDict, final
+from typing import Any, Protocol, TypedDict, final, type_check_only
 
+__all__ = ["Memory", "Vcpu", "Vm", "host_features", "kvm_probe"]
+
+@type_check_only
 class Device(Protocol):
     """A guest-visible chip: sees offsets into its own region. `size` is 1, 2, 4 or 8 bytes."""
 
@@ -30,16 +33,19 @@ class Memory:
     def clear(self) -> None:
         """Zeroes all RAM."""
 
+@type_check_only
 class Segment(TypedDict):
     selector: int
     attributes: int
     limit: int
     base: int
 
+@type_check_only
 class Table(TypedDict):
     base: int
     limit: int
 
+@type_check_only
 class CpuState(TypedDict):
     """Version 1 of a vCPU's state; encodings as in `crates/innkeeper-core/src/state.rs`.
 

@@ -185,7 +185,9 @@ fn the_pit_wakes_a_halted_vcpu() {
     // Halted for good with interrupts off, so the heartbeat ends it.
     assert_eq!(vcpu.run(), Exit::Halt);
 
-    assert_eq!(bytes(&memory, RESULT), [5]);
+    // Another tick may have come before CLI.
+    let [ticks] = bytes(&memory, RESULT);
+    assert!(ticks >= 5, "{ticks}");
     assert_eq!(device.writes().len(), 1);
 }
 
@@ -224,26 +226,29 @@ fn a_line_that_the_machine_raises_interrupts_the_guest() {
 #[test]
 fn a_kick_ends_a_spinning_guest() {
     let Some((vm, _memory, vcpu)) = full(1, &[0xEB, 0xFE]) else { return };
-    let other = Arc::clone(&vcpu);
+    let (vm, other) = (Arc::new(vm), Arc::clone(&vcpu));
+    let interruptions = |vm: &KvmVm| {
+        let counters = &vm.statistics()[0].counters;
+        counters.iter().find(|(name, _)| *name == "host_interruptions").unwrap().1
+    };
+    let watched = Arc::clone(&vm);
     let kicker = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(60));
+        // Until the heartbeat has called it out, and it has gone on.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while interruptions(&watched) < 2 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let refused = other.get_state();
-        let kicked = Instant::now();
         other.kick();
-        (refused, kicked)
+        refused
     });
 
     assert_eq!(vcpu.run(), Exit::Kicked);
 
-    let ended = Instant::now();
-    let (refused, kicked) = kicker.join().unwrap();
-    assert!(matches!(refused, Err(EngineError::Running)));
-    assert!(ended.saturating_duration_since(kicked) < Duration::from_secs(1));
+    assert!(matches!(kicker.join().unwrap(), Err(EngineError::Running)));
     assert_eq!(vcpu.get_state().unwrap().rip, CODE);
-    let counters = &vm.statistics()[0].counters;
-    assert!(counters.contains(&("kicks", 1)));
-    // The heartbeat called it out meanwhile, and it went on.
-    assert!(counters.iter().any(|&(name, count)| name == "host_interruptions" && count >= 2));
+    assert!(vm.statistics()[0].counters.contains(&("kicks", 1)));
+    assert!(interruptions(&vm) >= 3);
 }
 
 #[test]
