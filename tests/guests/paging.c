@@ -37,7 +37,7 @@ static void accessed_and_dirty(void)
     map((u64)frame_a | P);
     TRY("movl $1, 0x40000000");
     report("write to a read-only page");
-    flags("after the fault");
+    print("after the fault: D=%d\n", (int)(window_pt[0] >> 6 & 1));
 }
 
 static void rights(void)
