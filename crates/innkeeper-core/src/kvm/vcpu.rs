@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::state::{Activity, CpuStateV1};
 use crate::stats::{Snapshot, Stats};
 
+const PANICKED: &str = "this vCPU's thread has panicked; its state is lost";
 const INTERRUPT_FLAG: u64 = 1 << 9;
 /// The counters that this engine keeps: the guest's own instructions are out of its sight.
 const COUNTED: [&str; 8] = [
@@ -208,7 +209,8 @@ fn is_dead(fd: &VcpuFd) -> Result<bool, EngineError> {
 
 impl Vcpu for KvmVcpu {
     fn run(&self) -> Exit {
-        let mut fd = self.fd.lock().expect("vCPU lock");
+        // Waits for a `get_state` that another thread has begun.
+        let Ok(mut fd) = self.fd.lock() else { return Exit::InternalError(PANICKED.into()) };
         let _running = self.shared.watchdog.enter(&self.runner);
         self.serve(&mut fd)
     }
@@ -238,6 +240,6 @@ impl Vcpu for KvmVcpu {
 fn running<T>(error: TryLockError<T>) -> EngineError {
     match error {
         TryLockError::WouldBlock => EngineError::Running,
-        TryLockError::Poisoned(_) => EngineError::Refused("a device panicked under this vCPU".into()),
+        TryLockError::Poisoned(_) => EngineError::Refused(PANICKED.into()),
     }
 }

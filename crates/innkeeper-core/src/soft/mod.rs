@@ -97,9 +97,10 @@ impl SoftVcpu {
 
 impl Vcpu for SoftVcpu {
     fn run(&self) -> Exit {
-        match self.idle() {
+        // Waits for a `get_state` that another thread has begun.
+        match self.cpu.lock() {
             Ok(mut cpu) => cpu.run(),
-            Err(error) => Exit::InternalError(error.to_string()),
+            Err(_) => Exit::InternalError("the vCPU's thread has panicked; its state is lost".into()),
         }
     }
 
