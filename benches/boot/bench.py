@@ -1,0 +1,135 @@
+"""The boot benchmark: Innkeeper's interpreter against QEMU's TCG, same kernel, initramfs and memory.
+
+Runs alternate, so that a busy machine is unfair to both alike. Old numbers are never compared with.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from measure import BenchError, Boot, Guest, boot, first_output_s, innkeeper_command, qemu_command
+
+from innkeeper.image import InitramfsRecipe, build_initramfs, fetch_kernel
+from innkeeper.testing.guests import POWER_OFF, flat_guest, say
+
+HERE = Path(__file__).resolve().parent
+INNKEEPER, QEMU = "innkeeper interp", "qemu tcg"
+RATIO_GOAL, MIPS_GOAL, START_GOAL_S = 12.0, 60.0, 0.300
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--kernel", type=Path, help="default: Debian's cloud kernel")
+    parser.add_argument("--memory", type=int, default=512, metavar="MIB")
+    parser.add_argument("--render", type=Path, metavar="PAGE.md", help="write the result there as well")
+    arguments = parser.parse_args()
+    if shutil.which("qemu-system-x86_64") is None:
+        print("error: no qemu-system-x86_64 to compare with (Debian package qemu-system-x86)", file=sys.stderr)
+        return 2
+    with TemporaryDirectory() as directory:
+        try:
+            page = measure_all(arguments, Path(directory))
+        except BenchError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    print(page, end="")
+    if arguments.render is not None:
+        arguments.render.write_text(page)
+    return 0
+
+
+def measure_all(arguments: argparse.Namespace, directory: Path) -> str:
+    kernel = arguments.kernel or fetch_kernel().vmlinuz
+    recipe = InitramfsRecipe(init=HERE / "marker.init")
+    initrd = build_initramfs(recipe, directory / "initramfs.cpio.gz")
+    guest = Guest(kernel=kernel, initrd=initrd, memory_mib=arguments.memory)
+    stats = directory / "stats.json"
+    boots: dict[str, list[Boot]] = {INNKEEPER: [], QEMU: []}
+    ledgers = []
+    for turn in range(arguments.repeats):
+        print(f"turn {turn + 1} of {arguments.repeats} ...", file=sys.stderr)
+        boots[QEMU].append(boot(qemu_command(guest)))
+        boots[INNKEEPER].append(boot(innkeeper_command(guest, stats)))
+        ledgers.append(json.loads(stats.read_text()))
+    tiny = directory / "tiny"
+    tiny.write_bytes(flat_guest(say(b"!") + POWER_OFF))
+    starts = [first_output_s(tiny) for _ in range(max(arguments.repeats, 3))]
+    return render(boots, ledgers, starts, guest, about=this_machine())
+
+
+def render(
+    boots: dict[str, list[Boot]], ledgers: list[dict[str, Any]], starts: list[float], guest: Guest, *, about: str
+) -> str:
+    ratio = median(
+        ours.userspace_s / theirs.userspace_s for ours, theirs in zip(boots[INNKEEPER], boots[QEMU], strict=True)
+    )
+    mips = median(ledger["mips"] for ledger in ledgers)
+    instructions = median(ledger["instructions"] for ledger in ledgers)
+    rows = [row(name, runs) for name, runs in boots.items()]
+    return f"""# Benchmarks
+
+Made by `make bench`. Numbers of one run on one machine: compare within the page, not between pages.
+
+{about}.
+Guest: {guest.kernel.name}, {guest.memory_mib} MiB, `{guest.append}`; {len(ledgers)} turns each, alternating.
+
+## Boot to userspace
+
+| | to userspace, median | best | worst | to power-off | processor time | peak memory |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+| | measured | goal |
+|---|---|---|
+| wall time to userspace, ours to QEMU's, median of pairs | {ratio:.1f} × | at most {RATIO_GOAL:.0f} × |
+| guest instructions a second | {mips:.0f} million | at least {MIPS_GOAL:.0f} million |
+| guest instructions of the boot | {instructions / 1e6:.0f} million | |
+| from `inn run` to a tiny guest's first byte, median | {median(starts) * 1000:.0f} ms | at most {START_GOAL_S * 1000:.0f} ms |
+"""
+
+
+def row(name: str, runs: list[Boot]) -> str:
+    times = sorted(run.userspace_s for run in runs)
+    ended = median(run.ended_s for run in runs)
+    cpu = median(run.cpu_s for run in runs)
+    peak = median(run.peak_mib for run in runs)
+    return (
+        f"| {name} | {median(times):.2f} s | {times[0]:.2f} s | {times[-1]:.2f} s "
+        f"| {ended:.2f} s | {cpu:.2f} s | {peak:.0f} MiB |"
+    )
+
+
+def this_machine() -> str:
+    host = f"{processor()}, {os.cpu_count()} processors, Linux {platform.release()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, {host}, {qemu()}"
+
+
+def commit() -> str:
+    described = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
+    return subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
+def processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def qemu() -> str:
+    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
+    return version.splitlines()[0].replace("emulator version ", "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
