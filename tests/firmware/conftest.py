@@ -32,7 +32,7 @@ def memory() -> FlatMemory:
     return FlatMemory([(0, 0xA0000), (0xC0000, 0x40000), (MIB, (MEMORY_MIB - 1) * MIB)])
 
 
-def bzimage(code: bytes = b"\x90" * 4096, **changes: int) -> bytes:
+def bzimage(code: bytes = b"\x90" * 4096, /, **changes: int) -> bytes:
     """A bzImage of protocol 2.15 whose protected-mode part is `code`."""
     fields = {
         "version": 0x020F,
