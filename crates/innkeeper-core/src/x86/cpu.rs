@@ -149,12 +149,13 @@ pub struct Platform {
 
 /// One software vCPU.
 pub struct Cpu {
-    /// General registers, then a zero, then RIP.
-    pub regs: [u64; 18],
+    /// General registers, then a zero, then RIP; the rest is never used, but makes every masked
+    /// number an index.
+    pub regs: [u64; 32],
     /// RFLAGS, always exact (no lazy flags).
     pub rflags: u64,
-    /// Segment bases as addressing uses them: 0 for all but FS and GS in 64-bit mode. Index 6 is 0.
-    pub bases: [u64; 7],
+    /// Segment bases as addressing uses them: 0 for all but FS and GS in 64-bit mode. From index 6 on 0.
+    pub bases: [u64; 8],
     /// 64-bit code (EFER.LMA and CS.L).
     pub long: bool,
     /// CR0.PE and not VM86: selectors index descriptor tables.
@@ -253,7 +254,7 @@ impl Cpu {
         if T::BYTES == 1 {
             T::truncate(self.regs[(number >> 3) as usize & 15] >> (8 * (number & 1)))
         } else {
-            T::truncate(self.regs[number as usize])
+            T::truncate(self.regs[usize::from(number & 31)])
         }
     }
 
@@ -265,10 +266,10 @@ impl Cpu {
             let (slot, shift) = (&mut self.regs[(number >> 3) as usize & 15], 8 * (number & 1));
             *slot = *slot & !(0xFF << shift) | value << shift;
         } else if T::BYTES == 2 {
-            let slot = &mut self.regs[number as usize];
+            let slot = &mut self.regs[usize::from(number & 31)];
             *slot = *slot & !0xFFFF | value;
         } else {
-            self.regs[number as usize] = value;
+            self.regs[usize::from(number & 31)] = value;
         }
     }
 
@@ -277,8 +278,8 @@ impl Cpu {
     /// The effective address (offset in the segment) of the memory operand.
     #[inline(always)]
     pub fn ea(&self, op: &Op) -> u64 {
-        let index = self.regs[op.index as usize] << op.scale;
-        self.regs[op.base as usize].wrapping_add(index).wrapping_add(op.disp) & op.address_mask
+        let index = self.regs[usize::from(op.index & 31)] << (op.scale & 3);
+        self.regs[usize::from(op.base & 31)].wrapping_add(index).wrapping_add(op.disp) & op.address_mask
     }
 
     /// Reads the r/m operand.

@@ -6,6 +6,8 @@
 //! number. Read and write entries lie in separate arrays, so a hit needs no rights check; a write
 //! entry exists only once the dirty flag is set and only for pages without decoded code.
 
+mod quick;
+
 use super::cpu::{Cpu, cr, flag};
 use super::fault::{Fault, Stop, vector};
 use super::op::seg;
@@ -158,7 +160,7 @@ impl Cpu {
     #[inline(always)]
     pub fn load<T: Word>(&mut self, segment: u8, offset: u64) -> Result<T, Stop> {
         let linear = self.linear::<T>(segment, offset, Access::Read)?;
-        let entry = self.tlb.views[self.tlb.data].read[slot(linear)];
+        let entry = self.tlb.views[self.tlb.data & 3].read[slot(linear)];
         if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)
             && linear & OFFSET <= PAGE_SIZE - T::BYTES
         {
@@ -172,7 +174,7 @@ impl Cpu {
     #[inline(always)]
     pub fn store<T: Word>(&mut self, segment: u8, offset: u64, value: T) -> Result<(), Stop> {
         let linear = self.linear::<T>(segment, offset, Access::Write)?;
-        let entry = self.tlb.views[self.tlb.data].write[slot(linear)];
+        let entry = self.tlb.views[self.tlb.data & 3].write[slot(linear)];
         if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)
             && linear & OFFSET <= PAGE_SIZE - T::BYTES
         {
@@ -194,7 +196,7 @@ impl Cpu {
         mut change: impl FnMut(T) -> T,
     ) -> Result<T, Stop> {
         let linear = self.linear::<T>(segment, offset, Access::Write)?;
-        let entry = self.tlb.views[self.tlb.data].write[slot(linear)];
+        let entry = self.tlb.views[self.tlb.data & 3].write[slot(linear)];
         let whole = linear & OFFSET <= PAGE_SIZE - T::BYTES;
         if whole && Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global) {
             let pointer = (entry.host + (linear & OFFSET)) as *mut T;
@@ -282,7 +284,7 @@ impl Cpu {
     }
 
     fn data_entry(&self, linear: u64, access: Access) -> Entry {
-        let view = &self.tlb.views[self.tlb.data];
+        let view = &self.tlb.views[self.tlb.data & 3];
         if access == Access::Write { view.write[slot(linear)] } else { view.read[slot(linear)] }
     }
 
@@ -292,7 +294,7 @@ impl Cpu {
     fn linear<T: Word>(&mut self, segment: u8, offset: u64, access: Access) -> Result<u64, Stop> {
         if self.long {
             // Canonical form is checked on the slow path: no entry has a non-canonical tag.
-            return Ok(self.bases[segment as usize].wrapping_add(offset));
+            return Ok(self.bases[usize::from(segment & 7)].wrapping_add(offset));
         }
         self.linear_checked(segment, offset, T::BYTES, access)
     }
@@ -306,7 +308,7 @@ impl Cpu {
         access: Access,
     ) -> Result<u64, Stop> {
         if self.long {
-            return Ok(self.bases[segment as usize].wrapping_add(offset));
+            return Ok(self.bases[usize::from(segment & 7)].wrapping_add(offset));
         }
         let hidden = self.segments[segment as usize];
         let last = offset.wrapping_add(length - 1);
@@ -621,7 +623,7 @@ impl Cpu {
     /// The RAM page that the linear address's code comes from, or `None` if it is not RAM.
     #[inline(always)]
     pub fn code_page(&mut self, linear: u64) -> Result<Option<u32>, Stop> {
-        let entry = self.tlb.views[self.tlb.code].code[slot(linear)];
+        let entry = self.tlb.views[self.tlb.code & 3].code[slot(linear)];
         let difference = entry.tag ^ (linear & !OFFSET);
         if difference == self.tlb.generation || difference == self.tlb.global {
             return Ok(Some(entry.page));

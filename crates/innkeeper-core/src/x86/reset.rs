@@ -27,9 +27,9 @@ impl Cpu {
     /// for their SIPI.
     pub fn new(index: u32, platform: Arc<Platform>, lapic: Arc<Lapic>, attention: Arc<Attention>) -> Self {
         let mut cpu = Self {
-            regs: [0; 18],
+            regs: [0; 32],
             rflags: flag::FIXED,
-            bases: [0; 7],
+            bases: [0; 8],
             long: false,
             protected: false,
             cpl: 0,
@@ -79,7 +79,7 @@ impl Cpu {
     /// INIT: the state of Intel SDM vol. 3, table 10-1, which leaves the vector registers, most MSRs
     /// and CR0's cache bits alone. Application processors then wait for a SIPI.
     pub fn init(&mut self) {
-        self.regs = [0; 18];
+        self.regs = [0; 32];
         self.regs[RIP] = 0xFFF0;
         let signature = self.platform.cpuid.query(1, 0, &super::cpuid::View::default())[0];
         self.regs[RDX] = u64::from(signature);

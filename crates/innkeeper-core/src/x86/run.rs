@@ -90,8 +90,12 @@ impl Cpu {
             self.leave = false;
             let mut done = 0;
             let mut stopped = None;
+            // Kept here, for only the last instruction of a block changes RIP: adding in memory would
+            // make each instruction wait for the one before.
+            let mut rip = self.regs[RIP];
             for op in &block.ops {
-                self.regs[RIP] = self.regs[RIP].wrapping_add(u64::from(op.length));
+                rip = rip.wrapping_add(u64::from(op.length));
+                self.regs[RIP] = rip;
                 if let Err(stop) = (op.handler)(self, op) {
                     stopped = Some((stop, op.length));
                     break;

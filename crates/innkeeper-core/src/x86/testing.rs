@@ -188,7 +188,7 @@ fn flat(cpu: &mut Cpu, code_size: u32) {
     let flat = |selector, attributes| SegmentState { selector, attributes, limit: u32::MAX, base: 0 };
     cpu.segments = [flat(0x10, common | attr::BIG); 6];
     cpu.segments[seg::CS as usize] = flat(8, common | attr::CODE | code_size);
-    cpu.regs = [0; 18];
+    cpu.regs = [0; 32];
     cpu.regs[RIP] = CODE;
     cpu.regs[RSP] = STACK;
     cpu.refresh_mode();

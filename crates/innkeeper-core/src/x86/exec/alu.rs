@@ -4,7 +4,7 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::Alu;
-use super::operand::{Operand, by_form, by_width, operands, read, update};
+use super::operand::{Operand, by_form, by_width, operands, update, with};
 use crate::x86::cpu::Cpu;
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
@@ -63,25 +63,22 @@ unary! {
 // ---- with a result ------------------------------------------------------------------------------
 
 fn rm_reg<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let (b, flags) = (cpu.reg::<T>(op.reg), cpu.rflags);
-    let status = update::<T, u64, M>(cpu, op, |a| O::apply(a, b, flags))?;
-    cpu.set_status(status);
-    Ok(())
+    let inputs = |cpu: &Cpu, op: &Op| (cpu.reg::<T>(op.reg), cpu.rflags);
+    update::<T, _, M>(cpu, op, inputs, |a, (b, flags)| O::apply(a, b, flags))
 }
 
 fn rm_imm<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let (b, flags) = (T::truncate(op.imm), cpu.rflags);
-    let status = update::<T, u64, M>(cpu, op, |a| O::apply(a, b, flags))?;
-    cpu.set_status(status);
-    Ok(())
+    let inputs = |cpu: &Cpu, op: &Op| (T::truncate(op.imm), cpu.rflags);
+    update::<T, _, M>(cpu, op, inputs, |a, (b, flags)| O::apply(a, b, flags))
 }
 
 fn reg_rm<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let b = read::<T, M>(cpu, op)?;
-    let (result, status) = O::apply(cpu.reg::<T>(op.reg), b, cpu.rflags);
-    cpu.set_reg(op.reg, result);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, b| {
+        let (result, status) = O::apply(cpu.reg::<T>(op.reg), b, cpu.rflags);
+        cpu.set_reg(op.reg, result);
+        cpu.set_status(status);
+        Ok(())
+    })
 }
 
 fn reg_imm<T: Alu, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -92,10 +89,7 @@ fn reg_imm<T: Alu, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 }
 
 fn unary_rm<T: Alu, const M: bool, O: Unary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let flags = cpu.rflags;
-    let status = update::<T, u64, M>(cpu, op, |a| O::apply(a, flags))?;
-    cpu.set_status(status);
-    Ok(())
+    update::<T, _, M>(cpu, op, |cpu, _| cpu.rflags, |a, flags| O::apply(a, flags))
 }
 
 /// INC and DEC with the register in the opcode.
@@ -108,31 +102,28 @@ fn unary_reg<T: Alu, O: Unary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 // ---- flags only: CMP (as SUB) and TEST (as AND) -------------------------------------------------
 
-fn compare_rm_reg<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let a = read::<T, M>(cpu, op)?;
-    let (_, status) = O::apply(a, cpu.reg::<T>(op.reg), 0);
+#[inline(always)]
+fn compare<T: Alu, O: Binary>(cpu: &mut Cpu, a: T, b: T) -> Result<(), Stop> {
+    let (_, status) = O::apply(a, b, 0);
     cpu.set_status(status);
     Ok(())
+}
+
+fn compare_rm_reg<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    with::<T, M>(cpu, op, |cpu, op, a| compare::<T, O>(cpu, a, cpu.reg(op.reg)))
 }
 
 fn compare_rm_imm<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let a = read::<T, M>(cpu, op)?;
-    let (_, status) = O::apply(a, T::truncate(op.imm), 0);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, a| compare::<T, O>(cpu, a, T::truncate(op.imm)))
 }
 
 fn compare_reg_rm<T: Alu, const M: bool, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let b = read::<T, M>(cpu, op)?;
-    let (_, status) = O::apply(cpu.reg::<T>(op.reg), b, 0);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, b| compare::<T, O>(cpu, cpu.reg(op.reg), b))
 }
 
 fn compare_reg_imm<T: Alu, O: Binary>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let (_, status) = O::apply(cpu.reg::<T>(op.reg), T::truncate(op.imm), 0);
-    cpu.set_status(status);
-    Ok(())
+    let a = cpu.reg(op.reg);
+    compare::<T, O>(cpu, a, T::truncate(op.imm))
 }
 
 // ---- selection ----------------------------------------------------------------------------------

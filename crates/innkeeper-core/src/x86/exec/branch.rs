@@ -5,11 +5,11 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::{condition, holds};
-use super::operand::{Operand, by_condition, by_form, operands, read};
-use crate::x86::cpu::{Cpu, RCX, RIP, flag};
+use super::operand::{Operand, by_condition, by_form, operands, with};
+use crate::x86::cpu::{Cpu, RCX, RIP, RSP, flag};
 use crate::x86::fault::Stop;
 use crate::x86::mmu::canonical;
-use crate::x86::op::{Handler, Op};
+use crate::x86::op::{Handler, Op, seg};
 use crate::x86::word::Int;
 
 /// Checks a target, cut to operand size `T`, as RIP.
@@ -40,8 +40,7 @@ fn jmp_relative<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 }
 
 fn jmp_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let target = read::<T, M>(cpu, op)?.zero_extend();
-    go::<T>(cpu, target)
+    with::<T, M>(cpu, op, |cpu, _, target| go::<T>(cpu, target.zero_extend()))
 }
 
 fn jcc<T: Int, const C: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -52,6 +51,15 @@ fn jcc<T: Int, const C: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 fn call<T: Int>(cpu: &mut Cpu, target: u64) -> Result<(), Stop> {
     let target = checked::<T>(cpu, target)?;
     let back = T::truncate(cpu.rip());
+    if !cpu.quick_push(back) {
+        return push_and_go(cpu, back, target);
+    }
+    cpu.regs[RIP] = target;
+    Ok(())
+}
+
+#[inline(never)]
+fn push_and_go<T: Int>(cpu: &mut Cpu, back: T, target: u64) -> Result<(), Stop> {
     cpu.push(back)?;
     cpu.regs[RIP] = target;
     Ok(())
@@ -62,16 +70,27 @@ fn call_relative<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 }
 
 fn call_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let target = read::<T, M>(cpu, op)?.zero_extend();
-    call::<T>(cpu, target)
+    with::<T, M>(cpu, op, |cpu, _, target| call::<T>(cpu, target.zero_extend()))
 }
 
 /// RET; the immediate form releases that many bytes more.
 fn ret<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let sp = cpu.sp();
-    let target = cpu.load::<T>(crate::x86::op::seg::SS, sp)?.zero_extend();
-    go::<T>(cpu, target)?;
-    cpu.set_sp(sp.wrapping_add(T::BYTES).wrapping_add(op.imm));
+    match cpu.quick_load::<T>(cpu.regs[RSP]) {
+        Some(target) => ret_to(cpu, op, target),
+        None => ret_slowly::<T>(cpu, op),
+    }
+}
+
+#[inline(never)]
+fn ret_slowly<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let target = cpu.load::<T>(seg::SS, cpu.sp())?;
+    ret_to(cpu, op, target)
+}
+
+#[inline(always)]
+fn ret_to<T: Int>(cpu: &mut Cpu, op: &Op, target: T) -> Result<(), Stop> {
+    go::<T>(cpu, target.zero_extend())?;
+    cpu.set_sp(cpu.sp().wrapping_add(T::BYTES).wrapping_add(op.imm));
     Ok(())
 }
 

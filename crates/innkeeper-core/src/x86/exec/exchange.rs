@@ -6,7 +6,7 @@ use core::arch::asm;
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::Alu;
-use super::operand::{Operand, by_form, by_width, operands, update};
+use super::operand::{Operand, by_form, by_width, operands};
 use crate::x86::cpu::{Cpu, RAX, RBX, RCX, RDX, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, LOCK, Op};
@@ -83,8 +83,8 @@ fn cmpxchg<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 fn cmpxchg8b(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let pair = |high: usize, low: usize| cpu.regs[high] << 32 | cpu.regs[low] & 0xFFFF_FFFF;
     let (expected, new) = (pair(RDX, RAX), pair(RCX, RBX));
-    let exchange = |found: u64| (if found == expected { new } else { found }, found);
-    let found = update::<u64, u64, true>(cpu, op, exchange)?;
+    let exchange = |found: u64| if found == expected { new } else { found };
+    let found = cpu.modify(op.segment, cpu.ea(op), op.prefixes & LOCK != 0, exchange)?;
     cpu.set_flag(flag::ZF, found == expected);
     if found != expected {
         cpu.regs[RAX] = found & 0xFFFF_FFFF;

@@ -7,7 +7,7 @@ use core::arch::asm;
 
 use iced_x86::{Code, ConditionCode, Mnemonic};
 
-use super::operand::{Operand, by_condition, operands, read, write};
+use super::operand::{Operand, by_condition, operands, with, write};
 use crate::x86::cpu::{Cpu, RAX, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
@@ -310,17 +310,17 @@ pub fn condition(code: Code) -> Option<u8> {
 }
 
 fn setcc<const M: bool, const C: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = u8::from(holds::<C>(cpu.rflags));
-    write::<u8, M>(cpu, op, value)
+    write::<u8, M>(cpu, op, |cpu, _| u8::from(holds::<C>(cpu.rflags)))
 }
 
 /// Reads its source even if the condition is false, and then still clears bits 63:32 of a 32-bit
 /// destination.
 fn cmovcc<T: Int, const M: bool, const C: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let source = read::<T, M>(cpu, op)?;
-    let value = if holds::<C>(cpu.rflags) { source } else { cpu.reg(op.reg) };
-    cpu.set_reg::<T>(op.reg, value);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, source| {
+        let value = if holds::<C>(cpu.rflags) { source } else { cpu.reg(op.reg) };
+        cpu.set_reg::<T>(op.reg, value);
+        Ok(())
+    })
 }
 
 fn lahf(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {

@@ -5,25 +5,25 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::Alu;
-use super::operand::{Operand, by_form, by_width, operands, read, write};
+use super::operand::{Operand, by_form, by_width, operands, with, write};
 use crate::x86::cpu::{Cpu, RAX, RDX};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
 use crate::x86::word::Int;
 
 fn rm_reg<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = cpu.reg::<T>(op.reg);
-    write::<T, M>(cpu, op, value)
+    write::<T, M>(cpu, op, |cpu, op| cpu.reg(op.reg))
 }
 
 fn reg_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = read::<T, M>(cpu, op)?;
-    cpu.set_reg(op.reg, value);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, value| {
+        cpu.set_reg(op.reg, value);
+        Ok(())
+    })
 }
 
 fn rm_imm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    write::<T, M>(cpu, op, T::truncate(op.imm))
+    write::<T, M>(cpu, op, |_, op| T::truncate(op.imm))
 }
 
 fn reg_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -33,16 +33,18 @@ fn reg_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 /// MOVZX: source `S` to destination `T`.
 fn zero_extend<T: Int, const M: bool, S: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = read::<S, M>(cpu, op)?;
-    cpu.set_reg(op.reg, T::truncate(value.zero_extend()));
-    Ok(())
+    with::<S, M>(cpu, op, |cpu, op, value| {
+        cpu.set_reg(op.reg, T::truncate(value.zero_extend()));
+        Ok(())
+    })
 }
 
 /// MOVSX and MOVSXD.
 fn sign_extend<T: Int, const M: bool, S: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = read::<S, M>(cpu, op)?;
-    cpu.set_reg(op.reg, T::truncate(value.sign_extend()));
-    Ok(())
+    with::<S, M>(cpu, op, |cpu, op, value| {
+        cpu.set_reg(op.reg, T::truncate(value.sign_extend()));
+        Ok(())
+    })
 }
 
 fn lea<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {

@@ -4,7 +4,7 @@
 use iced_x86::{Code, Mnemonic};
 
 use super::flags::{Alu, Wide};
-use super::operand::{Operand, by_form, operands, read};
+use super::operand::{Operand, by_form, operands, with};
 use crate::x86::cpu::{Cpu, RAX, RDX};
 use crate::x86::fault::{Stop, vector};
 use crate::x86::op::{Handler, Op};
@@ -31,39 +31,47 @@ impl Cpu {
 }
 
 fn mul<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let factor = read::<T, M>(cpu, op)?;
-    let (low, high, status) = cpu.reg::<T>(RAX as u8).mul(factor);
-    cpu.set_pair(high, low);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, _, factor| {
+        let (low, high, status) = cpu.reg::<T>(RAX as u8).mul(factor);
+        cpu.set_pair(high, low);
+        cpu.set_status(status);
+        Ok(())
+    })
 }
 
 fn imul<T: Alu, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let factor = read::<T, M>(cpu, op)?;
-    let (low, high, status) = cpu.reg::<T>(RAX as u8).imul(factor);
-    cpu.set_pair(high, low);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, _, factor| {
+        let (low, high, status) = cpu.reg::<T>(RAX as u8).imul(factor);
+        cpu.set_pair(high, low);
+        cpu.set_status(status);
+        Ok(())
+    })
 }
 
 fn imul_reg_rm<T: Wide, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let factor = read::<T, M>(cpu, op)?;
-    let (product, status) = cpu.reg::<T>(op.reg).imul_low(factor);
-    cpu.set_reg(op.reg, product);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, factor| {
+        let (product, status) = cpu.reg::<T>(op.reg).imul_low(factor);
+        cpu.set_reg(op.reg, product);
+        cpu.set_status(status);
+        Ok(())
+    })
 }
 
 fn imul_reg_rm_imm<T: Wide, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let factor = read::<T, M>(cpu, op)?;
-    let (product, status) = factor.imul_low(T::truncate(op.imm));
-    cpu.set_reg(op.reg, product);
-    cpu.set_status(status);
-    Ok(())
+    with::<T, M>(cpu, op, |cpu, op, factor| {
+        let (product, status) = factor.imul_low(T::truncate(op.imm));
+        cpu.set_reg(op.reg, product);
+        cpu.set_status(status);
+        Ok(())
+    })
 }
 
 fn div<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let divisor = read::<T, M>(cpu, op)?.zero_extend();
+    with::<T, M>(cpu, op, |cpu, _, divisor| divide(cpu, divisor))
+}
+
+fn divide<T: Int>(cpu: &mut Cpu, divisor: T) -> Result<(), Stop> {
+    let divisor = divisor.zero_extend();
     let (high, low) = cpu.pair::<T>();
     // Exactly when the quotient does not fit; it covers a zero divisor.
     if high >= divisor {
@@ -95,7 +103,11 @@ fn divide_128(high: u64, low: u64, divisor: u64) -> (u64, u64) {
 }
 
 fn idiv<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let divisor = read::<T, M>(cpu, op)?.sign_extend() as i64;
+    with::<T, M>(cpu, op, |cpu, _, divisor| divide_signed(cpu, divisor))
+}
+
+fn divide_signed<T: Int>(cpu: &mut Cpu, divisor: T) -> Result<(), Stop> {
+    let divisor = divisor.sign_extend() as i64;
     let (high, low) = cpu.pair::<T>();
     let result = if T::BYTES < 8 {
         let unused = 64 - 2 * T::BITS;

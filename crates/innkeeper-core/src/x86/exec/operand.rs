@@ -63,40 +63,100 @@ pub fn read<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<T, Stop> {
     if M { cpu.load_op(op) } else { Ok(cpu.reg(op.rm)) }
 }
 
-/// Writes the r/m operand; `M`: it is memory.
+/// Hands the r/m operand's value to `then`; `M`: it is memory. `then` must not capture anything, so
+/// that what is not common can be done by a tail call.
 #[inline(always)]
-pub fn write<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op, value: T) -> Result<(), Stop> {
-    if M {
-        cpu.store_op(op, value)
-    } else {
-        cpu.set_reg(op.rm, value);
-        Ok(())
+pub fn with<T: Int, const M: bool>(
+    cpu: &mut Cpu,
+    op: &Op,
+    then: impl Fn(&mut Cpu, &Op, T) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    if !M {
+        let value = cpu.reg(op.rm);
+        return then(cpu, op, value);
+    }
+    match cpu.quick_load_op(op) {
+        Some(value) => then(cpu, op, value),
+        None => with_loaded(cpu, op, then),
     }
 }
 
-/// Replaces the r/m operand by what `change` makes of it, atomically under LOCK, and hands on what
-/// `change` says beside. `change` may run more than once; the last run counts.
-#[inline(always)]
-pub fn update<T: Int, R: Default, const M: bool>(
+#[inline(never)]
+fn with_loaded<T: Int>(
     cpu: &mut Cpu,
     op: &Op,
-    mut change: impl FnMut(T) -> (T, R),
-) -> Result<R, Stop> {
-    if M {
-        let mut beside = R::default();
-        let (address, locked) = (cpu.ea(op), op.prefixes & LOCK != 0);
-        let change = |before| {
-            let (after, said) = change(before);
-            beside = said;
-            after
-        };
-        cpu.modify(op.segment, address, locked, change)?;
-        Ok(beside)
-    } else {
-        let (after, said) = change(cpu.reg(op.rm));
-        cpu.set_reg(op.rm, after);
-        Ok(said)
+    then: impl Fn(&mut Cpu, &Op, T) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let value = cpu.load_op(op)?;
+    then(cpu, op, value)
+}
+
+/// Writes what `value` gives to the r/m operand; `M`: it is memory. For `value` see [`with`].
+#[inline(always)]
+pub fn write<T: Int, const M: bool>(
+    cpu: &mut Cpu,
+    op: &Op,
+    value: impl Fn(&Cpu, &Op) -> T,
+) -> Result<(), Stop> {
+    let new = value(cpu, op);
+    if !M {
+        cpu.set_reg(op.rm, new);
+        return Ok(());
     }
+    if cpu.quick_store_op(op, new) { Ok(()) } else { store(cpu, op, value) }
+}
+
+#[inline(never)]
+fn store<T: Int>(cpu: &mut Cpu, op: &Op, value: impl Fn(&Cpu, &Op) -> T) -> Result<(), Stop> {
+    let value = value(cpu, op);
+    cpu.store_op(op, value)
+}
+
+/// Replaces the r/m operand by what `change` makes of it and of `inputs`, atomically under LOCK, and
+/// then sets the status flags that it gives. For both see [`with`]; `change` may run more than once.
+#[inline(always)]
+pub fn update<T: Int, I: Copy, const M: bool>(
+    cpu: &mut Cpu,
+    op: &Op,
+    inputs: impl Fn(&Cpu, &Op) -> I,
+    change: impl Fn(T, I) -> (T, u64),
+) -> Result<(), Stop> {
+    let input = inputs(cpu, op);
+    if !M {
+        let (after, status) = change(cpu.reg(op.rm), input);
+        cpu.set_reg(op.rm, after);
+        cpu.set_status(status);
+        return Ok(());
+    }
+    match cpu.quick_place_op::<T>(op) {
+        Some(place) if op.prefixes & LOCK == 0 => {
+            // SAFETY: `quick_place_op` gives places in writable RAM.
+            let (after, status) = change(unsafe { place.read_unaligned() }, input);
+            // SAFETY: as above.
+            unsafe { place.write_unaligned(after) };
+            cpu.set_status(status);
+            Ok(())
+        }
+        _ => modify(cpu, op, inputs, change),
+    }
+}
+
+#[inline(never)]
+fn modify<T: Int, I: Copy>(
+    cpu: &mut Cpu,
+    op: &Op,
+    inputs: impl Fn(&Cpu, &Op) -> I,
+    change: impl Fn(T, I) -> (T, u64),
+) -> Result<(), Stop> {
+    let (input, mut status) = (inputs(cpu, op), 0);
+    let change = |before| {
+        let (after, flags) = change(before, input);
+        status = flags;
+        after
+    };
+    cpu.modify(op.segment, cpu.ea(op), op.prefixes & LOCK != 0, change)?;
+    cpu.set_status(status);
+    Ok(())
 }
 
 /// `by_width!(least, width, handler, Extra…)`: the instance `handler::<uN, Extra…>` for widths of

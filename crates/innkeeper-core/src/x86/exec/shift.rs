@@ -69,40 +69,38 @@ fn masked<T: Int>(count: u64) -> u8 {
 }
 
 #[inline(always)]
-fn shift<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op, count: u64) -> Result<(), Stop> {
-    let (mut count, flags) = (masked::<T>(count), cpu.rflags);
+fn shift<T: Alu, O: Shift>(value: T, count: u64, flags: u64) -> (T, u64) {
+    let mut count = masked::<T>(count);
     if O::THROUGH_CARRY && T::BYTES < 4 {
         count %= T::BITS as u8 + 1;
     }
-    let apply = |value: T| if count == 0 { (value, flags) } else { O::apply(value, count, flags) };
-    let status = update::<T, u64, M>(cpu, op, apply)?;
-    cpu.set_status(status);
-    Ok(())
+    if count == 0 { (value, flags) } else { O::apply(value, count, flags) }
 }
 
 fn shift_imm<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    shift::<T, M, O>(cpu, op, op.imm)
+    let inputs = |cpu: &Cpu, op: &Op| (op.imm, cpu.rflags);
+    update::<T, _, M>(cpu, op, inputs, |value, (count, flags)| shift::<T, O>(value, count, flags))
 }
 
 fn shift_cl<T: Alu, const M: bool, O: Shift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    shift::<T, M, O>(cpu, op, cpu.regs[RCX])
+    let inputs = |cpu: &Cpu, _: &Op| (cpu.regs[RCX], cpu.rflags);
+    update::<T, _, M>(cpu, op, inputs, |value, (count, flags)| shift::<T, O>(value, count, flags))
 }
 
 #[inline(always)]
-fn double<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op, count: u64) -> Result<(), Stop> {
-    let (count, flags, filler) = (masked::<T>(count), cpu.rflags, cpu.reg::<T>(op.reg));
-    let apply = |value: T| if count == 0 { (value, flags) } else { O::apply(value, filler, count) };
-    let status = update::<T, u64, M>(cpu, op, apply)?;
-    cpu.set_status(status);
-    Ok(())
+fn double<T: Wide, O: DoubleShift>(value: T, (count, flags, filler): (u64, u64, T)) -> (T, u64) {
+    let count = masked::<T>(count);
+    if count == 0 { (value, flags) } else { O::apply(value, filler, count) }
 }
 
 fn double_imm<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    double::<T, M, O>(cpu, op, op.imm)
+    let inputs = |cpu: &Cpu, op: &Op| (op.imm, cpu.rflags, cpu.reg::<T>(op.reg));
+    update::<T, _, M>(cpu, op, inputs, double::<T, O>)
 }
 
 fn double_cl<T: Wide, const M: bool, O: DoubleShift>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    double::<T, M, O>(cpu, op, cpu.regs[RCX])
+    let inputs = |cpu: &Cpu, op: &Op| (cpu.regs[RCX], cpu.rflags, cpu.reg::<T>(op.reg));
+    update::<T, _, M>(cpu, op, inputs, double::<T, O>)
 }
 
 fn select_shift<O: Shift>(code: Code, memory: bool) -> Option<Handler> {

@@ -3,20 +3,45 @@
 
 use iced_x86::{Code, Mnemonic};
 
-use super::operand::{Operand, by_form, by_width, operands, read, write};
+use super::operand::{Operand, by_form, by_width, operands, read};
 use crate::x86::attention::LOCAL;
 use crate::x86::cpu::{Cpu, RBP, RSP, cr, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op, seg};
 use crate::x86::word::Int;
 
-fn push_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    let value = cpu.reg::<T>(op.reg);
+impl Cpu {
+    /// `push` in 64-bit mode, where SS has no base and RSP all 64 bits. Tells whether it did.
+    #[inline(always)]
+    pub(super) fn quick_push<T: Int>(&mut self, value: T) -> bool {
+        let sp = self.regs[RSP].wrapping_sub(T::BYTES);
+        let done = self.quick_store(sp, value);
+        if done {
+            self.regs[RSP] = sp;
+        }
+        done
+    }
+}
+
+/// Pushes what `value` gives; it must not capture anything.
+#[inline(always)]
+fn push<T: Int>(cpu: &mut Cpu, op: &Op, value: impl Fn(&Cpu, &Op) -> T) -> Result<(), Stop> {
+    let new = value(cpu, op);
+    if cpu.quick_push(new) { Ok(()) } else { push_slowly(cpu, op, value) }
+}
+
+#[inline(never)]
+fn push_slowly<T: Int>(cpu: &mut Cpu, op: &Op, value: impl Fn(&Cpu, &Op) -> T) -> Result<(), Stop> {
+    let value = value(cpu, op);
     cpu.push(value)
 }
 
+fn push_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    push::<T>(cpu, op, |cpu, op| cpu.reg(op.reg))
+}
+
 fn push_imm<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    cpu.push(T::truncate(op.imm))
+    push::<T>(cpu, op, |_, op| T::truncate(op.imm))
 }
 
 fn push_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -26,6 +51,19 @@ fn push_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 /// POP rSP leaves the value read, not the increment.
 fn pop_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let sp = cpu.regs[RSP];
+    match cpu.quick_load::<T>(sp) {
+        Some(value) => {
+            cpu.regs[RSP] = sp.wrapping_add(T::BYTES);
+            cpu.set_reg(op.reg, value);
+            Ok(())
+        }
+        None => pop_slowly::<T>(cpu, op),
+    }
+}
+
+#[inline(never)]
+fn pop_slowly<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let value = cpu.pop::<T>()?;
     cpu.set_reg(op.reg, value);
     Ok(())
@@ -35,7 +73,11 @@ fn pop_reg<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 fn pop_rm<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let before = cpu.regs[RSP];
     let value = cpu.pop::<T>()?;
-    let written = write::<T, M>(cpu, op, value);
+    if !M {
+        cpu.set_reg(op.rm, value);
+        return Ok(());
+    }
+    let written = cpu.store_op(op, value);
     if written.is_err() {
         cpu.regs[RSP] = before;
     }
@@ -110,7 +152,20 @@ fn push_frame<T: Int>(cpu: &mut Cpu, level: u64) -> Result<T, Stop> {
     Ok(frame)
 }
 
-fn leave<T: Int>(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+fn leave<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let frame = cpu.regs[RBP];
+    match cpu.quick_load::<T>(frame) {
+        Some(saved) => {
+            cpu.regs[RSP] = frame.wrapping_add(T::BYTES);
+            cpu.set_reg(RBP as u8, saved);
+            Ok(())
+        }
+        None => leave_slowly::<T>(cpu, op),
+    }
+}
+
+#[inline(never)]
+fn leave_slowly<T: Int>(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
     let frame = cpu.regs[RBP] & cpu.stack_mask;
     let saved = cpu.load::<T>(seg::SS, frame)?;
     cpu.set_sp(frame.wrapping_add(T::BYTES));
