@@ -136,11 +136,11 @@ impl Cpu {
         }
     }
 
-    /// Whether instructions must be taken one at a time: TF, an interrupt shadow, or an armed
-    /// instruction breakpoint.
+    /// Whether instructions must be taken one at a time: TF, an interrupt shadow, an armed
+    /// instruction breakpoint, or RF, which lasts for one instruction.
     #[inline(always)]
     fn stepping(&self) -> bool {
-        self.rflags & flag::TF != 0 || self.shadow != Shadow::None || self.dr[7] & 0xFF != 0
+        self.rflags & (flag::TF | flag::RF) != 0 || self.shadow != Shadow::None || self.dr[7] & 0xFF != 0
     }
 
     /// One instruction, with the debug checks before and behind it.
@@ -150,7 +150,8 @@ impl Cpu {
             Ok(linear) => linear,
             Err(_) => return self.deliver_fault(),
         };
-        if shadow != Shadow::MovSs && !self.has_flag(flag::RF) && self.instruction_breakpoint(linear) {
+        // As on AMD processors, MOV SS does not hold these back.
+        if !self.has_flag(flag::RF) && self.instruction_breakpoint(linear) {
             return self.deliver_fault();
         }
         let op = match self.find_block() {
@@ -159,6 +160,7 @@ impl Cpu {
             Err(_) => return self.deliver_fault(),
         };
         self.regs[RIP] = self.regs[RIP].wrapping_add(u64::from(op.length));
+        let next = self.rip();
         self.leave = false;
         let result = (op.handler)(self, op);
         if result == Err(Stop::Fault) {
@@ -166,7 +168,15 @@ impl Cpu {
             return self.stopped(Stop::Fault, op.length);
         }
         self.stats.instructions.add(1);
-        self.stepped(op, trap_flag, shadow);
+        self.clear_shadow(shadow);
+        // RF lasts for one instruction, unless that one loaded it; until a REP is done, it goes on.
+        if !super::exec::loads_rf(op.code) && result != Err(Stop::Leave) {
+            self.rflags &= !flag::RF;
+        }
+        // A load of SS is not trapped: the trap behind the next instruction is for both.
+        if trap_flag && self.shadow != Shadow::MovSs && super::exec::traps(self, op.code, next) {
+            self.debug_hits |= super::exec::DR6_BS;
+        }
         if let Err(stop) = result
             && let Some(exit) = self.stopped(stop, op.length)
         {
@@ -179,16 +189,12 @@ impl Cpu {
         None
     }
 
-    /// Bookkeeping behind a stepped instruction.
-    fn stepped(&mut self, op: &Op, trap_flag: bool, before: Shadow) {
-        self.clear_shadow(before);
-        // RF lasts for one instruction, unless that one loaded it.
-        if !super::exec::loads_rf(op.code) {
-            self.rflags &= !flag::RF;
-        }
-        if trap_flag && !super::exec::swallows_trap(op.code, self.rflags) {
-            self.debug_hits |= super::exec::DR6_BS;
-        }
+    /// An unfinished REP instruction goes on later: RIP is put back, and RF set, so that an instruction
+    /// breakpoint is not met again (Intel SDM vol. 3, 17.3.1.1).
+    pub fn repeat_later(&mut self, op: &Op) -> Stop {
+        self.regs[RIP] = self.rip().wrapping_sub(u64::from(op.length));
+        self.rflags |= flag::RF;
+        Stop::Leave
     }
 
     /// A device was called. If it kicked this vCPU or interrupted it, that comes right behind this

@@ -241,7 +241,9 @@ impl Cpu {
             let segment = self.segments[number as usize];
             let conforming = segment.has(CODE) && segment.has(CONFORMING);
             if !segment.has(UNUSABLE) && !conforming && segment.dpl() < self.cpl {
-                self.set_segment(number, SegmentState::null(0));
+                // The base stays, as processors have it; in 64-bit mode FS and GS still use it.
+                let null = SegmentState { base: segment.base, ..SegmentState::null(0) };
+                self.set_segment(number, null);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Delivering exceptions and interrupts: IDT gates in every mode, double and triple faults, #DB, NMI,
 //! and the instructions that ask for an interrupt.
-//! Source: Intel SDM vol. 3, chapter 6; vol. 2, INT n; 17.2 (debug registers). Left out: RF = 1 in
-//! the image pushed by an interrupt between two iterations of a REP instruction.
+//! Source: Intel SDM vol. 3, chapter 6; vol. 2, INT n; 17.2 (debug registers).
 
 use iced_x86::Code;
 
@@ -64,6 +63,10 @@ fn into(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 }
 
 fn int1(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    if cpu.debug_hits != 0 {
+        // Held back by a load of SS: it is the same #DB.
+        cpu.enter_debug();
+    }
     cpu.interrupt_by_program(vector::DB, op, false)
 }
 
@@ -125,6 +128,7 @@ impl Cpu {
     fn enter_debug(&mut self) {
         self.dr[6] = self.dr[6] & !DR6_HITS | self.debug_hits;
         self.dr[7] &= !DR7_GD;
+        self.msrs.debug_ctl &= !super::msr::DEBUG_CTL_BTF;
         self.debug_hits = 0;
     }
 

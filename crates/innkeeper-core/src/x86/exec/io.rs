@@ -80,9 +80,9 @@ fn string<T: Int, const OUT: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
         if left == 0 {
             break;
         }
-        if done == CHUNK || cpu.leave {
-            cpu.regs[crate::x86::cpu::RIP] = cpu.rip().wrapping_sub(u64::from(op.length));
-            return Err(Stop::Leave);
+        // A single step is one iteration.
+        if done == CHUNK || cpu.leave || cpu.has_flag(flag::TF) {
+            return Err(cpu.repeat_later(op));
         }
     }
     Ok(())

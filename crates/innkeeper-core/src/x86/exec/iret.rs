@@ -78,6 +78,10 @@ fn loadable<const SIZE: u8>(cpu: &Cpu) -> u64 {
 fn load_flags(cpu: &mut Cpu, image: u64, mask: u64) {
     let before = cpu.rflags;
     cpu.rflags = before & !mask | image & mask | flag::FIXED;
+    if cpu.dr[7] & 0xFF == 0 {
+        // RF only holds instruction breakpoints back, and there are none.
+        cpu.rflags &= !flag::RF;
+    }
     cpu.refresh_tlb_view(); // AC
     if cpu.rflags & !before & flag::IF != 0 {
         cpu.attention.raise(LOCAL);

@@ -38,9 +38,9 @@ pub mod xsave;
 
 use std::sync::OnceLock;
 
-use iced_x86::Code;
+use iced_x86::{Code, FlowControl};
 
-use super::cpu::flag;
+use super::cpu::{Cpu, flag};
 use super::op::Handler;
 
 type Select = fn(Code, bool) -> Option<Handler>;
@@ -97,13 +97,18 @@ pub fn loads_rf(code: Code) -> bool {
     matches!(code, Code::Iretw | Code::Iretd | Code::Iretq | Code::Sysretd | Code::Sysretq)
 }
 
-/// Whether TF = 1 before this instruction does not trap behind it: it delivered an event of its own,
-/// or it is a system call whose mask clears TF. `rflags` is what the instruction left.
-pub fn swallows_trap(code: Code, rflags: u64) -> bool {
+/// Whether a single-step trap comes behind an instruction that was executed with TF set. `next`: what
+/// follows it in memory.
+pub fn traps(cpu: &Cpu, code: Code, next: u64) -> bool {
     match code {
-        Code::Int_imm8 | Code::Int3 | Code::Int1 => true,
-        Code::Into | Code::Syscall => rflags & flag::TF == 0,
-        _ => false,
+        // They delivered an event of their own, or their trap goes by TF as they left it.
+        Code::Int_imm8 | Code::Int3 | Code::Int1 => false,
+        Code::Into | Code::Syscall | Code::Sysretd | Code::Sysretq => cpu.has_flag(flag::TF),
+        // DEBUGCTL.BTF: only branches trap (Intel SDM vol. 3, 17.4.3).
+        _ if cpu.msrs.debug_ctl & msr::DEBUG_CTL_BTF != 0 => {
+            code.flow_control() != FlowControl::Next && cpu.rip() != next
+        }
+        _ => true,
     }
 }
 

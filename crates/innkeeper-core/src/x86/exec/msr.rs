@@ -16,6 +16,8 @@ pub const APIC_ENABLE: u64 = 1 << 11;
 const TSC_ADJUST: u32 = 0x3B;
 const PATCH_LEVEL: u32 = 0x8B;
 const MTRR_CAP: u32 = 0xFE;
+/// Machine-check capabilities: no banks. Software reads it without asking for a flag.
+const MCG_CAP: u32 = 0x179;
 const SYSENTER_CS: u32 = 0x174;
 const SYSENTER_ESP: u32 = 0x175;
 const SYSENTER_EIP: u32 = 0x176;
@@ -62,7 +64,7 @@ const HWCR_WRITABLE: u64 = 1 << 3 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 18 | HWCR_TS
 /// DE_CFG: LFENCE serializes, which it always does.
 const DE_CFG_LFENCE: u64 = 1 << 1;
 /// DEBUGCTL.BTF: single step on branches.
-const DEBUG_CTL_WRITABLE: u64 = 1 << 1;
+pub const DEBUG_CTL_BTF: u64 = 1 << 1;
 
 /// The MSRs in the vCPU state, apart from those it has fields for.
 pub const STATE: &[u32] = &[
@@ -130,6 +132,7 @@ impl Cpu {
             TSC_ADJUST => msrs.tsc_adjust,
             PATCH_LEVEL => PATCH_LEVEL_VALUE,
             MTRR_CAP => MTRR_CAP_VALUE,
+            MCG_CAP => 0,
             SYSENTER_CS => msrs.sysenter_cs,
             SYSENTER_ESP => msrs.sysenter_esp,
             SYSENTER_EIP => msrs.sysenter_eip,
@@ -240,7 +243,7 @@ impl Cpu {
         let (field, writable) = match msr {
             SYSENTER_CS => (&mut msrs.sysenter_cs, u64::MAX),
             MISC_ENABLE => (&mut msrs.misc_enable, u64::MAX),
-            DEBUG_CTL => (&mut msrs.debug_ctl, DEBUG_CTL_WRITABLE),
+            DEBUG_CTL => (&mut msrs.debug_ctl, DEBUG_CTL_BTF),
             STAR => (&mut msrs.star, u64::MAX),
             SFMASK => (&mut msrs.sfmask, u64::MAX),
             TSC_AUX => (&mut msrs.tsc_aux, 0xFFFF_FFFF),

@@ -76,8 +76,7 @@ fn repeat(
             return Ok(());
         }
         if cpu.leave || cpu.attention.bits() != 0 || cpu.has_flag(flag::TF) {
-            cpu.regs[RIP] = cpu.rip().wrapping_sub(u64::from(op.length));
-            return Err(Stop::Leave);
+            return Err(cpu.repeat_later(op));
         }
     }
 }

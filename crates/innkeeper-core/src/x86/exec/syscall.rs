@@ -111,6 +111,9 @@ fn sysret<const LONG: bool>(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
     if cpu.rflags & !before & flag::IF != 0 {
         cpu.attention.raise(LOCAL);
     }
+    if cpu.has_flag(flag::TF) {
+        cpu.debug_hits |= super::DR6_BS; // the trap comes behind SYSRET itself
+    }
     Ok(())
 }
 
