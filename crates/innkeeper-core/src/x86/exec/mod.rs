@@ -18,6 +18,7 @@ mod gate;
 mod io;
 mod iret;
 mod misc;
+pub mod mmx;
 mod mov;
 pub mod msr;
 mod muldiv;
@@ -61,6 +62,7 @@ const FAMILIES: &[Select] = &[
     io::select,
     iret::select,
     misc::select,
+    mmx::select,
     mov::select,
     msr::select,
     muldiv::select,

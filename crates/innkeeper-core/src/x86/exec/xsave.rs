@@ -194,7 +194,7 @@ fn store_part(cpu: &mut Cpu, op: &Op, image: &[u8], range: std::ops::Range<usize
 }
 
 /// #GP unless the memory operand's linear address is a multiple of `alignment`.
-fn check_aligned(cpu: &mut Cpu, op: &Op, alignment: u64) -> Result<(), Stop> {
+pub fn check_aligned(cpu: &mut Cpu, op: &Op, alignment: u64) -> Result<(), Stop> {
     let linear = cpu.linear_checked(op.segment, cpu.ea(op), 1, Access::Read)?;
     if linear & (alignment - 1) != 0 { Err(cpu.gp(0)) } else { Ok(()) }
 }

@@ -1,11 +1,11 @@
 //! Packed integers on MMX registers, for the instructions whose MMX forms differ from their SSE2 forms
 //! in nothing but width (Intel SDM vol. 1, chapter 9). What an MMX instruction does to the x87 state
-//! is not here.
+//! is in [`crate::x86::exec::mmx`].
 
-use iced_x86::Mnemonic;
+use iced_x86::{Code, Mnemonic, OpCodeOperandKind};
 
-/// What an instruction makes of its destination, its source and its immediate.
-pub type Lane = fn(u64, u64, u8) -> u64;
+use crate::x86::exec::mmx::{Lane, packed, packed_by_immediate, packed_m32};
+use crate::x86::op::Handler;
 
 /// Runs instructions on the host's `mm0` (first source, then result) and `mm1` (second source).
 macro_rules! run_mmx {
@@ -30,21 +30,54 @@ macro_rules! run_mmx {
 }
 
 macro_rules! mmx_lanes {
-    ($($name:ident),+; $($with_immediate:ident),+) => {
-        /// The lane function of a two-operand MMX instruction.
-        pub fn lane(mnemonic: Mnemonic) -> Option<Lane> {
-            Some(match mnemonic {
-                $(Mnemonic::$name => |a, b, _| run_mmx!(a, b, [concat!(stringify!($name), " mm0, mm1")]),)+
-                $(Mnemonic::$with_immediate => |a, b, imm| {
+    ($($name:ident),+; $($low_half:ident),+; $($shift:ident),+; $($with_immediate:ident),+ $(,)?) => {
+        $(mmx_lanes!(@plain $name);)+
+        $(mmx_lanes!(@plain $low_half);)+
+        $(mmx_lanes!(@plain $shift);)+
+        $(
+            struct $with_immediate;
+            impl Lane for $with_immediate {
+                fn run(a: u64, b: u64, imm: u8) -> u64 {
                     run_immediate!(run_mmx, a, b, imm, 256, concat!(stringify!($with_immediate), " mm0, mm1"))
-                },)+
+                }
+            }
+        )+
+
+        /// The handler of a packed operation on MM registers.
+        pub fn select(code: Code, memory: bool) -> Option<Handler> {
+            if code.op_code().op_kind(0) != OpCodeOperandKind::mm_reg {
+                return None;
+            }
+            Some(match code.mnemonic() {
+                $(Mnemonic::$name => packed::<$name>,)+
+                $(Mnemonic::$low_half if memory => packed_m32::<$low_half>,)+
+                $(Mnemonic::$low_half => packed::<$low_half>,)+
+                $(Mnemonic::$shift => packed::<$shift>,)+
+                $(Mnemonic::$with_immediate => packed::<$with_immediate>,)+
+                _ => return None,
+            })
+        }
+
+        /// The handler of a shift whose count is an immediate.
+        pub fn shift_by_immediate(mnemonic: Mnemonic) -> Option<Handler> {
+            Some(match mnemonic {
+                $(Mnemonic::$shift => packed_by_immediate::<$shift>,)+
                 _ => return None,
             })
         }
     };
+    (@plain $name:ident) => {
+        struct $name;
+        impl Lane for $name {
+            fn run(a: u64, b: u64, _: u8) -> u64 {
+                run_mmx!(a, b, [concat!(stringify!($name), " mm0, mm1")])
+            }
+        }
+    };
 }
 
-// PSLLW and so on take their count from 64 bits: an immediate count is the same with that number.
+// Plain ones; those that read half of a memory operand; shifts, which take their count from 64 bits (an
+// immediate count is the same with that number); those with an immediate.
 mmx_lanes! {
     Paddb, Paddw, Paddd, Paddq, Paddsb, Paddsw, Paddusb, Paddusw,
     Psubb, Psubw, Psubd, Psubq, Psubsb, Psubsw, Psubusb, Psubusw,
@@ -52,7 +85,8 @@ mmx_lanes! {
     Pminub, Pminsw, Pmaxub, Pmaxsw, Pmullw, Pmulhw, Pmulhuw, Pmulhrsw, Pmuludq, Pmaddwd, Pmaddubsw,
     Psadbw, Pavgb, Pavgw, Psignb, Psignw, Psignd, Pabsb, Pabsw, Pabsd,
     Phaddw, Phaddd, Phaddsw, Phsubw, Phsubd, Phsubsw, Packsswb, Packssdw, Packuswb, Pshufb,
-    Punpcklbw, Punpcklwd, Punpckldq, Punpckhbw, Punpckhwd, Punpckhdq,
+    Punpckhbw, Punpckhwd, Punpckhdq;
+    Punpcklbw, Punpcklwd, Punpckldq;
     Psllw, Pslld, Psllq, Psrlw, Psrld, Psrlq, Psraw, Psrad;
     Pshufw, Palignr
 }
