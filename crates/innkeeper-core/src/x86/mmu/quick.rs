@@ -2,7 +2,7 @@
 //! nothing done, and the handler goes the general way in a function of its own. So the common path
 //! calls nothing and needs no stack frame.
 
-use super::{Entry, OFFSET, Tlb, slot};
+use super::tlb::{Entry, OFFSET, Tlb, slot};
 use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::Cpu;
 use crate::x86::op::Op;

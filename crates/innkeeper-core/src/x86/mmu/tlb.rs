@@ -1,0 +1,227 @@
+//! The software TLB: its entries and how they are forgotten.
+//!
+//! Entries are tagged: the low 12 bits of a tag name an address-space generation (ours, not the
+//! PCID itself), so that flushing an address space is giving it a new number, and PCIDs keep their
+//! translations across CR3 loads (Intel SDM vol. 3, 4.10). Entries of global pages carry the global
+//! number. Read and write entries lie in separate arrays, so a hit needs no rights check; a write
+//! entry exists only once the dirty flag is set and only for pages without decoded code.
+
+use crate::memory::PAGE_SIZE;
+use crate::x86::cpu::{Cpu, cr, flag};
+
+const ENTRIES: usize = 2048;
+pub(super) const OFFSET: u64 = PAGE_SIZE - 1;
+/// Generation numbers are 12 bits; 0 marks an empty entry.
+const LAST_GENERATION: u64 = 0xFFF;
+
+#[derive(Clone, Copy, Default)]
+pub(super) struct Entry {
+    /// Linear page | generation.
+    pub(super) tag: u64,
+    /// Host address of the page.
+    pub(super) host: u64,
+}
+
+/// A code translation: where a linear page's bytes are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CodeEntry {
+    pub(super) tag: u64,
+    pub(super) page: u32,
+}
+
+/// Entries for one kind of access right.
+pub(super) struct View {
+    pub(super) read: [Entry; ENTRIES],
+    pub(super) write: [Entry; ENTRIES],
+    /// Writable pages that hold decoded code: found on the slow path only; `host` is the RAM page index.
+    pub(super) guarded: [Entry; ENTRIES],
+    pub(super) code: [CodeEntry; ENTRIES],
+}
+
+/// Which view data accesses use.
+pub(super) const SUPERVISOR: usize = 0;
+pub(super) const USER: usize = 1;
+/// Supervisor with SMAP in force.
+pub(super) const SUPERVISOR_SMAP: usize = 2;
+/// Alignment checking in force: never filled, so that each access is checked.
+pub(super) const CHECKED: usize = 3;
+
+/// The translation caches of one vCPU.
+pub struct Tlb {
+    pub(super) views: [View; 4],
+    /// The view of ordinary data accesses, and that of code and A/D-style supervisor accesses.
+    pub(super) data: usize,
+    pub(super) code: usize,
+    pub(super) generation: u64,
+    pub(super) global: u64,
+    next: u64,
+    /// Generation of each PCID; 0 where it has none.
+    of_pcid: [u16; 4096],
+    /// Which 2 MiB regions, by a hash of their number, have entries made from a larger leaf: INVLPG
+    /// there must drop more than one entry.
+    large: [u64; 64],
+    /// The same for 1 GiB leaves.
+    huge: u64,
+}
+
+impl Tlb {
+    pub fn new() -> Box<Self> {
+        // SAFETY: all fields are plain integers, valid as zeroes; built in place for its size.
+        let mut tlb: Box<Self> = unsafe { Box::new_zeroed().assume_init() };
+        tlb.reset();
+        tlb
+    }
+
+    /// Empties everything.
+    fn reset(&mut self) {
+        for view in &mut self.views {
+            view.read.fill(Entry::default());
+            view.write.fill(Entry::default());
+            view.guarded.fill(Entry::default());
+            view.code.fill(CodeEntry::default());
+        }
+        self.of_pcid.fill(0);
+        (self.global, self.generation, self.next) = (1, 2, 3);
+        (self.large, self.huge) = ([0; 64], 0);
+    }
+
+    /// Retires the current address space's entries, and global ones if asked, by renumbering.
+    fn renumber(&mut self, global_too: bool) {
+        if self.next + 1 > LAST_GENERATION {
+            return self.reset();
+        }
+        self.generation = self.next;
+        self.next += 1;
+        if global_too {
+            self.global = self.next;
+            self.next += 1;
+            (self.large, self.huge) = ([0; 64], 0);
+        }
+    }
+
+    pub(super) fn note_leaf(&mut self, linear: u64, size: u64) {
+        let region = linear >> 21;
+        if size > 4 << 20 {
+            self.huge |= 1 << (linear >> 30 & 63);
+        } else if size > PAGE_SIZE {
+            // A 4 MiB leaf covers two regions.
+            for region in [region & !(size >> 22), region | size >> 22] {
+                self.large[(region >> 6 & 63) as usize] |= 1 << (region & 63);
+            }
+        }
+    }
+
+    fn in_large_leaf(&self, linear: u64) -> bool {
+        let region = linear >> 21;
+        self.large[(region >> 6 & 63) as usize] >> (region & 63) & 1 != 0
+            || self.huge >> (linear >> 30 & 63) & 1 != 0
+    }
+
+    #[inline(always)]
+    pub(super) fn hit(entry: Entry, linear: u64, generation: u64, global: u64) -> bool {
+        let difference = entry.tag ^ (linear & !OFFSET);
+        difference == generation || difference == global
+    }
+}
+
+#[inline(always)]
+pub(super) fn slot(linear: u64) -> usize {
+    (linear >> 12) as usize & (ENTRIES - 1)
+}
+
+impl Cpu {
+    /// Chooses the views that the current mode uses. Called by `refresh_mode`, and by whatever
+    /// changes RFLAGS.AC.
+    pub fn refresh_tlb_view(&mut self) {
+        let (user, ac) = (self.cpl == 3, self.has_flag(flag::AC));
+        self.tlb.code = usize::from(user);
+        self.tlb.data = match () {
+            () if user && ac && self.cr0 & cr::CR0_AM != 0 => CHECKED,
+            () if user => USER,
+            () if self.cr4 & cr::CR4_SMAP != 0 && !ac => SUPERVISOR_SMAP,
+            () => SUPERVISOR,
+        };
+    }
+
+    /// Forgets every translation, global ones too.
+    pub fn flush_tlb(&mut self) {
+        self.stats.tlb_flushes.add(1);
+        self.tlb.of_pcid.fill(0);
+        self.tlb.renumber(true);
+        self.remember_pcid();
+        self.leave = true;
+    }
+
+    /// Forgets the current address space's translations, but not global ones.
+    pub fn flush_address_space(&mut self) {
+        self.stats.tlb_flushes.add(1);
+        self.tlb.renumber(false);
+        self.remember_pcid();
+        self.leave = true;
+    }
+
+    /// Forgets all but global translations, of every PCID.
+    pub fn flush_all_but_global(&mut self) {
+        self.tlb.of_pcid.fill(0);
+        self.flush_address_space();
+    }
+
+    /// Forgets the non-global translations of one PCID.
+    pub fn flush_pcid(&mut self, pcid: u16) {
+        if u64::from(pcid) == self.pcid() {
+            self.flush_address_space();
+        } else {
+            self.tlb.of_pcid[usize::from(pcid)] = 0;
+        }
+    }
+
+    /// After CR3 was loaded: enters its address space, keeping its translations if `keep` (bit 63 of
+    /// the source, with CR4.PCIDE).
+    pub fn switch_address_space(&mut self, keep: bool) {
+        let known = u64::from(self.tlb.of_pcid[self.pcid() as usize]);
+        if keep && known != 0 {
+            self.stats.tlb_switches.add(1);
+            self.tlb.generation = known;
+            self.leave = true;
+        } else {
+            self.flush_address_space();
+        }
+    }
+
+    /// INVLPG: forgets one page in the current address space, global or not.
+    pub fn flush_page(&mut self, linear: u64) {
+        if self.tlb.in_large_leaf(linear) {
+            // The page may be one of many entries made from a large leaf.
+            return self.flush_tlb();
+        }
+        self.stats.tlb_page_flushes.add(1);
+        let at = slot(linear);
+        for view in &mut self.tlb.views {
+            for entries in [&mut view.read, &mut view.write, &mut view.guarded] {
+                if (entries[at].tag ^ linear) & !OFFSET == 0 {
+                    entries[at] = Entry::default();
+                }
+            }
+            if (view.code[at].tag ^ linear) & !OFFSET == 0 {
+                view.code[at] = CodeEntry::default();
+            }
+        }
+        self.leave = true;
+    }
+
+    /// Forgets cached write access to RAM, because some page has become a code page.
+    pub fn flush_write_entries(&mut self) {
+        for view in &mut self.tlb.views {
+            view.write.fill(Entry::default());
+        }
+    }
+
+    fn pcid(&self) -> u64 {
+        if self.cr4 & cr::CR4_PCIDE != 0 { self.cr3 & 0xFFF } else { 0 }
+    }
+
+    fn remember_pcid(&mut self) {
+        let pcid = self.pcid() as usize;
+        self.tlb.of_pcid[pcid] = self.tlb.generation as u16;
+    }
+}
