@@ -63,13 +63,13 @@ def test_the_timer_counts_at_its_frequency_and_wraps(board: Board) -> None:
 def test_half_a_turn_of_the_timer_interrupts(board: Board) -> None:
     board.pm.write(chip.ENABLE, 2, chip.TIMER_CARRY)
     board.clock.advance(599 * SECOND)
-    assert not board.sci.level
+    assert not board.sci.is_high()
 
     board.clock.advance(2 * SECOND)
-    assert board.sci.level
+    assert board.sci.is_high()
     assert board.pm.read(chip.STATUS, 2) & chip.TIMER_CARRY
     board.pm.write(chip.STATUS, 2, chip.TIMER_CARRY)
-    assert not board.sci.level
+    assert not board.sci.is_high()
     board.clock.advance(600 * SECOND)
 
     assert board.sci.edges == 2
@@ -85,13 +85,13 @@ def test_turning_the_timer_interrupt_off_forgets_its_callback(board: Board) -> N
 def test_the_power_button_is_noted_and_interrupts_if_enabled(board: Board) -> None:
     board.pm.press_power_button()
     assert board.pm.read(chip.STATUS, 2) == chip.POWER_BUTTON
-    assert not board.sci.level
+    assert not board.sci.is_high()
 
     board.pm.write(chip.ENABLE, 2, chip.POWER_BUTTON)
-    assert board.sci.level
+    assert board.sci.is_high()
     board.pm.write(chip.STATUS, 2, chip.POWER_BUTTON)
 
-    assert not board.sci.level
+    assert not board.sci.is_high()
     assert board.pm.read(chip.STATUS, 2) == 0
 
 

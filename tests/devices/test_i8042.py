@@ -146,7 +146,7 @@ def test_each_keyboard_byte_is_an_edge(controller: Controller) -> None:
     controller.answers()
 
     assert controller.irq.edges == 3
-    assert not controller.irq.level
+    assert not controller.irq.is_high()
 
 
 def test_no_interrupt_comes_when_the_mode_byte_forbids_it(controller: Controller) -> None:

@@ -131,10 +131,10 @@ def test_the_update_interrupt_comes_once_a_second(cmos: Cmos) -> None:
     cmos[chip.B] = chip.B_24_HOURS | chip.B_UPDATE
     for expected in (1, 2, 3):
         cmos.clock.advance(SECOND)
-        assert cmos.irq.level
+        assert cmos.irq.is_high()
         assert cmos.irq.edges == expected
         assert cmos[chip.C] & (chip.C_IRQ | chip.C_UPDATE) == chip.C_IRQ | chip.C_UPDATE
-        assert not cmos.irq.level
+        assert not cmos.irq.is_high()
 
 
 def test_an_unread_interrupt_needs_no_more_callbacks(cmos: Cmos) -> None:
@@ -161,10 +161,10 @@ def test_the_alarm_goes_off_at_its_time(cmos: Cmos) -> None:
     cmos[chip.B] = chip.B_24_HOURS | chip.B_ALARM
 
     cmos.clock.advance(4 * SECOND)
-    assert not cmos.irq.level
+    assert not cmos.irq.is_high()
     cmos.clock.advance(SECOND)
 
-    assert cmos.irq.level
+    assert cmos.irq.is_high()
     assert cmos[chip.C] & chip.C_ALARM
 
 

@@ -83,11 +83,11 @@ def test_fifos_show_in_the_identification(port: Port) -> None:
 
 def test_enabling_the_transmit_interrupt_raises_it_once(gated: Port) -> None:
     gated[IER] = chip.IER_THR_EMPTY
-    assert gated.irq.level
+    assert gated.irq.is_high()
 
     assert gated[IIR] == chip.IIR_THR_EMPTY
 
-    assert not gated.irq.level
+    assert not gated.irq.is_high()
     assert gated[IIR] == chip.IIR_NONE
 
 
@@ -97,7 +97,7 @@ def test_each_byte_sent_raises_the_transmit_interrupt_again(gated: Port) -> None
 
     gated[THR] = ord("z")
 
-    assert gated.irq.level
+    assert gated.irq.is_high()
     assert gated.irq.edges == 2
     assert gated.sink.data == b"z"
 
@@ -105,12 +105,12 @@ def test_each_byte_sent_raises_the_transmit_interrupt_again(gated: Port) -> None
 def test_received_data_holds_the_line_until_it_is_read(gated: Port) -> None:
     gated[IER] = chip.IER_RECEIVED
     gated.uart.receive(b"a")
-    assert gated.irq.level
+    assert gated.irq.is_high()
     assert gated[IIR] == chip.IIR_RECEIVED
 
     assert gated[RBR] == ord("a")
 
-    assert not gated.irq.level
+    assert not gated.irq.is_high()
 
 
 def test_data_below_the_trigger_level_is_a_timeout(gated: Port) -> None:
@@ -146,11 +146,11 @@ def test_reading_the_line_status_clears_its_errors(port: Port) -> None:
 def test_without_out2_no_interrupt_reaches_the_bus(port: Port) -> None:
     port[IER] = chip.IER_RECEIVED
     port.uart.receive(b"a")
-    assert not port.irq.level
+    assert not port.irq.is_high()
 
     port[MCR] = chip.MCR_OUT2
 
-    assert port.irq.level
+    assert port.irq.is_high()
 
 
 def test_loopback_returns_what_is_sent_and_keeps_the_line_out(port: Port) -> None:
@@ -173,13 +173,13 @@ def test_modem_changes_are_noted_until_read(gated: Port) -> None:
     gated[IER] = chip.IER_MODEM_STATUS
     gated[MCR] = chip.MCR_LOOPBACK
     gated[MCR] = chip.MCR_OUT2  # the peer is back
-    assert gated.irq.level
+    assert gated.irq.is_high()
     assert gated[IIR] == chip.IIR_MODEM_STATUS
 
     assert gated[MSR] == chip.PEER_READY | 0x0B
 
     assert gated[MSR] == chip.PEER_READY
-    assert not gated.irq.level
+    assert not gated.irq.is_high()
 
 
 def test_clearing_the_receiver_drops_only_what_is_in_the_fifo(port: Port) -> None:

@@ -17,7 +17,7 @@ ZERO_PAGE = LOW_LAYOUT["boot info"][0]
 
 
 def image(**changes: int) -> BzImage:
-    return BzImage(Path("vmlinuz"), bzimage(**changes))
+    return BzImage(Path("vmlinuz"), bzimage(b"\x90" * 4096, **changes))
 
 
 def field(memory: FlatMemory, offset: int, code: str) -> int:

@@ -38,6 +38,11 @@ class Assembly:
     board: PcBoard
     clock: HostClock
 
+    def take_apart(self) -> None:
+        """Nothing of it holds on to anything else any more."""
+        self.board.unplug()
+        self.clock.close()
+
 
 def prepare(config: MachineConfig, engine: Engine | None = None) -> Parts:
     """Opens the kernel, chooses the engine and takes the memory. Raises `InnkeeperError`."""
@@ -48,21 +53,31 @@ def prepare(config: MachineConfig, engine: Engine | None = None) -> Parts:
     return Parts(choice, kernel, choice.engine.create_memory(ram_ranges(config.memory_mib)))
 
 
-def assemble(config: MachineConfig, parts: Parts, clock: HostClock, console: ConsoleSink, control: Control) -> Assembly:
+def assemble(config: MachineConfig, parts: Parts, console: ConsoleSink, control: Control) -> Assembly:
     """Builds a fresh board around cleared memory and loads the kernel. Raises `InnkeeperError`."""
-    memory = parts.memory
-    memory.clear()
-    vm = parts.choice.engine.create_vm(memory, config.vcpus)
-    around = Surroundings(buses=vm, memory=memory, clock=clock, console=console, control=control)
+    parts.memory.clear()
+    vm = parts.choice.engine.create_vm(parts.memory, config.vcpus)
+    clock = HostClock()
+    around = Surroundings(buses=vm, memory=parts.memory, clock=clock, console=console, control=control)
     board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit)
+    assembly = Assembly(vm, [vm.vcpu(index) for index in range(config.vcpus)], board, clock)
+    try:
+        load_kernel(config, parts, assembly)
+    except BaseException:
+        assembly.take_apart()
+        raise
+    return assembly
+
+
+def load_kernel(config: MachineConfig, parts: Parts, assembly: Assembly) -> None:
+    """Puts kernel and initrd into memory and the first vCPU at the entry point."""
     plan = BootPlan(
         command_line=config.append,
         initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
         initrd_path=config.initrd,
         memory_map=memory_map(config.memory_mib),
-        rsdp=board.write_tables(),
+        rsdp=assembly.board.write_tables(),
     )
-    entry = parts.kernel.load(memory, plan)
-    vcpus = [vm.vcpu(index) for index in range(config.vcpus)]
-    vcpus[0].set_state(entry(vcpus[0].get_state()))
-    return Assembly(vm, vcpus, board, clock)
+    entry = parts.kernel.load(parts.memory, plan)
+    first = assembly.vcpus[0]
+    first.set_state(entry(first.get_state()))

@@ -10,7 +10,6 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from innkeeper.bus import HostClock
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine
@@ -185,8 +184,12 @@ class Machine:
             again = outcome.kind in RESETS and not self.config.no_reboot
             self._run.stop(self._let_go_of_console if not again else self._let_go_if_over)
             self._take_apart()
-            if not again or self._stop_asked:
+            if not again:
                 return outcome
+            if self._stop_asked:
+                return Outcome(OutcomeKind.STOPPED)
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                return Outcome(OutcomeKind.TIMEOUT)  # however fast a guest resets itself
             logger.info("%s", outcome)
             self._resets += 1
             self._build()
@@ -204,7 +207,7 @@ class Machine:
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
         run = BoardRun()
-        assembly = assemble(self.config, self._parts, HostClock(), self._tap, run)
+        assembly = assemble(self.config, self._parts, self._tap, run)
         with self._lock:
             self._run, self._assembly = run, assembly
             if self._stop_asked:
@@ -217,5 +220,4 @@ class Machine:
             if assembly is not None:
                 self._ledger = statistics.merge((self._ledger, assembly.vm.statistics()))
         if assembly is not None:
-            assembly.board.unplug()
-            assembly.clock.close()
+            assembly.take_apart()

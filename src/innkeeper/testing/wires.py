@@ -10,17 +10,20 @@ class FakeIrqLine:
 
     >>> line = FakeIrqLine()
     >>> line.pulse()
-    >>> line.level, line.edges
+    >>> line.is_high(), line.edges
     (False, 1)
     """
 
     def __init__(self) -> None:
-        self.level = False
+        self._level = False
         self.edges = 0
 
+    def is_high(self) -> bool:
+        return self._level
+
     def set(self, level: bool, /) -> None:
-        self.edges += level and not self.level
-        self.level = level
+        self.edges += level and not self._level
+        self._level = level
 
     def pulse(self) -> None:
         self.set(True)

@@ -1,0 +1,34 @@
+"""The readable twin of guest memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from innkeeper.memory import FlatMemory
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x3000), st.binary(max_size=64)), max_size=10))
+def test_memory_agrees_with_one_array_of_bytes(writes: list[tuple[int, bytes]]) -> None:
+    memory, array = FlatMemory([(0x1000, 0x1000), (0x2000, 0x800)]), bytearray(0x4000)
+    for gpa, data in writes:
+        end = gpa + len(data)
+        inside = (gpa >= 0x1000 and end <= 0x2000) or (gpa >= 0x2000 and end <= 0x2800)
+        if inside:
+            memory.write(gpa, data)
+            array[gpa:end] = data
+        else:
+            with pytest.raises(ValueError, match="not all RAM"):
+                memory.write(gpa, data)
+
+    assert memory.read(0x1000, 0x1000) == array[0x1000:0x2000]
+    assert memory.read(0x2000, 0x800) == array[0x2000:0x2800]
+
+
+def test_clearing_zeroes_everything() -> None:
+    memory = FlatMemory([(0, 0x1000)])
+    memory.write(0xFFF, b"x")
+
+    memory.clear()
+
+    assert memory.read(0, 0x1000) == bytes(0x1000)
+    assert (memory.size, memory.ranges) == (0x1000, [(0, 0x1000)])
