@@ -11,7 +11,7 @@ use crate::x86::fault::Stop;
 use crate::x86::op::Handler;
 
 lanes! {
-    [16 16 false] "{a}, {b}", none:
+    [16 16 called] "{a}, {b}", none:
         Aesenc Vaesenc, Aesenclast Vaesenclast, Aesdec Vaesdec, Aesdeclast Vaesdeclast, Aesimc Vaesimc,
         Sha1nexte Sha1nexte, Sha1msg1 Sha1msg1, Sha1msg2 Sha1msg2,
         Sha256msg1 Sha256msg1, Sha256msg2 Sha256msg2;

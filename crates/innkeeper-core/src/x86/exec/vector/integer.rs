@@ -12,7 +12,7 @@ use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
 
 lanes! {
-    [16 32 true] "{a}, {b}", "ymm0, ymm0, ymm1":
+    [16 32 inlined] "{a}, {b}", "ymm0, ymm0, ymm1":
         Paddb Vpaddb, Paddw Vpaddw, Paddd Vpaddd, Paddq Vpaddq,
         Psubb Vpsubb, Psubw Vpsubw, Psubd Vpsubd, Psubq Vpsubq,
         Pand Vpand, Pandn Vpandn, Por Vpor, Pxor Vpxor,
@@ -20,7 +20,7 @@ lanes! {
         Orps Vorps, Orpd Vorpd, Xorps Vxorps, Xorpd Vxorpd,
         Pcmpeqb Vpcmpeqb, Pcmpeqw Vpcmpeqw, Pcmpeqd Vpcmpeqd,
         Pcmpgtb Vpcmpgtb, Pminub Vpminub, Pshufb Vpshufb;
-    [16 32 false] "{a}, {b}", "ymm0, ymm0, ymm1":
+    [16 32 called] "{a}, {b}", "ymm0, ymm0, ymm1":
         Paddsb Vpaddsb, Paddsw Vpaddsw, Paddusb Vpaddusb, Paddusw Vpaddusw,
         Psubsb Vpsubsb, Psubsw Vpsubsw, Psubusb Vpsubusb, Psubusw Vpsubusw,
         Pcmpgtw Vpcmpgtw, Pcmpgtd Vpcmpgtd, Pcmpeqq Vpcmpeqq, Pcmpgtq Vpcmpgtq,
@@ -32,13 +32,16 @@ lanes! {
         Phaddw Vphaddw, Phaddd Vphaddd, Phaddsw Vphaddsw,
         Phsubw Vphsubw, Phsubd Vphsubd, Phsubsw Vphsubsw,
         Packsswb Vpacksswb, Packssdw Vpackssdw, Packuswb Vpackuswb, Packusdw Vpackusdw;
-    [16 32 false] "{a}, {b}", "ymm0, ymm1": Pabsb Vpabsb, Pabsw Vpabsw, Pabsd Vpabsd;
-    [16 16 false] "{a}, {b}", none: Phminposuw Vphminposuw;
+    [16 32 called] "{a}, {b}", "ymm0, ymm1": Pabsb Vpabsb, Pabsw Vpabsw, Pabsd Vpabsd;
+    [16 16 called] "{a}, {b}", none: Phminposuw Vphminposuw;
+    // Approximations, which heed no MXCSR and raise nothing.
+    [16 32 called] "{a}, {b}", "ymm0, ymm1": Rcpps Vrcpps, Rsqrtps Vrsqrtps;
+    [4 4 called] "{a}, {b}", none: Rcpss Vrcpss, Rsqrtss Vrsqrtss;
     // The count is one quadword of an XMM register, whatever the width.
-    [16 16 false] "{a}, {b}", "ymm0, ymm0, xmm1":
+    [16 16 called] "{a}, {b}", "ymm0, ymm0, xmm1":
         Psllw Vpsllw, Pslld Vpslld, Psllq Vpsllq, Psrlw Vpsrlw, Psrld Vpsrld, Psrlq Vpsrlq,
         Psraw Vpsraw, Psrad Vpsrad;
-    [16 32 false] "{a}, {a}, {b}", "ymm0, ymm0, ymm1":
+    [16 32 called] "{a}, {a}, {b}", "ymm0, ymm0, ymm1":
         Vpsllvd Vpsllvd, Vpsllvq Vpsllvq, Vpsrlvd Vpsrlvd, Vpsrlvq Vpsrlvq, Vpsravd Vpsravd;
 }
 

@@ -8,14 +8,24 @@
 #[macro_use]
 mod lanes;
 
+mod compare;
+mod convert;
 mod crypto;
+mod element;
+mod float;
+mod fma;
 mod form;
+mod gather;
 mod immediate;
 mod integer;
+mod masked;
 pub mod mmx;
 mod moves;
+mod mxcsr;
 mod operand;
 mod shuffle;
+mod string;
+mod unmasked;
 
 use iced_x86::Code;
 
@@ -23,8 +33,22 @@ use crate::x86::op::Handler;
 
 type Select = fn(Code, bool) -> Option<Handler>;
 
-const PARTS: &[Select] =
-    &[moves::select, integer::select, shuffle::select, immediate::select, crypto::select];
+const PARTS: &[Select] = &[
+    moves::select,
+    integer::select,
+    shuffle::select,
+    immediate::select,
+    float::select,
+    compare::select,
+    convert::select,
+    element::select,
+    masked::select,
+    gather::select,
+    string::select,
+    crypto::select,
+    fma::select,
+    mxcsr::select,
+];
 
 pub fn select(code: Code, memory: bool) -> Option<Handler> {
     PARTS.iter().find_map(|select| select(code, memory))

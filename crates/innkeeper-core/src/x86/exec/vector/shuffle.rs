@@ -11,20 +11,20 @@ use crate::x86::fault::Stop;
 use crate::x86::op::Handler;
 
 lanes! {
-    [16 32 false] "{a}, {b}", "ymm0, ymm0, ymm1":
+    [16 32 called] "{a}, {b}", "ymm0, ymm0, ymm1":
         Punpcklbw Vpunpcklbw, Punpcklwd Vpunpcklwd, Punpckldq Vpunpckldq, Punpcklqdq Vpunpcklqdq,
         Punpckhbw Vpunpckhbw, Punpckhwd Vpunpckhwd, Punpckhdq Vpunpckhdq, Punpckhqdq Vpunpckhqdq,
         Unpcklps Vunpcklps, Unpcklpd Vunpcklpd, Unpckhps Vunpckhps, Unpckhpd Vunpckhpd;
-    [16 32 false] "{a}, {b}", "ymm0, ymm1": Movsldup Vmovsldup, Movshdup Vmovshdup;
-    [8 32 false] "{a}, {b}", "ymm0, ymm1": Movddup Vmovddup;
-    [8 16 false] "{a}, {b}", "ymm0, xmm1":
+    [16 32 called] "{a}, {b}", "ymm0, ymm1": Movsldup Vmovsldup, Movshdup Vmovshdup;
+    [8 32 called] "{a}, {b}", "ymm0, ymm1": Movddup Vmovddup;
+    [8 16 called] "{a}, {b}", "ymm0, xmm1":
         Pmovsxbw Vpmovsxbw, Pmovsxwd Vpmovsxwd, Pmovsxdq Vpmovsxdq,
         Pmovzxbw Vpmovzxbw, Pmovzxwd Vpmovzxwd, Pmovzxdq Vpmovzxdq;
-    [4 8 false] "{a}, {b}", "ymm0, xmm1":
+    [4 8 called] "{a}, {b}", "ymm0, xmm1":
         Pmovsxbd Vpmovsxbd, Pmovsxwq Vpmovsxwq, Pmovzxbd Vpmovzxbd, Pmovzxwq Vpmovzxwq;
-    [2 4 false] "{a}, {b}", "ymm0, xmm1": Pmovsxbq Vpmovsxbq, Pmovzxbq Vpmovzxbq;
-    [16 32 false] "{a}, {a}, {b}", "ymm0, ymm0, ymm1": Vpermilps Vpermilps, Vpermilpd Vpermilpd;
-    [16 32 false] none, "ymm0, ymm0, ymm1": Vpermd Vpermd, Vpermps Vpermps;
+    [2 4 called] "{a}, {b}", "ymm0, xmm1": Pmovsxbq Vpmovsxbq, Pmovzxbq Vpmovzxbq;
+    [16 32 called] "{a}, {a}, {b}", "ymm0, ymm0, ymm1": Vpermilps Vpermilps, Vpermilpd Vpermilpd;
+    [16 32 called] none, "ymm0, ymm0, ymm1": Vpermd Vpermd, Vpermps Vpermps;
 }
 
 pub fn select(code: Code, _memory: bool) -> Option<Handler> {

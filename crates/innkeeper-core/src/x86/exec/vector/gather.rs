@@ -1,0 +1,64 @@
+//! AVX2 gathers: elements from addresses that a vector of indices makes.
+//!
+//! Intel SDM vol. 2, VPGATHERDD and its kin. A gather can be interrupted by a fault: what was loaded
+//! stays, and its mask elements are clear, so that execution goes on from there.
+
+use iced_x86::{Code, Mnemonic as M};
+
+use super::form::{Form, form};
+use crate::x86::cpu::{Cpu, Ymm};
+use crate::x86::fault::Stop;
+use crate::x86::op::{Handler, Op};
+use crate::x86::word::Int;
+
+pub fn select(code: Code, _memory: bool) -> Option<Handler> {
+    let full = form(code)? == Form::Vex256;
+    Some(match code.mnemonic() {
+        M::Vpgatherdd | M::Vgatherdps => pick::<u32, u32>(full),
+        M::Vpgatherdq | M::Vgatherdpd => pick::<u32, u64>(full),
+        M::Vpgatherqd | M::Vgatherqps => pick::<u64, u32>(full),
+        M::Vpgatherqq | M::Vgatherqpd => pick::<u64, u64>(full),
+        _ => return None,
+    })
+}
+
+fn pick<I: Int, T: Int>(full: bool) -> Handler {
+    if full { gather::<I, T, 32> } else { gather::<I, T, 16> }
+}
+
+fn element<T: Int>(register: &Ymm, index: u64) -> T {
+    let byte = index * T::BYTES;
+    T::truncate(register.0[(byte / 8) as usize & 3] >> (8 * (byte & 7)))
+}
+
+fn set_element<T: Int>(register: &mut Ymm, index: u64, value: u64) {
+    let (byte, ones) = (index * T::BYTES, u64::MAX >> (64 - T::BITS));
+    let (quadword, shift) = (&mut register.0[(byte / 8) as usize & 3], 8 * (byte & 7));
+    *quadword = *quadword & !(ones << shift) | (value & ones) << shift;
+}
+
+/// Indices of type `I`, elements of type `T`, in registers of `BYTES`.
+fn gather<I: Int, T: Int, const BYTES: u64>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    cpu.need_avx()?;
+    let (destination, mask, indices) = (op.reg, op.vvvv, op.is4);
+    if destination == mask || destination == indices || mask == indices {
+        return Err(cpu.ud());
+    }
+    let indices = *cpu.ymm(indices);
+    let start = cpu.regs[op.base as usize].wrapping_add(op.disp);
+    let count = BYTES / I::BYTES.max(T::BYTES);
+    for index in 0..count {
+        if element::<T>(cpu.ymm(mask), index).sign_extend() >> 63 == 0 {
+            continue;
+        }
+        let scaled = element::<I>(&indices, index).sign_extend() << op.scale;
+        let value = cpu.load::<T>(op.segment, start.wrapping_add(scaled) & op.address_mask)?;
+        set_element::<T>(cpu.ymm_mut(destination), index, value.zero_extend());
+        set_element::<T>(cpu.ymm_mut(mask), index, 0);
+    }
+    // What lies beyond the elements is cleared, in both registers.
+    let kept = (count * T::BYTES / 8) as usize;
+    cpu.ymm_mut(destination).0[kept..].fill(0);
+    *cpu.ymm_mut(mask) = Ymm::default();
+    Ok(())
+}
