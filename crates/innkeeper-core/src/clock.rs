@@ -45,12 +45,12 @@ impl Scale {
         Self { mul: ratio(shift) as u32, shift: shift as i8 }
     }
 
-    /// Nanoseconds in `ticks`.
+    /// Nanoseconds in `ticks`; at most as many as fit.
     #[inline]
     pub fn nanoseconds(self, ticks: u64) -> u64 {
         let shifted =
             if self.shift < 0 { u128::from(ticks >> -self.shift) } else { u128::from(ticks) << self.shift };
-        ((shifted * u128::from(self.mul)) >> 32) as u64
+        u64::try_from((shifted * u128::from(self.mul)) >> 32).unwrap_or(u64::MAX)
     }
 }
 
@@ -210,6 +210,7 @@ mod tests {
             }
             clock.nanoseconds_at(u64::MAX);
         }
+        assert_eq!(Clock::with_khz(1000).nanoseconds_at(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -296,20 +296,15 @@ impl Fabric {
 
     // ---- halted vCPUs ---------------------------------------------------------------------------
 
-    /// `index` waits for something that only an NMI, INIT or SIPI can be.
-    pub fn park(&self, index: u32) {
-        self.parked[index as usize].store(true, Ordering::SeqCst);
-    }
-
     /// `index` looks for something to do.
     pub fn unpark(&self, index: u32) {
         self.parked[index as usize].store(false, Ordering::SeqCst);
     }
 
-    /// `index` reports itself halted with interrupts off, until [`Self::unpark`]. Tells whether every
-    /// vCPU is either so or waits for a SIPI, so that nothing can wake the VM.
+    /// `index` reports itself halted with interrupts off, or waiting for a SIPI, until [`Self::unpark`].
+    /// Tells whether every vCPU is so, and nothing can wake the VM.
     pub fn all_dead(&self, index: u32) -> bool {
-        self.park(index);
+        self.parked[index as usize].store(true, Ordering::SeqCst);
         let wakes = self.wakes.load(Ordering::SeqCst);
         let dead = self.attentions.iter().zip(&self.parked).all(|(attention, parked)| {
             // A vCPU unparks before it takes such a bit, so in this order none is overlooked.

@@ -247,7 +247,9 @@ impl Cpu {
             }
             if self.activity == Activity::WaitForSipi {
                 if starts & SIPI == 0 {
-                    self.platform.fabric.park(self.index);
+                    if self.platform.fabric.all_dead(self.index) {
+                        return Some(Exit::Halt);
+                    }
                     self.sleep(SIPI | INIT | KICK | CODE);
                     continue;
                 }

@@ -30,7 +30,7 @@ core::arch::global_asm!(
     r#"
 .pushsection .rodata
 .globl innkeeper_smp_image, innkeeper_smp_bsp, innkeeper_smp_nmi_bsp, innkeeper_smp_timer_bsp
-.globl innkeeper_smp_end
+.globl innkeeper_smp_die, innkeeper_smp_end
 .set AP_UP, 0x500; .set PINGS, 0x502; .set PONGS, 0x504; .set SENT, 0x506; .set STOP, 0x508
 .set NMIS, 0x50A; .set TICKS, 0x50C; .set ICR, 0x830
 .macro handler vector, at
@@ -48,9 +48,9 @@ smp_serve:
   cli
   cmpw $0, STOP
   je smp_serve
-smp_die: // with interrupts off
+innkeeper_smp_die: // with interrupts off
   hlt
-  jmp smp_die
+  jmp innkeeper_smp_die
 smp_setup: // clears the segments, sets the stack from BP, turns the x2APIC on
   popw %bx
   xorw %ax, %ax
@@ -127,7 +127,7 @@ smp_answered:
   decw %si
   jnz smp_round
   cli
-  jmp smp_die
+  jmp innkeeper_smp_die
 smp_nmi: // the odd ones send ten more, of which one is held back and the rest are lost
   pushal
   incw NMIS
@@ -154,7 +154,7 @@ smp_nmi_round:
   call smp_send
   decw %di
   jnz smp_nmi_round
-  jmp smp_die
+  jmp innkeeper_smp_die
 smp_tick: // the timer; arms itself again
   pushal
   incw TICKS
@@ -184,7 +184,7 @@ smp_sleep:
   cli
   cmpw $50, TICKS
   jb smp_sleep
-  jmp smp_die
+  jmp innkeeper_smp_die
 innkeeper_smp_end:
 .code64
 .popsection
@@ -197,6 +197,7 @@ unsafe extern "C" {
     static innkeeper_smp_bsp: u8;
     static innkeeper_smp_nmi_bsp: u8;
     static innkeeper_smp_timer_bsp: u8;
+    static innkeeper_smp_die: u8;
     static innkeeper_smp_end: u8;
 }
 
@@ -269,4 +270,11 @@ fn nmis_sent_by_their_handler_leave_one_behind() {
 fn the_timer_wakes_a_halted_vcpu_each_time() {
     let memory = run(1, &raw const innkeeper_smp_timer_bsp);
     assert!(word(&memory, TICKS) >= 50);
+}
+
+#[test]
+fn a_vm_whose_vcpus_never_start_is_dead_whoever_notices() {
+    for _ in 0..20 {
+        run(3, &raw const innkeeper_smp_die);
+    }
 }
