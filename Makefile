@@ -3,13 +3,16 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
+# How long and where the fuzzer looks; a failure prints the options that repeat it.
+FUZZ_CASES ?= 100000
+FUZZ_SEED ?= 1
 
 # One interpreter for every build, so that cargo and maturin agree on what is up to date.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup oracles build check fmt test test-rust test-python soak demo bench docs clean
+.PHONY: help setup oracles build check fmt test test-rust test-fuzz test-python soak demo bench docs clean
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -39,17 +42,20 @@ fmt: setup ## format everything
 	ruff check --quiet --fix
 	$(CARGO) fmt --all
 
-test: oracles check test-rust test-python ## everything that must hold: check, Rust tests, Python tests, boots
+test: oracles check test-rust test-fuzz test-python ## everything that must hold: check, Rust tests, Python tests, boots
 
 test-rust: setup
 	$(CARGO) test --quiet --workspace --exclude innkeeper-py
 
+test-fuzz: setup
+	$(CARGO) run --quiet --package innkeeper-fuzz -- --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits 64
+	$(CARGO) run --quiet --package innkeeper-fuzz -- --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits 32
+
 test-python: build
 	pytest
 
-soak: build ## the long tests: a million fuzzed instructions and more
-	$(CARGO) test --quiet --release --workspace --exclude innkeeper-py -- --include-ignored
-	pytest -m soak
+soak: ## a million and more fuzzed instructions; FUZZ_SEED=N looks elsewhere
+	$(MAKE) test-fuzz FUZZ_CASES=2000000
 
 demo: build ## boot a stock Debian kernel in a virtual machine
 	scripts/demo
