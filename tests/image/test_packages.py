@@ -31,7 +31,7 @@ esac
 APT_GET = """#!/bin/sh
 echo "apt-get $*" >>"$LOG"
 case "$*" in
-  *update*) exit 0;;
+  *update*) lists="${2#*=}"; touch "$lists/debian_Packages";;
   *1.0-gone*) echo "E: Version 1.0-gone not found" >&2; exit 100;;
   *download*) echo deb >fetched.deb;;
 esac
@@ -96,6 +96,16 @@ def test_a_host_without_lists_gets_private_ones_once(host: FakeHost) -> None:
     assert host.ran("apt-get update") == 1
     with pytest.raises(ImageError, match="no package absent in the package lists"):
         host.client.find("absent")
+    assert host.ran("apt-get update") == 1
+
+
+def test_lists_in_the_cache_are_used_before_new_ones_are_fetched(host: FakeHost, tmp_path: Path) -> None:
+    host.offers("busybox", "1.35")
+    host.client.find("busybox")
+
+    again = PackageClient(tmp_path / "cache")
+
+    assert again.find("busybox").version == "1.35"
     assert host.ran("apt-get update") == 1
 
 

@@ -32,6 +32,7 @@ class PackageClient:
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache or cache_directory()
         self._options: list[str] = []
+        self._fetched = False
         for tool in ("apt-get", "apt-cache", "dpkg-deb"):
             if shutil.which(tool) is None:
                 raise ImageError(f"{tool} is not on this host; packages can only be fetched on Debian and its kin")
@@ -39,7 +40,7 @@ class PackageClient:
     def find(self, name: str) -> Package:
         """The version of `name` that the host would install."""
         found = self._show(name)
-        if found is None and self._use_private_lists():
+        while found is None and self._use_better_lists():
             found = self._show(name)
         if found is None:
             raise ImageError(f"no package {name} in the package lists of this host")
@@ -47,7 +48,8 @@ class PackageClient:
 
     def unpack(self, package: Package) -> Path:
         """The directory with the package's files: fetched and unpacked only if it is not there yet."""
-        final = self._cache / "packages" / f"{package.name}_{package.version}_{ARCHITECTURE}"
+        version = package.version.replace(":", "%3a")  # as apt itself names its files
+        final = self._cache / "packages" / f"{package.name}_{version}_{ARCHITECTURE}"
 
         def fill(directory: Path) -> None:
             with TemporaryDirectory(prefix=".download-", dir=directory) as scratch:
@@ -70,7 +72,7 @@ class PackageClient:
             run(command, directory)
         except ImageError:
             # The host's lists may name a version that the archive has already replaced by a newer one.
-            if not self._use_private_lists():
+            if not self._use_better_lists():
                 raise
             return self._download(self.find(package.name), directory)
         debs = list(directory.glob("*.deb"))
@@ -78,16 +80,19 @@ class PackageClient:
             raise ImageError(f"apt-get download {wanted} left {len(debs)} packages where one was expected")
         return debs[0]
 
-    def _use_private_lists(self) -> bool:
-        """Fetches package lists into the cache and uses them from now on. False if that was done before."""
-        if self._options:
-            return False
+    def _use_better_lists(self) -> bool:
+        """Goes on to the lists in the cache, then to fresh ones there. False if those were used already."""
         apt = self._cache / "apt"
+        private = ["-o", f"Dir::State::Lists={apt}/lists", "-o", f"Dir::Cache={apt}"]
+        if not self._options and any(apt.glob("lists/*_Packages*")):
+            self._options = private
+            return True
+        if self._fetched:
+            return False
         for directory in (apt / "lists" / "partial", apt / "archives" / "partial"):
             directory.mkdir(parents=True, exist_ok=True)
-        options = ["-o", f"Dir::State::Lists={apt}/lists", "-o", f"Dir::Cache={apt}"]
-        run(["apt-get", *options, "--quiet=2", "-o", "APT::Sandbox::User=root", "update"])
-        self._options = options
+        run(["apt-get", *private, "--quiet=2", "-o", "APT::Sandbox::User=root", "update"])
+        self._options, self._fetched = private, True
         return True
 
 
