@@ -276,7 +276,10 @@ impl Cpu {
 /// Lowers one decoded instruction. `allowed`: its CPUID feature is presented to the guest.
 pub fn lower(instruction: &Instruction, allowed: bool) -> Op {
     let memory = (0..instruction.op_count()).any(|i| instruction.op_kind(i) == OpKind::Memory);
-    let code = instruction.code();
+    let (code, allowed) = match exec::without_prefix(instruction.code()) {
+        Some(older) if !allowed => (older, true),
+        _ => (instruction.code(), allowed),
+    };
     let found = if allowed && code != Code::INVALID { exec::handler(code, memory) } else { None };
     let mut op = Op {
         handler: found.unwrap_or(undefined),

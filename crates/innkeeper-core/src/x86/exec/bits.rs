@@ -153,6 +153,19 @@ fn select_bit<A: BitAction>(code: Code, memory: bool) -> Option<Handler> {
     })
 }
 
+/// What TZCNT and LZCNT are on processors without them, which ignore their prefix: BSF and BSR.
+pub fn without_prefix(code: Code) -> Option<Code> {
+    Some(match code {
+        Code::Tzcnt_r16_rm16 => Code::Bsf_r16_rm16,
+        Code::Tzcnt_r32_rm32 => Code::Bsf_r32_rm32,
+        Code::Tzcnt_r64_rm64 => Code::Bsf_r64_rm64,
+        Code::Lzcnt_r16_rm16 => Code::Bsr_r16_rm16,
+        Code::Lzcnt_r32_rm32 => Code::Bsr_r32_rm32,
+        Code::Lzcnt_r64_rm64 => Code::Bsr_r64_rm64,
+        _ => return None,
+    })
+}
+
 pub fn select(code: Code, memory: bool) -> Option<Handler> {
     let mnemonic = code.mnemonic();
     match mnemonic {
@@ -175,6 +188,9 @@ pub fn select(code: Code, memory: bool) -> Option<Handler> {
 
 #[cfg(test)]
 mod tests {
+    use iced_x86::Decoder;
+
+    use crate::x86::block::lower;
     use crate::x86::cpu::{RAX, RSI, flag};
     use crate::x86::testing::{DATA, machine, peek, poke, run};
 
@@ -190,6 +206,18 @@ mod tests {
         run(&mut cpu).unwrap();
         assert!(!cpu.has_flag(flag::CF));
         assert_eq!(peek(&cpu, DATA + 20), [8]);
+    }
+
+    #[test]
+    fn without_its_feature_tzcnt_is_bsf() {
+        let decoded = Decoder::new(64, &[0xF3, 0x0F, 0xBC, 0xC1], 0).decode(); // tzcnt eax, ecx
+        for (allowed, result) in [(true, 32), (false, 7)] {
+            let mut cpu = machine(&[]);
+            cpu.regs[RAX] = 7;
+            let op = lower(&decoded, allowed);
+            (op.handler)(&mut cpu, &op).unwrap();
+            assert_eq!(cpu.regs[RAX], result);
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub fn select(code: Code, _memory: bool) -> Option<Handler> {
         M::Prefetch | M::Prefetchw | M::Prefetchwt1 | M::Prefetchnta => nop,
         M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 | M::Prefetchit0 | M::Prefetchit1 => nop,
         M::Pause => pause,
-        M::Mfence => mfence,
+        M::Mfence | M::Serialize => mfence,
         M::Lfence | M::Sfence => order,
         M::Clflush | M::Clflushopt | M::Clwb => flush_line,
         _ => match code {

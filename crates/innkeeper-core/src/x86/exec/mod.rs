@@ -42,6 +42,8 @@ use std::sync::OnceLock;
 use iced_x86::{Code, FlowControl};
 
 use super::cpu::{Cpu, flag};
+pub use bits::without_prefix;
+
 use super::op::Handler;
 
 type Select = fn(Code, bool) -> Option<Handler>;

@@ -248,7 +248,8 @@ fn load_flags(cpu: &mut Cpu, image: u64, mask: u64) {
     }
     if changed & flag::IF != 0 {
         cpu.stats.interrupt_flag_changes.add(1);
-        if cpu.has_flag(flag::IF) {
+        // One that comes later raises attention itself.
+        if cpu.has_flag(flag::IF) && cpu.lapic.has_interrupt() {
             cpu.attention.raise(LOCAL);
             cpu.leave = true;
         }
@@ -411,10 +412,25 @@ mod tests {
             poke(&cpu, STACK - 8, &u64::to_le_bytes(all));
             run(&mut cpu).unwrap();
             assert_eq!((cpu.has_flag(flag::IF), u64::from(cpu.iopl())), (interrupts, iopl_after));
-            assert_eq!(cpu.attention.bits() & LOCAL != 0, interrupts);
             assert_eq!(cpu.rflags & (flag::VM | flag::RF | flag::VIF | flag::VIP), 0);
             let free = flag::STATUS | flag::TF | flag::DF | flag::NT | flag::AC | flag::ID;
             assert_eq!(cpu.rflags & free, free);
+        }
+    }
+
+    #[test]
+    fn popf_lets_a_waiting_interrupt_in() {
+        for waiting in [false, true] {
+            let mut cpu = machine(&[0x9D]); // popfq
+            cpu.lapic.mmio_write(0xF0, 0x1FF); // enabled
+            if waiting {
+                cpu.platform.fabric.signal_msi(0xFEE0_0000, 0x41);
+            }
+            cpu.attention.take(u32::MAX); // a run loop with IF clear has taken it
+            cpu.regs[RSP] -= 8;
+            poke(&cpu, STACK - 8, &flag::IF.to_le_bytes());
+            run(&mut cpu).unwrap();
+            assert_eq!((cpu.attention.bits() & LOCAL != 0, cpu.leave), (waiting, waiting));
         }
     }
 

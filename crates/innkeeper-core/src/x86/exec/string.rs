@@ -372,7 +372,7 @@ pub fn select(code: Code, _memory: bool) -> Option<Handler> {
 
 #[cfg(test)]
 mod tests {
-    use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RSI, flag};
+    use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RIP, RSI, flag};
     use crate::x86::fault::{Stop, vector};
     use crate::x86::testing::native::Random;
     use crate::x86::testing::{ABSENT, CODE, DATA, READ_ONLY, load, machine, machine_16, peek, poke, run};
