@@ -99,5 +99,5 @@ def test_status_and_enable_read_as_one_dword(board: Board) -> None:
     board.pm.write(chip.ENABLE, 2, 0xFFFF)
     board.pm.press_power_button()
 
-    assert board.pm.read(0, 4) == chip.STATUS_BITS << 16 | chip.POWER_BUTTON
+    assert board.pm.read(0, 4) == chip.ENABLE_BITS << 16 | chip.POWER_BUTTON
     assert board.pm.read(1, 1) == chip.POWER_BUTTON >> 8

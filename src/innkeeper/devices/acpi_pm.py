@@ -1,7 +1,9 @@
 """ACPI fixed hardware: PM1a events and control, and the power-management timer.
 
 Spec: ACPI 6.5, 4.8.3. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always in
-ACPI mode (no SMI_CMD), so SCI_EN reads as one. Left out: GPE blocks, sleep states other than S5.
+ACPI mode (no SMI_CMD), so SCI_EN reads as one. The RTC's
+enable bit only remembers: it is about waking from sleep states that this board has not. Left out: GPE
+blocks, sleep states other than S5.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,8 @@ BLOCK_BYTES = 12
 TIMER_CARRY = 1 << 0
 GLOBAL_LOCK = 1 << 5
 POWER_BUTTON = 1 << 8
-STATUS_BITS = TIMER_CARRY | GLOBAL_LOCK | POWER_BUTTON
+RTC_ALARM = 1 << 10
+ENABLE_BITS = TIMER_CARRY | GLOBAL_LOCK | POWER_BUTTON | RTC_ALARM
 # PM1_CNT: 13 SLP_EN (write only) │ 12-10 SLP_TYP │ 2 GBL_RLS │ 1 BM_RLD │ 0 SCI_EN
 SCI_ENABLED = 1 << 0
 BUS_MASTER_RELOAD = 1 << 1
@@ -74,7 +77,7 @@ class AcpiPm:
         if register == STATUS:
             self._status &= ~(value << shift)  # writing ones clears
         elif register == ENABLE:
-            self._enable = (self._enable & ~(0xFF << shift) | value << shift) & STATUS_BITS
+            self._enable = (self._enable & ~(0xFF << shift) | value << shift) & ENABLE_BITS
         elif register == CONTROL:
             written = self._control & ~(0xFF << shift) | value << shift
             self._control = written & (7 << SLEEP_TYPE_SHIFT | BUS_MASTER_RELOAD)

@@ -18,6 +18,7 @@ PAGE = 4096
 MIB = 1 << 20
 HIGH_MEMORY = MIB  # below it lie the legacy holes
 FOUR_GIB = 1 << 32
+COPY_CHUNK = MIB
 
 LOW_LAYOUT = {
     # The upper end of conventional memory: kernels move in at 1 MiB, tiny guests near the bottom.
@@ -72,6 +73,13 @@ class Span:
 
     def overlaps(self, other: Span) -> bool:
         return self.start < other.end and other.start < self.end
+
+
+def write(memory: GuestMemory, gpa: int, data: bytes, start: int = 0, end: int | None = None) -> None:
+    """Copies `data[start:end]` into RAM piece by piece, so that a large file is not held twice."""
+    view = memoryview(data)[start:end]
+    for at in range(0, len(view), COPY_CHUNK):
+        memory.write(gpa + at, bytes(view[at : at + COPY_CHUNK]))
 
 
 def align_up(value: int, alignment: int) -> int:

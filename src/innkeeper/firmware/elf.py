@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import BootError
-from innkeeper.firmware.base import Span
+from innkeeper.firmware.base import Span, write
 from innkeeper.memory import GuestMemory
 
 MAGIC = b"\x7fELF"
@@ -95,9 +95,9 @@ class ElfImage:
     def load(self, memory: GuestMemory) -> None:
         """Puts the segments where they belong. RAM is zero already."""
         for segment in self.loadable():
-            content = self._data[segment.offset : segment.offset + min(segment.file_size, segment.memory_size)]
+            end = segment.offset + min(segment.file_size, segment.memory_size)
             try:
-                memory.write(segment.physical, content)
+                write(memory, segment.physical, self._data, segment.offset, end)
                 # The rest is zero; touch its ends only, to learn whether the memory exists.
                 memory.read(segment.physical + segment.memory_size - 1, 1)
             except ValueError as error:

@@ -24,6 +24,7 @@ from innkeeper.firmware.base import (
     align_up,
     place_initrd,
     require_room,
+    write,
 )
 from innkeeper.memory import GuestMemory
 
@@ -79,7 +80,7 @@ class BzImage:
 
     def load(self, memory: GuestMemory, plan: BootPlan) -> Entry:
         span = self._place(plan)
-        memory.write(span.start, self._data[self._setup_bytes :])
+        write(memory, span.start, self._data, self._setup_bytes)
         parameters = self._parameters(memory, plan, span)
         zero_page, _ = LOW_LAYOUT["boot info"]
         memory.write(zero_page, bytes(parameters))
@@ -116,7 +117,7 @@ class BzImage:
         struct.pack_into("<I", parameters, ALTERNATE_MEMORY_KIB, high_kib)
         if plan.initrd:
             start = place_initrd(plan, kernel, min(self._field("<I", INITRD_HIGHEST) + 1, FOUR_GIB))
-            memory.write(start, plan.initrd)
+            write(memory, start, plan.initrd)
             struct.pack_into("<II", parameters, RAMDISK_IMAGE, start, len(plan.initrd))
         entries = plan.memory_map[:MAP_LIMIT]
         parameters[MAP_COUNT] = len(entries)

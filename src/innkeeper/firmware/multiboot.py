@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.errors import BootError
 from innkeeper.firmware import cpu_entry, elf
-from innkeeper.firmware.base import FOUR_GIB, HIGH_MEMORY, LOW_LAYOUT, BootPlan, Entry, Span, place_initrd
+from innkeeper.firmware.base import FOUR_GIB, HIGH_MEMORY, LOW_LAYOUT, BootPlan, Entry, Span, place_initrd, write
 from innkeeper.memory import GuestMemory
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class MultibootImage:
             raise BootError(f"kernel {self._path} is truncated: it has {len(self._data)} bytes of {start + length}")
         span = Span(load, max(load + length, bss_end))
         try:
-            memory.write(load, self._data[start : start + length])
+            write(memory, load, self._data, start, start + length)
             memory.read(span.end - 1, 1)
         except ValueError as error:
             raise BootError(
@@ -137,7 +137,7 @@ class MultibootImage:
         """The initrd becomes module 0, its path the module's string."""
         content = plan.initrd or b""
         start = place_initrd(plan, kernel, FOUR_GIB)
-        memory.write(start, content)
+        write(memory, start, content)
         table, _ = LOW_LAYOUT["modules"]
         string = table + MODULE.size
         memory.write(string, str(plan.initrd_path).encode()[:1024] + b"\0")

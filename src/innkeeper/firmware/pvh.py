@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from innkeeper.firmware import cpu_entry
-from innkeeper.firmware.base import LOW_LAYOUT, BootPlan, Entry, place_initrd, require_room
+from innkeeper.firmware.base import LOW_LAYOUT, BootPlan, Entry, place_initrd, require_room, write
 from innkeeper.firmware.elf import ElfImage
 from innkeeper.memory import GuestMemory
 
@@ -45,7 +45,7 @@ class PvhImage:
         modules, (module_table, _) = 0, LOW_LAYOUT["modules"]
         if plan.initrd:
             start = place_initrd(plan, span)
-            memory.write(start, plan.initrd)
+            write(memory, start, plan.initrd)
             memory.write(module_table, MODULE.pack(start, len(plan.initrd), 0, 0))
             modules = 1
         command_line, _ = LOW_LAYOUT["command line"]

@@ -6,7 +6,7 @@ from innkeeper.bus import HostClock
 from innkeeper.config import MachineConfig
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Vcpu, Vm, choose
-from innkeeper.firmware import BootPlan, KernelImage, open_kernel
+from innkeeper.firmware import BootPlan, KernelImage
 from innkeeper.firmware.image import read_file
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, PcBoard, Surroundings
@@ -25,7 +25,6 @@ class Parts:
     """What outlives a reset."""
 
     choice: Choice
-    kernel: KernelImage
     memory: GuestMemory
 
 
@@ -44,33 +43,24 @@ class Assembly:
         self.clock.close()
 
 
-def prepare(config: MachineConfig, engine: Engine | None = None) -> Parts:
-    """Opens the kernel, chooses the engine and takes the memory. Raises `InnkeeperError`."""
-    kernel = open_kernel(config.kernel)
-    if config.initrd is not None:
-        read_file(config.initrd, "initrd")
+def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = None) -> Parts:
+    """Chooses the engine and takes the memory. Raises `InnkeeperError`."""
     choice = Choice(engine, f"{engine.name}: as given") if engine else choose(config.engine, NEEDS[kernel.protocol])
-    return Parts(choice, kernel, choice.engine.create_memory(ram_ranges(config.memory_mib)))
+    return Parts(choice, choice.engine.create_memory(ram_ranges(config.memory_mib)))
 
 
 def assemble(config: MachineConfig, parts: Parts, console: ConsoleSink, control: Control) -> Assembly:
-    """Builds a fresh board around cleared memory and loads the kernel. Raises `InnkeeperError`."""
+    """Builds a fresh board around cleared memory."""
     parts.memory.clear()
     vm = parts.choice.engine.create_vm(parts.memory, config.vcpus)
     clock = HostClock()
     around = Surroundings(buses=vm, memory=parts.memory, clock=clock, console=console, control=control)
     board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit)
-    assembly = Assembly(vm, [vm.vcpu(index) for index in range(config.vcpus)], board, clock)
-    try:
-        load_kernel(config, parts, assembly)
-    except BaseException:
-        assembly.take_apart()
-        raise
-    return assembly
+    return Assembly(vm, [vm.vcpu(index) for index in range(config.vcpus)], board, clock)
 
 
-def load_kernel(config: MachineConfig, parts: Parts, assembly: Assembly) -> None:
-    """Puts kernel and initrd into memory and the first vCPU at the entry point."""
+def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Assembly) -> None:
+    """Puts kernel and initrd into memory and the first vCPU at the entry point. Raises `InnkeeperError`."""
     plan = BootPlan(
         command_line=config.append,
         initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
@@ -78,6 +68,6 @@ def load_kernel(config: MachineConfig, parts: Parts, assembly: Assembly) -> None
         memory_map=memory_map(config.memory_mib),
         rsdp=assembly.board.write_tables(),
     )
-    entry = parts.kernel.load(parts.memory, plan)
+    entry = kernel.load(parts.memory, plan)
     first = assembly.vcpus[0]
     first.set_state(entry(first.get_state()))

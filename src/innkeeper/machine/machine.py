@@ -13,8 +13,9 @@ from typing import Any, Self
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine
+from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.machine import statistics
-from innkeeper.machine.builder import Assembly, Parts, assemble, prepare
+from innkeeper.machine.builder import Assembly, Parts, assemble, load, prepare
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -64,13 +65,14 @@ class Machine:
         config = self.config
         if config.stats is not None:
             statistics.check_writable(config.stats)
-        self._parts = prepare(config, self._given_engine)
+        kernel = open_kernel(config.kernel)
+        self._parts = prepare(config, kernel, self._given_engine)
         self._choice = self._parts.choice
         logger.info("engine %s", self._choice.why)
         self._console = self._given_console or open_console(config.console)
         self._tap = ConsoleTap(self._console, self._timeline)
         try:
-            self._build()
+            self._build(kernel)
             self._console.start(self.write_console, self.stop)
         except BaseException:
             self._take_apart()
@@ -192,7 +194,7 @@ class Machine:
                 return Outcome(OutcomeKind.TIMEOUT)  # however fast a guest resets itself
             logger.info("%s", outcome)
             self._resets += 1
-            self._build()
+            self._build(open_kernel(self.config.kernel))  # not kept: it may be large
 
     def _let_go_of_console(self) -> None:
         """A vCPU may be waiting for a reader that does not read: that must not keep the run from ending."""
@@ -203,11 +205,16 @@ class Machine:
         if self._stop_asked or (self._deadline is not None and time.monotonic() > self._deadline):
             self._let_go_of_console()
 
-    def _build(self) -> None:
+    def _build(self, kernel: KernelImage) -> None:
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
         run = BoardRun()
         assembly = assemble(self.config, self._parts, self._tap, run)
+        try:
+            load(self.config, kernel, self._parts, assembly)
+        except BaseException:
+            assembly.take_apart()
+            raise
         with self._lock:
             self._run, self._assembly = run, assembly
             if self._stop_asked:
