@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn add_sets_all_flags() {
-        let mut cpu = machine(&[0xB8, 0xFF, 0xFF, 0xFF, 0x7F, 0x83, 0xC0, 0x01]); // mov eax, 7fffffffh; add eax, 1
+        // mov eax, 7fffffffh; add eax, 1
+        let mut cpu = machine(&[0xB8, 0xFF, 0xFF, 0xFF, 0x7F, 0x83, 0xC0, 0x01]);
         run(&mut cpu).unwrap();
         assert_eq!(cpu.regs[RAX], 0x8000_0000);
         assert_eq!(cpu.rflags, 0x896, "OF SF AF PF");

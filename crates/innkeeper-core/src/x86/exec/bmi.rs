@@ -99,31 +99,29 @@ fn lowest_bit<T: Alu, const M: bool, A: LowestBit>(cpu: &mut Cpu, op: &Op) -> Re
     Ok(())
 }
 
-fn pdep<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    require_protected(cpu)?;
-    let mask = read::<T, M>(cpu, op)?.zero_extend();
-    let source = cpu.reg::<T>(op.vvvv).zero_extend();
-    let result: u64;
-    // SAFETY: register arithmetic; BMI2 is presented to a guest only where the host has it.
-    unsafe {
-        asm!("pdep {}, {}, {}", lateout(reg) result, in(reg) source, in(reg) mask, options(pure, nomem, nostack, preserves_flags));
-    }
-    cpu.set_reg(op.reg, T::truncate(result));
-    Ok(())
+/// PDEP and PEXT: source, then mask.
+macro_rules! scatter_gather {
+    ($name:ident, $text:literal) => {
+        fn $name<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+            require_protected(cpu)?;
+            let mask = read::<T, M>(cpu, op)?.zero_extend();
+            let source = cpu.reg::<T>(op.vvvv).zero_extend();
+            let result: u64;
+            // SAFETY: register arithmetic; BMI2 is presented to a guest only where the host has it.
+            unsafe {
+                asm!(
+                    $text, lateout(reg) result, in(reg) source, in(reg) mask,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            cpu.set_reg(op.reg, T::truncate(result));
+            Ok(())
+        }
+    };
 }
 
-fn pext<T: Int, const M: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    require_protected(cpu)?;
-    let mask = read::<T, M>(cpu, op)?.zero_extend();
-    let source = cpu.reg::<T>(op.vvvv).zero_extend();
-    let result: u64;
-    // SAFETY: register arithmetic; BMI2 is presented to a guest only where the host has it.
-    unsafe {
-        asm!("pext {}, {}, {}", lateout(reg) result, in(reg) source, in(reg) mask, options(pure, nomem, nostack, preserves_flags));
-    }
-    cpu.set_reg(op.reg, T::truncate(result));
-    Ok(())
-}
+scatter_gather!(pdep, "pdep {}, {}, {}");
+scatter_gather!(pext, "pext {}, {}, {}");
 
 /// The shifts without flags: value, then a count that is already masked.
 trait PlainShift {

@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn xchg_and_xadd_swap_through_memory() {
-        let mut cpu = machine(&[0x48, 0x87, 0x06, 0xF0, 0x48, 0x0F, 0xC1, 0x06]); // xchg [rsi], rax; lock xadd [rsi], rax
+        // xchg [rsi], rax; lock xadd [rsi], rax
+        let mut cpu = machine(&[0x48, 0x87, 0x06, 0xF0, 0x48, 0x0F, 0xC1, 0x06]);
         poke(&cpu, DATA + 0xFFC, &7u64.to_le_bytes()); // across a page
         (cpu.regs[RSI], cpu.regs[RAX]) = (DATA + 0xFFC, 30);
         run(&mut cpu).unwrap();

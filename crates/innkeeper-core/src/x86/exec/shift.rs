@@ -24,7 +24,8 @@ trait DoubleShift {
 }
 
 macro_rules! shifts {
-    ($($name:ident $(through $carry:literal)?: $value:ident, $count:ident, $flags:ident => $body:expr;)*) => { $(
+    ($($name:ident $(through $carry:literal)?:
+        $value:ident, $count:ident, $flags:ident => $body:expr;)*) => { $(
         struct $name;
         impl Shift for $name {
             $(const THROUGH_CARRY: bool = $carry;)?

@@ -67,7 +67,8 @@ impl Native {
     }
 
     fn trampoline(instruction: &[u8]) -> Vec<u8> {
-        let mut code = vec![0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57]; // push rbx, rbp, r12-r15
+        // push rbx, rbp, r12-r15
+        let mut code = vec![0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57];
         rip_relative(&mut code, &[0x48, 0x89], RSP, HOST_RSP); // mov [..], rsp
         rip_relative(&mut code, &[0xFF], 6, FLAGS_IN); // push [..]
         code.push(0x9D); // popfq
