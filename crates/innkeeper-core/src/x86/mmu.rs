@@ -4,7 +4,7 @@ mod quick;
 mod slow;
 mod tlb;
 
-use super::cpu::Cpu;
+use super::cpu::{Cpu, cr, flag};
 use super::fault::{Stop, vector};
 use super::op::seg;
 use super::paging::Access;
@@ -12,7 +12,7 @@ use super::segment as attr;
 use super::word::{Int, Word};
 use crate::memory::PAGE_SIZE;
 pub use tlb::Tlb;
-use tlb::{CHECKED, Entry, OFFSET, SUPERVISOR, USER, slot};
+use tlb::{CHECKED, Entry, OFFSET, SUPERVISOR, SUPERVISOR_SMAP, USER, slot};
 
 impl Cpu {
     // ---- the access verbs -----------------------------------------------------------------------
@@ -77,19 +77,24 @@ impl Cpu {
 
     /// Reads at a linear address with supervisor rights, whatever the CPL: descriptor tables and TSS.
     pub fn load_system<T: Word>(&mut self, linear: u64) -> Result<T, Stop> {
-        let linear = self.wrap(linear);
-        let entry = self.tlb.views[SUPERVISOR].read[slot(linear)];
+        let (linear, view) = (self.wrap(linear), self.system_view());
+        let entry = self.tlb.views[view].read[slot(linear)];
         if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)
             && linear & OFFSET <= PAGE_SIZE - T::BYTES
         {
             // SAFETY: a read entry maps a whole RAM page of a live mapping, and the access stays in it.
             return Ok(unsafe { ((entry.host + (linear & OFFSET)) as *const T).read_unaligned() });
         }
-        self.load_slow(seg::DS, linear, SUPERVISOR)
+        self.load_slow(seg::DS, linear, view)
     }
 
     pub fn store_system<T: Word>(&mut self, linear: u64, value: T) -> Result<(), Stop> {
-        self.store_slow(seg::DS, self.wrap(linear), value.as_bytes(), SUPERVISOR)
+        self.store_slow(seg::DS, self.wrap(linear), value.as_bytes(), self.system_view())
+    }
+
+    /// SMAP does not spare implicit accesses, whatever RFLAGS.AC (Intel SDM vol. 3, 4.6.1).
+    fn system_view(&self) -> usize {
+        if self.cr4 & cr::CR4_SMAP != 0 { SUPERVISOR_SMAP } else { SUPERVISOR }
     }
 
     /// Writes part of a stack frame at a linear address, with the rights of the level that the stack
@@ -99,7 +104,8 @@ impl Cpu {
         let view = match user {
             true if self.tlb.data == CHECKED => CHECKED,
             true => USER,
-            false => SUPERVISOR,
+            false if self.has_flag(flag::AC) => SUPERVISOR,
+            false => self.system_view(),
         };
         let entry = self.tlb.views[view].write[slot(linear)];
         if Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global)

@@ -146,7 +146,8 @@ impl Cpu {
             return Ok(Target::Ram { host, guarded: Some(page) });
         }
         let user = view == USER || view == CHECKED;
-        let implicit = view == SUPERVISOR && self.tlb.data == SUPERVISOR_SMAP;
+        // This view serves implicit accesses, and explicit ones while AC is clear anyway.
+        let implicit = view == SUPERVISOR_SMAP;
         let leaf = self.walk(linear, access, user, implicit)?;
         Ok(self.fill(linear, leaf, access, view))
     }

@@ -265,3 +265,31 @@ fn what_only_ring_0_may_do() {
         assert_eq!(run(&mut cpu), GP, "{code:x?}");
     }
 }
+
+#[test]
+fn smap_guards_the_users_pages_from_the_kernel() {
+    let kernel = |code: &[u8]| {
+        let mut cpu = guest(code);
+        to_user(&mut cpu); // makes the pages the user's
+        let flat = |selector, attributes| SegmentState { selector, attributes, limit: u32::MAX, base: 0 };
+        cpu.segments[1] = flat(KERNEL_CODE, 0xA09B);
+        cpu.segments[2] = flat(KERNEL_DATA, 0xC093);
+        cpu.cr4 |= cr::CR4_SMAP;
+        cpu.regs[RAX] = DATA;
+        cpu.flush_tlb();
+        cpu.refresh_mode();
+        cpu
+    };
+    let refused = |address| Err(Fault { vector: vector::PF, error: 1, address });
+    let mut cpu = kernel(&[0x8A, 0x18]); // mov bl, [rax]
+    assert_eq!(run(&mut cpu), refused(DATA));
+    cpu.rflags |= flag::AC;
+    cpu.refresh_tlb_view();
+    assert_eq!(run(&mut cpu), Ok(()));
+    // Descriptors are read implicitly, which AC does not help.
+    let mut cpu = kernel(&[0x8E, 0xC0]); // mov es, eax
+    cpu.regs[RAX] = KERNEL_DATA.into();
+    cpu.rflags |= flag::AC;
+    cpu.refresh_tlb_view();
+    assert_eq!(run(&mut cpu), refused(GDT + u64::from(KERNEL_DATA)));
+}
