@@ -27,6 +27,9 @@ mod shuffle;
 mod string;
 mod unmasked;
 
+#[cfg(test)]
+mod tests;
+
 use iced_x86::Code;
 
 use crate::x86::op::Handler;
