@@ -113,7 +113,6 @@ impl Vcpu for SoftVcpu {
     }
 
     fn set_state(&self, state: &CpuStateV1) -> Result<(), EngineError> {
-        self.idle()?.from_state(state);
-        Ok(())
+        self.idle()?.from_state(state)
     }
 }

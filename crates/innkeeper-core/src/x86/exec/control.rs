@@ -145,13 +145,19 @@ fn xsetbv(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
         return Err(cpu.ud());
     }
     let value = cpu.regs[RDX] << 32 | cpu.regs[RAX] & 0xFFFF_FFFF;
-    let legal = value & !cpu.platform.cpuid.xcr0_mask() == 0 && value & 1 != 0 && value & 6 != 4;
-    if cpu.cpl != 0 || cpu.regs[RCX] as u32 != 0 || !legal {
+    if cpu.cpl != 0 || cpu.regs[RCX] as u32 != 0 || !cpu.is_xcr0(value) {
         return Err(cpu.gp(0));
     }
     cpu.xcr0 = value;
     cpu.leave = true;
     Ok(())
+}
+
+/// Whether CR0 may have a value. Unknown bits of the lower half are ignored.
+pub(in crate::x86) fn is_cr0(value: u64) -> bool {
+    let set = |bit| value & bit != 0;
+    let contradiction = (set(cr::CR0_PG) && !set(cr::CR0_PE)) || (set(cr::CR0_NW) && !set(cr::CR0_CD));
+    value >> 32 == 0 && !contradiction
 }
 
 impl Cpu {
@@ -170,10 +176,8 @@ impl Cpu {
 
     pub(super) fn write_cr0(&mut self, value: u64) -> Result<(), Stop> {
         let new = value & CR0_WRITABLE | cr::CR0_ET;
-        let set = |bit| new & bit != 0;
-        let (paging, was_paging) = (set(cr::CR0_PG), self.cr0 & cr::CR0_PG != 0);
-        let contradiction = (paging && !set(cr::CR0_PE)) || (set(cr::CR0_NW) && !set(cr::CR0_CD));
-        if value >> 32 != 0 || contradiction {
+        let (paging, was_paging) = (new & cr::CR0_PG != 0, self.cr0 & cr::CR0_PG != 0);
+        if !is_cr0(value) {
             return Err(self.gp(0));
         }
         let mut pdptes = None;
@@ -243,12 +247,20 @@ impl Cpu {
         Ok(())
     }
 
+    /// The bits of EFER that exist.
+    pub(in crate::x86) fn efer_mask(&self) -> u64 {
+        let ibrs = if self.platform.cpuid.has(Flags::Extended21Eax, 8) { EFER_AIBRSE } else { 0 };
+        cr::EFER_SCE | cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE | ibrs
+    }
+
+    /// Whether XCR0 may have a value: x87 always, AVX only with SSE, and nothing unknown.
+    pub(in crate::x86) fn is_xcr0(&self, value: u64) -> bool {
+        value & !self.platform.cpuid.xcr0_mask() == 0 && value & 1 != 0 && value & 6 != 4
+    }
+
     /// WRMSR to EFER. Tells whether the value is legal; if not, #GP.
     pub(super) fn write_efer(&mut self, value: u64) -> bool {
-        let mut mask = cr::EFER_SCE | cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE;
-        if self.platform.cpuid.has(Flags::Extended21Eax, 8) {
-            mask |= EFER_AIBRSE;
-        }
+        let mask = self.efer_mask();
         let changed = self.efer ^ value;
         let paging = self.cr0 & cr::CR0_PG != 0;
         if value & !mask != 0 || (paging && changed & cr::EFER_LME != 0) {

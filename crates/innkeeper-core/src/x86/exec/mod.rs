@@ -7,7 +7,7 @@ mod alu;
 mod bits;
 mod bmi;
 mod branch;
-mod control;
+pub(super) mod control;
 mod decimal;
 mod event;
 mod exchange;

@@ -67,6 +67,7 @@ const DE_CFG_LFENCE: u64 = 1 << 1;
 pub const DEBUG_CTL_BTF: u64 = 1 << 1;
 
 /// The MSRs in the vCPU state, apart from those it has fields for.
+#[rustfmt::skip]
 pub const STATE: &[u32] = &[
     KVM_WALL_CLOCK,
     KVM_SYSTEM_TIME,
@@ -88,6 +89,8 @@ pub const STATE: &[u32] = &[
     HWCR,
     NB_CFG,
     DE_CFG,
+    0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20A, 0x20B, 0x20C, 0x20D, 0x20E, 0x20F,
+    0x250, 0x258, 0x259, 0x268, 0x269, 0x26A, 0x26B, 0x26C, 0x26D, 0x26E, 0x26F,
 ];
 
 pub fn select(code: Code, _memory: bool) -> Option<Handler> {
@@ -267,7 +270,7 @@ impl Cpu {
     }
 
     /// Moves this vCPU's TSC, and with it the clocks that the guest reckons from it.
-    fn adjust_tsc(&mut self, adjust: u64) {
+    pub(in crate::x86) fn adjust_tsc(&mut self, adjust: u64) {
         self.msrs.tsc_adjust = adjust;
         self.lapic.set_tsc_adjust(adjust);
         let Platform { memory, clock, .. } = &*self.platform;
