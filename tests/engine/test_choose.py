@@ -55,7 +55,7 @@ def test_auto_takes_the_interpreter_where_kvm_lacks_what_the_guest_needs(lost: s
     choice = choose(EngineChoice.AUTO, ALL, lambda: {**NATIVE, lost: False})
 
     assert choice.engine.name == "interp"
-    assert choice.why.startswith("interp: on this host's KVM it is not so that ")
+    assert choice.why.startswith("interp: this host's KVM lacks ")
     assert "\n" not in choice.why
 
 

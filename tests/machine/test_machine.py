@@ -339,3 +339,26 @@ def test_a_machine_that_was_not_started_cannot_be_waited_for(config: Make) -> No
     machine.close()
     with pytest.raises(RuntimeError, match="not started"):
         machine.wait()
+
+
+def test_typing_does_not_wait_for_a_reader(config: Make) -> None:
+    """Even while the guest itself waits for the reader, with the transmitter's interrupt on."""
+    console, typed = DeafConsole(), threading.Event()
+
+    def listen(vm: ScriptedVm) -> None:
+        vm.ports.write(COM1 + 1, 1, 0x02)
+        vm.ports.write(COM1, 1, 0x20)
+
+    def type_something() -> None:
+        machine.write_console(b"x")
+        typed.set()
+
+    with Machine(config(), console=console, engine=ScriptedEngine([[listen]])) as machine:
+        machine.start()
+        assert console.waiting.wait(LIMIT_S)
+        typist = threading.Thread(target=type_something)
+        typist.start()
+        assert typed.wait(LIMIT_S)
+        machine.stop()
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
+        typist.join()

@@ -80,7 +80,7 @@ class Uart:
         self._lsr = LSR_THR_EMPTY | LSR_IDLE
         self._msr = PEER_READY
         self._thr_interrupt = False
-        self._plain_transmit = True
+        self._transmits = True  # a write of THR goes out on the line
 
     # ---- guest side -----------------------------------------------------------------------------
 
@@ -94,9 +94,11 @@ class Uart:
 
     def write(self, offset: int, size: int, value: int, /) -> None:
         if size == 1:
-            if offset == THR and self._plain_transmit:
+            if offset == THR and self._transmits:
+                # Outside the lock, since a slow reader may make us wait here and typing must go on.
                 self._console.write(BYTES[value])
-                return
+                if not self._ier & IER_THR_EMPTY:
+                    return
             with self._lock:
                 self._write(offset, value)
                 self._update()
@@ -134,7 +136,9 @@ class Uart:
             return
         match offset:
             case 0:
-                self._transmit(value)
+                if self._mcr & MCR_LOOPBACK:
+                    self._arrive(BYTES[value])
+                self._thr_interrupt = True  # sent already, so empty again
             case 1:
                 # Enabling the interrupt while the transmitter is empty raises it at once.
                 self._thr_interrupt |= bool(value & ~self._ier & IER_THR_EMPTY)
@@ -150,16 +154,7 @@ class Uart:
                 self._scr = value
             case _:
                 pass  # LSR and MSR: writes are for factory tests only
-        self._plain_transmit = not (
-            self._lcr & LCR_DIVISOR_LATCH or self._mcr & MCR_LOOPBACK or self._ier & IER_THR_EMPTY
-        )
-
-    def _transmit(self, value: int) -> None:
-        if self._mcr & MCR_LOOPBACK:
-            self._arrive(BYTES[value])
-        else:
-            self._console.write(BYTES[value])
-        self._thr_interrupt = True  # sent already, so empty again
+        self._transmits = not (self._lcr & LCR_DIVISOR_LATCH or self._mcr & MCR_LOOPBACK)
 
     def _take(self) -> int:
         if not self._received:

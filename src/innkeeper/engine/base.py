@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 class Capability(Enum):
     """What an engine can run on this host. The value says it in words, for `inn doctor`."""
 
-    NATIVE_RING0 = "kernel code runs at the processor's own speed"
-    SYSCALL = "SYSCALL enters the guest's kernel"
-    LEGACY_PAGING = "paging works outside long mode"
-    BREAKPOINTS = "INT3 reaches the guest's handler"
-    CPUID_MASKING = "the guest sees exactly the CPU features it is given"
+    NATIVE_RING0 = "kernel code at the processor's own speed"
+    SYSCALL = "SYSCALL into the guest's kernel"
+    LEGACY_PAGING = "paging outside long mode"
+    BREAKPOINTS = "INT3 in the guest's kernel"
+    CPUID_MASKING = "CPU features just as they are given"
 
 
 class Vcpu(Protocol):

@@ -50,5 +50,5 @@ def _fastest(needs: AbstractSet[Capability], probe: Mapping[str, Any]) -> Choice
     missing = sorted((needs | {Capability.NATIVE_RING0}) - kvm.capabilities, key=list(Capability).index)
     if not missing:
         return Choice(kvm, "kvm: this host runs all of this guest natively")
-    lacks = "; ".join(capability.value for capability in missing)
-    return Choice(InterpreterEngine(), f"interp: on this host's KVM it is not so that {lacks}")
+    lacks = ", ".join(capability.value for capability in missing)
+    return Choice(InterpreterEngine(), f"interp: this host's KVM lacks {lacks}")

@@ -52,8 +52,8 @@ def create_memory(ranges: list[Range]) -> GuestMemory:
     try:
         return _core.Memory(ranges)
     except MemoryError as error:
-        mib = sum(size for _, size in ranges) >> 20
-        raise HostError(f"the host refuses {mib} MiB of guest memory: {error}") from error
+        mib = -(-sum(size for _, size in ranges) >> 20)
+        raise HostError(f"the host refuses {mib} MiB of guest memory; give the machine less") from error
 
 
 def create_vm(kind: str, memory: GuestMemory, vcpus: int) -> CoreVm:

@@ -47,6 +47,8 @@ class Machine:
         self._console: Console | None = None
         self._tap: ConsoleTap | None = None
         self._assembly: Assembly | None = None
+        self._typing = threading.Lock()  # taken before `_lock`; never by those who end the run
+        self._typed_meanwhile = bytearray()  # while there is no board to take it
         self._run = BoardRun()
         self._outcome: Outcome | None = None
         self._supervisor: threading.Thread | None = None
@@ -128,11 +130,12 @@ class Machine:
         return self._choice.why if self._choice is not None else "not started"
 
     def write_console(self, data: bytes) -> None:
-        """Types at the serial console."""
-        with self._lock:
-            assembly = self._assembly
-        if assembly is not None:
-            assembly.board.uart.receive(data)
+        """Types at the serial console. Between two boards it waits in the line."""
+        with self._typing:
+            if self._assembly is not None:
+                self._assembly.board.uart.receive(data)
+            elif self.running:
+                self._typed_meanwhile += data
 
     def press_power_button(self) -> None:
         """Asks the guest to shut down by itself."""
@@ -215,14 +218,16 @@ class Machine:
         except BaseException:
             assembly.take_apart()
             raise
-        with self._lock:
+        with self._typing, self._lock:
             self._run, self._assembly = run, assembly
+            assembly.board.uart.receive(bytes(self._typed_meanwhile))
+            self._typed_meanwhile.clear()
             if self._stop_asked:
                 run.end(Outcome(OutcomeKind.STOPPED))
 
     def _take_apart(self) -> None:
         """Ends a board: nothing of it holds on to anything else any more. Its ledger stays."""
-        with self._lock:
+        with self._typing, self._lock:
             assembly, self._assembly = self._assembly, None
             if assembly is not None:
                 self._ledger = statistics.merge((self._ledger, assembly.vm.statistics()))
