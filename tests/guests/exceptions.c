@@ -83,10 +83,6 @@ static void memory(void)
     report("rdmsr unknown");
     TRY("mov $0xC0000100, %%ecx\n mov $0x8000, %%edx\n wrmsr");
     report("wrmsr non-canonical FS base");
-    TRY("mov %%cr0, %%rcx\n and $-2, %%rcx\n mov %%rcx, %%cr0");
-    report("clear PE under paging");
-    TRY("mov %%cr4, %%rcx\n bts $31, %%rcx\n mov %%rcx, %%cr4");
-    report("reserved CR4 bit");
 }
 
 static void coprocessor(void)

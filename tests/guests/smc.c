@@ -1,4 +1,4 @@
-/* Self-modifying code: the next instruction, a loop body, across a page, through an alias, by a string store. mode: 64 */
+/* Self-modifying code: the next instruction, a loop body, across a page, through an alias, by a string store. kvm: any mode: 64 */
 #include "runtime/runtime.h"
 
 static u8 code[3 * 4096] __attribute__((aligned(4096)));

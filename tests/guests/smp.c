@@ -1,4 +1,4 @@
-/* Two processors: INIT, SIPI, real mode to long mode, IPIs both ways, locked counting. mode: 64 cpus: 2 */
+/* Two processors: INIT, SIPI, real mode to long mode, IPIs both ways, locked counting. kvm: any mode: 64 cpus: 2 */
 #include "runtime/runtime.h"
 
 #define APIC(offset) (*(volatile u32 *)(0xFEE00000ull + (offset)))

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from innkeeper import Machine, MachineConfig, MemoryConsole, OutcomeKind
+from innkeeper._core import kvm_probe
 from innkeeper.config import EngineChoice
 
 HERE = Path(__file__).parent
 SOURCES = sorted(HERE.glob("*.c"))
 GOLDEN = HERE / "golden"
+# What a guest that tries everything asks of a KVM.
+WHOLE_KVM = ("ring0_native", "syscall", "paging_32bit", "int3", "cpuid_masking")
 PASSED = 1  # what the debug-exit port makes of status 0
 
 
@@ -25,6 +28,11 @@ def processors(source: Path) -> int:
     """The guest's first line says how many it wants."""
     match = re.search(r"cpus: (\d+)", source.read_text().splitlines()[0])
     return int(match[1]) if match else 1
+
+
+def needs_whole_kvm(source: Path) -> bool:
+    """Unless the guest's first line says that any KVM will do."""
+    return "kvm: any" not in source.read_text().splitlines()[0]
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +64,23 @@ def test_the_interpreter_prints_what_hardware_prints(source: Path, images: Path)
     assert status == PASSED
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_kvm_prints_the_same(source: Path, images: Path) -> None:
+    probe = kvm_probe()
+    if not probe["usable"] or (needs_whole_kvm(source) and not all(probe[key] for key in WHOLE_KVM)):
+        pytest.skip(f"this host's KVM cannot run it: {probe['why']}")
+
+    text, status = run(images / f"{source.stem}.elf", EngineChoice.KVM, processors(source))
+
+    assert text == (GOLDEN / f"{source.stem}.txt").read_text()
+    assert status == PASSED
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
 def test_qemu_differs_only_where_it_is_known_to(source: Path, images: Path) -> None:
+    if "qemu: hangs" in source.read_text().splitlines()[0]:
+        pytest.skip("TCG accepts what this guest tries, and hangs")
     qemu = shutil.which("qemu-system-x86_64")
     if not qemu:
         pytest.skip("qemu-system-x86_64 (Debian package qemu-system-x86) gives the second opinion")

@@ -280,7 +280,12 @@ pub fn lower(instruction: &Instruction, allowed: bool) -> Op {
         Some(older) if !allowed => (older, true),
         _ => (instruction.code(), allowed),
     };
-    let found = if allowed && code != Code::INVALID { exec::handler(code, memory) } else { None };
+    let found = match code {
+        Code::INVALID if instruction.len() >= MAX_LENGTH => Some(too_long as op::Handler),
+        Code::INVALID => None,
+        _ if allowed => exec::handler(code, memory),
+        _ => None,
+    };
     let mut op = Op {
         handler: found.unwrap_or(undefined),
         imm: 0,
@@ -307,6 +312,11 @@ pub fn lower(instruction: &Instruction, allowed: bool) -> Op {
 
 fn undefined(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
     Err(cpu.ud())
+}
+
+/// Prefixes beyond the length of any instruction (Intel SDM vol. 3, 6.15, "General Protection").
+fn too_long(cpu: &mut Cpu, _op: &Op) -> Result<(), Stop> {
+    Err(cpu.gp(0))
 }
 
 fn prefixes(instruction: &Instruction) -> u8 {
