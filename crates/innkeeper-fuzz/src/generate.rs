@@ -124,7 +124,7 @@ impl Generator {
         loop {
             let code = self.codes[self.next % self.codes.len()];
             self.next += 1;
-            let seed = self.seeds.next();
+            let seed = self.seeds.word();
             if let Some(case) = self.reproduce(code, seed) {
                 return case;
             }
@@ -326,10 +326,10 @@ impl Generator {
         match self.rng.below(4) {
             0 => {}
             1 => {
-                operand.displacement = i64::from(self.rng.next() as i8);
+                operand.displacement = i64::from(self.rng.word() as i8);
                 operand.displ_size = 1;
             }
-            2 => operand.displacement = i64::from(self.rng.next() as i32),
+            2 => operand.displacement = i64::from(self.rng.word() as i32),
             _ => {
                 let index = self.register(zero);
                 if index.number() == 4 || index == base {
@@ -359,7 +359,7 @@ impl Generator {
         draft.gpr[base.number()] = DATA + WINDOW_AT + 256;
         // Small signed offsets that fit as dwords and, sign-extended, as qwords.
         for element in &mut draft.ymm[index.number()] {
-            let offset = i64::from(self.rng.next() as i8) / 4;
+            let offset = i64::from(self.rng.word() as i8) / 4;
             *element = offset as u64;
         }
         set_memory(&mut draft.instruction, i, &operand);
@@ -423,7 +423,7 @@ impl Generator {
             fcw &= !(1 << rng.below(6));
         }
         let sticky = rng.below(64) as u16 & if rng.one_in(2) { fcw } else { 0 };
-        let conditions = (rng.next() as u16) & 0x4700;
+        let conditions = (rng.word() as u16) & 0x4700;
         let mut gpr = draft.gpr;
         if self.bitness == 32 {
             gpr.iter_mut().for_each(|register| *register &= 0xFFFF_FFFF);
@@ -431,12 +431,12 @@ impl Generator {
         State {
             gpr,
             rip: CODE + CODE_AT,
-            rflags: 0x202 | rng.next() & 0x8D5 | if rng.one_in(4) { 0x400 } else { 0 },
+            rflags: 0x202 | rng.word() & 0x8D5 | if rng.one_in(4) { 0x400 } else { 0 },
             ymm: draft.ymm,
             mxcsr,
             fcw,
             fsw: sticky | conditions | (rng.below(8) as u16) << 11,
-            ftw: if rng.one_in(3) { rng.next() as u16 & 0xFF } else { 0xFF },
+            ftw: if rng.one_in(3) { rng.word() as u16 & 0xFF } else { 0xFF },
             st: std::array::from_fn(|_| extended(rng)),
             window,
         }
@@ -464,9 +464,9 @@ fn extended(rng: &mut Rng) -> [u8; 10] {
             (0x3FFF, 0),
             (0x7FFF, 0),
         ]),
-        1 => (rng.next() as u16, rng.next()),
-        2 => (rng.next() as u16, rng.next() | integer_bit),
-        _ => (0x3FFF - 40 + rng.below(80) as u16 | (rng.below(2) as u16) << 15, rng.next() | integer_bit),
+        1 => (rng.word() as u16, rng.word()),
+        2 => (rng.word() as u16, rng.word() | integer_bit),
+        _ => ((0x3FFF - 40 + rng.below(80) as u16) | (rng.below(2) as u16) << 15, rng.word() | integer_bit),
     };
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&fraction.to_le_bytes());

@@ -159,7 +159,7 @@ fn map_pages(memory: &GuestMemory) {
         let table = TABLES + 0x3000 + 0x1000 * n as u64;
         entry(directory, linear >> 21 & 0x1FF, table | USER_WRITABLE);
         for page in 0..pages {
-            entry(table, (linear >> 12 & 0x1FF) + page, frame + (page << 12) | USER_WRITABLE);
+            entry(table, (linear >> 12 & 0x1FF) + page, (frame + (page << 12)) | USER_WRITABLE);
         }
     }
 }

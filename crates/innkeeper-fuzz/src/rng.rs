@@ -7,7 +7,7 @@ impl Rng {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -17,7 +17,7 @@ impl Rng {
 
     /// Uniform in `0..bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.word() % bound
     }
 
     pub fn one_in(&mut self, n: u64) -> bool {
@@ -56,7 +56,7 @@ impl Rng {
             0 => self.pick(&EDGES),
             1 => self.below(70),
             2 => self.pick(&EDGES) ^ (1 << self.below(64)),
-            _ => self.next(),
+            _ => self.word(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Rng {
             0 => self.pick(&DOUBLES),
             1 => u64::from(self.pick(&SINGLES)) | u64::from(self.pick(&SINGLES)) << 32,
             // A number of ordinary size, with a random fraction.
-            2 => self.next() & 0x800F_FFFF_FFFF_FFFF | (0x3C0 + self.below(0x80)) << 52,
+            2 => self.word() & 0x800F_FFFF_FFFF_FFFF | (0x3C0 + self.below(0x80)) << 52,
             _ => self.interesting(),
         }
     }

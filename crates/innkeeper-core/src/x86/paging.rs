@@ -233,7 +233,7 @@ impl Walk<'_> {
         // SAFETY: the entry lies in this RAM page, naturally aligned.
         let pointer = unsafe { self.memory.page_pointer(page).add((entry.gpa & 0xFFF) as usize) };
         let (old, new) = (entry.value, entry.value | flags);
-        let unchanged = if entry.wide {
+        if entry.wide {
             // SAFETY: aligned, in RAM, and shared memory by nature.
             let cell = unsafe { AtomicU64::from_ptr(pointer.cast()) };
             cell.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst).is_ok()
@@ -241,8 +241,7 @@ impl Walk<'_> {
             // SAFETY: as above.
             let cell = unsafe { AtomicU32::from_ptr(pointer.cast()) };
             cell.compare_exchange(old as u32, new as u32, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-        };
-        unchanged
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an access does when the TLB has no plain answer: walks, page crossings, devices, ROM, code
 //! pages, data breakpoints, alignment checks; and the fetching of code.
 
-use super::tlb::{CHECKED, CodeEntry, Entry, OFFSET, SUPERVISOR, SUPERVISOR_SMAP, Tlb, USER, slot};
+use super::tlb::{CHECKED, CodeEntry, Entry, OFFSET, SUPERVISOR_SMAP, Tlb, USER, slot};
 use super::{canonical, modify_ram};
 use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::{Cpu, flag};
