@@ -129,14 +129,15 @@ fn store_selector<T: Int, const TR: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), 
     Ok(())
 }
 
-/// Access rights: bits 8-15 and 20-23 of the upper half.
+/// Access rights: bits 8-23 of the upper half. (The manual leaves 16-19, which are limit bits, open;
+/// processors give them.)
 fn lar<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let kinds = match cpu.lma() {
         true => LDT | LONG_TSS | LONG_CALL_GATE,
         false => LDT | TSS_AVAILABLE | TSS_BUSY | CALL_GATES | TASK_GATE,
     };
     if let Some(descriptor) = cpu.look_up(op, kinds)? {
-        cpu.set_reg(op.reg, T::truncate(descriptor.raw >> 32 & 0x00F0_FF00));
+        cpu.set_reg(op.reg, T::truncate(descriptor.raw >> 32 & 0x00FF_FF00));
     }
     Ok(())
 }

@@ -169,8 +169,8 @@ fn lar_lsl_and_verr_see_what_the_level_may() {
     // lar ebx, eax; lsl ecx, eax; verw ax; setz dl
     let code = [0x0F, 0x02, 0xD8, 0x0F, 0x03, 0xC8, 0x0F, 0x00, 0xE8, 0x0F, 0x94, 0xC2];
     let cases = [
-        (KERNEL_DATA, 0x00C0_9300, 0xFFFF_FFFF, 1),
-        (KERNEL_CODE, 0x00A0_9B00, 0xFFFF_FFFF, 0),
+        (KERNEL_DATA, 0x00CF_9300, 0xFFFF_FFFF, 1),
+        (KERNEL_CODE, 0x00AF_9B00, 0xFFFF_FFFF, 0),
         (TSS_SELECTOR, 0x0000_8B00, 0x67, 0),
         (0, 0, 0, 0),
         (KERNEL_DATA | 3, 0, 0, 0),
