@@ -220,6 +220,13 @@ pub enum Shadow {
     MovSs,
 }
 
+/// RSP after a new stack pointer of the width of `mask`.
+#[inline(always)]
+pub fn with_sp(rsp: u64, value: u64, mask: u64) -> u64 {
+    let kept = if mask == 0xFFFF { !0xFFFF } else { 0 };
+    rsp & kept | value & mask
+}
+
 impl Cpu {
     // ---- faults: `return Err(cpu.gp(0))` --------------------------------------------------------
 
@@ -321,10 +328,10 @@ impl Cpu {
         self.regs[RSP] & self.stack_mask
     }
 
-    /// Sets RSP, SP or ESP (the latter keeps the upper half: hardware leaves it undefined).
+    /// Sets RSP, ESP (zero-extending it, as 32-bit results are) or SP.
     #[inline(always)]
     pub fn set_sp(&mut self, value: u64) {
-        self.regs[RSP] = self.regs[RSP] & !self.stack_mask | value & self.stack_mask;
+        self.regs[RSP] = with_sp(self.regs[RSP], value, self.stack_mask);
     }
 
     /// Pushes at operand width `T`; RSP moves only if the write succeeds.

@@ -3,7 +3,7 @@
 //! Source: Intel SDM vol. 3, 5.8.5 (stack switching), 8.2.1 and 8.7 (TSS), 6.14 (IA-32e mode).
 
 use crate::state::SegmentState;
-use crate::x86::cpu::{Cpu, RSP};
+use crate::x86::cpu::{Cpu, RSP, with_sp};
 use crate::x86::fault::{Stop, vector};
 use crate::x86::mmu::canonical;
 use crate::x86::op::seg;
@@ -49,7 +49,7 @@ impl Frame {
 
     /// RSP once the frame is in force: only as many bits as the stack is wide.
     pub fn new_rsp(&self, before: u64) -> u64 {
-        before & !self.mask | self.sp & self.mask
+        with_sp(before, self.sp, self.mask)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use iced_x86::Code;
 
-use crate::x86::cpu::{Cpu, Shadow};
+use crate::x86::cpu::{Cpu, RSP, Shadow, with_sp};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op, seg};
 use crate::x86::word::Int;
@@ -75,8 +75,7 @@ fn pop<T: Int>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let selector: u64 = cpu.load::<T>(seg::SS, sp)?.zero_extend();
     cpu.load_segment(op.reg, selector as u16)?;
     // POP SS may have changed the stack's width; RSP moves as the old one saw it.
-    let rsp = &mut cpu.regs[crate::x86::cpu::RSP];
-    *rsp = *rsp & !mask | sp.wrapping_add(T::BYTES) & mask;
+    cpu.regs[RSP] = with_sp(cpu.regs[RSP], sp.wrapping_add(T::BYTES), mask);
     if op.reg == seg::SS {
         cpu.begin_stack_shadow();
     }

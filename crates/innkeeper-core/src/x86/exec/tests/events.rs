@@ -170,6 +170,26 @@ fn iret_refuses_what_no_return_may_load() {
 }
 
 #[test]
+fn a_32_bit_program_has_no_upper_half_of_rsp() {
+    let mut cpu = guest(&[0x48, 0xCF]); // iretq
+    to_user(&mut cpu);
+    let kernel = |selector, attributes| SegmentState { selector, attributes, limit: u32::MAX, base: 0 };
+    cpu.segments[1] = kernel(KERNEL_CODE, 0xA09B);
+    cpu.segments[2] = kernel(KERNEL_DATA, 0xC093);
+    cpu.refresh_mode();
+    poke(&cpu, DATA, &[0x50, 0xCD, 0x80]); // push eax; int 0x80
+    gate_64(&cpu, 0x80, KERNEL_CODE, HANDLERS + 0x80, INTERRUPT_GATE | DPL_3, 0);
+    let frame =
+        [DATA, u64::from(USER_CODE_32), 2, 0xFFFF_FFFF_0000_0000 | STACK - 0x100, u64::from(USER_DATA)];
+    for (i, word) in frame.iter().enumerate() {
+        poke(&cpu, STACK - 40 + 8 * i as u64, &word.to_le_bytes());
+    }
+    cpu.regs[RSP] = STACK - 40;
+    assert_eq!(stop(&mut cpu), Some(0x80));
+    assert_eq!(stacked(&cpu, 3), STACK - 0x104);
+}
+
+#[test]
 fn nmis_are_blocked_until_iret() {
     let mut cpu = guest(&[0x90]);
     assert_eq!(cpu.deliver_nmi(), None);
