@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -73,7 +74,7 @@ def test_the_guest_speaks_on_stdout_and_we_on_stderr(kernel: Kernel) -> None:
         (["--vcpus", "999"], "vcpus is 999; it must be between 1 and 64"),
         (["--vcpus", "9" * 5000], "is not a whole number; see inn run --help"),
         (["--timeout", "soon"], "argument --timeout: 'soon' is not a number; see inn run --help"),
-        (["--timeout", "-1"], "timeout is -1 s; it must be a number above 0"),
+        (["--timeout", "-1"], "timeout is -1 s; it must be above 0 and at most 1e+09"),
         (["--engine", "warp"], "invalid choice: 'warp'"),
         (["--engine", "bt"], "binary translation has not landed yet"),
         (["--console", "vt100"], "console is 'vt100'; it must be stdio, none, file:PATH, pty or unix:PATH"),
@@ -149,6 +150,50 @@ def test_a_file_takes_the_console(kernel: Kernel, tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (Status.DONE, "")
     assert log.read_bytes() == b"logged\r\n"
+
+
+def test_a_command_line_may_hold_any_bytes(kernel: Kernel) -> None:
+    done = inn_run(kernel(POWER_OFF), "--append", os.fsdecode(b"\xff\xfe"))
+
+    assert (done.returncode, done.stdout) == (Status.DONE, "")
+
+
+def test_a_socket_takes_the_console(kernel: Kernel, tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    command = [*INN, "run", "--kernel", str(kernel(say(b"x") + b"\xee\xeb\xfd")), "--engine", "interp"]
+    with subprocess.Popen([*command, "--console", f"unix:{path}"], stderr=subprocess.DEVNULL) as run:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+            connect(peer, path)
+            assert peer.recv(1) == b"x"
+        run.terminate()
+
+    assert run.returncode == -signal.SIGTERM
+    assert not path.exists()
+
+
+def connect(peer: socket.socket, path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            peer.connect(str(path))
+        except OSError:
+            assert time.monotonic() < deadline, "nobody listened"
+            time.sleep(0.01)
+        else:
+            return
+
+
+def test_a_pty_takes_the_console_and_is_named(kernel: Kernel) -> None:
+    command = [*INN, "run", "--kernel", str(kernel(say(b"x") + b"\xee\xeb\xfd")), "--engine", "interp"]
+    with subprocess.Popen([*command, "--console", "pty"], stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        words = next(line for line in run.stderr if "the console is" in line).split()
+        peer = os.open(words[-1], os.O_RDWR | os.O_NOCTTY)
+        assert os.read(peer, 1) == b"x"
+        os.close(peer)
+        run.terminate()
+
+    assert run.returncode == -signal.SIGTERM
 
 
 def test_a_reader_that_leaves_ends_the_run(kernel: Kernel) -> None:

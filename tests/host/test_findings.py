@@ -39,16 +39,16 @@ def test_a_kvm_that_does_everything_is_used() -> None:
 @pytest.mark.parametrize(
     ("lacking", "sentence"),
     [
-        ("ring0_native", "kernel code runs natively"),
-        ("syscall", "SYSCALL enters the kernel"),
-        ("cpuid_masking", "the guest sees only the CPU features it is given"),
+        ("ring0_native", "kernel code at the processor's own speed"),
+        ("syscall", "SYSCALL into the kernel"),
+        ("cpuid_masking", "hiding CPU features from the guest"),
     ],
 )
 def test_a_kvm_that_lacks_something_says_what(lacking: str, sentence: str) -> None:
     finding = find_kvm({**GOOD_KVM, lacking: False})
 
     assert finding.status is Status.PARTLY
-    assert finding.summary.endswith(f"but it is not so that {sentence}")
+    assert finding.summary.endswith(f"but lacks {sentence}")
     assert "interpreter" in finding.consequence
 
 

@@ -1,6 +1,6 @@
 """One machine's configuration, as the command line and the Python API give it."""
 
-import math
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +11,7 @@ from innkeeper.errors import ConfigError
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
 MEMORY_MIB_LIMIT = 1 << 20  # 1 TiB: more than any host of today lends to one guest
 VCPUS_LIMIT = 64
+TIMEOUT_S_LIMIT = 1e9  # 31 years; hosts' clocks take little more
 COMMAND_LINE_LIMIT = 2047  # COMMAND_LINE_SIZE of an x86 Linux kernel, less its closing NUL
 
 
@@ -48,11 +49,11 @@ class MachineConfig:
     def __post_init__(self) -> None:
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
-        if self.timeout_s is not None and not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
-            raise ConfigError(f"timeout is {self.timeout_s:g} s; it must be a number above 0")
+        if self.timeout_s is not None and not 0 < self.timeout_s <= TIMEOUT_S_LIMIT:
+            raise ConfigError(f"timeout is {self.timeout_s:g} s; it must be above 0 and at most {TIMEOUT_S_LIMIT:g}")
         if "\0" in self.append:
             raise ConfigError("append holds a NUL character; a kernel command line ends at the first one")
-        length = len(self.append.encode())
+        length = len(os.fsencode(self.append))
         if length > COMMAND_LINE_LIMIT:
             raise ConfigError(f"append is {length} bytes long; a kernel command line has at most {COMMAND_LINE_LIMIT}")
 

@@ -6,6 +6,7 @@ zero-page.rst. Left out: the 16-bit and 32-bit entry points, EFI handover.
 
 from __future__ import annotations
 
+import os
 import struct
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,7 @@ class BzImage:
         return parameters
 
     def _write_command_line(self, memory: GuestMemory, plan: BootPlan) -> int:
-        line, limit = plan.command_line.encode(), self._field("<I", COMMAND_LINE_LIMIT)
+        line, limit = os.fsencode(plan.command_line), self._field("<I", COMMAND_LINE_LIMIT)
         if len(line) > limit:
             raise BootError(f"the command line is {len(line)} bytes long; kernel {self._path} takes at most {limit}")
         start, _ = LOW_LAYOUT["command line"]

@@ -5,6 +5,7 @@ Spec: "Multiboot Specification version 0.6.96". Left out: video modes, drives, A
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from functools import partial
@@ -114,7 +115,7 @@ class MultibootImage:
         struct.pack_into("<II", info, 4, 640, (plan.low_memory_end - HIGH_MEMORY) >> 10)
         command_line, room = LOW_LAYOUT["command line"]
         # By custom the kernel's own name comes first.
-        text = f"{self._path} {plan.command_line}".rstrip().encode()
+        text = os.fsencode(f"{self._path} {plan.command_line}".rstrip())
         if len(text) >= room:
             raise BootError(f"the command line is {len(text)} bytes long; multiboot has room for {room - 1}")
         memory.write(command_line, text + b"\0")

@@ -5,6 +5,7 @@ Spec: Xen's docs/misc/pvh.pandoc ("x86/HVM direct boot ABI") and include/public/
 
 from __future__ import annotations
 
+import os
 import struct
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ class PvhImage:
             memory.write(module_table, MODULE.pack(start, len(plan.initrd), 0, 0))
             modules = 1
         command_line, _ = LOW_LAYOUT["command line"]
-        memory.write(command_line, plan.command_line.encode() + b"\0")
+        memory.write(command_line, os.fsencode(plan.command_line) + b"\0")
         map_table, _ = LOW_LAYOUT["memory map"]
         entries = b"".join(MAP_ENTRY.pack(entry.gpa, entry.size, entry.kind, 0) for entry in plan.memory_map)
         memory.write(map_table, entries)

@@ -11,11 +11,11 @@ NAME = "KVM"
 DEVICE = Path("/dev/kvm")
 # What a stock kernel needs of an engine, as the probe names it.
 NEEDS = {
-    "ring0_native": "kernel code runs natively",
-    "syscall": "SYSCALL enters the kernel",
-    "paging_32bit": "paging works outside long mode",
-    "int3": "breakpoints reach the guest",
-    "cpuid_masking": "the guest sees only the CPU features it is given",
+    "ring0_native": "kernel code at the processor's own speed",
+    "syscall": "SYSCALL into the kernel",
+    "paging_32bit": "paging outside long mode",
+    "int3": "INT3 in the kernel",
+    "cpuid_masking": "hiding CPU features from the guest",
 }
 
 
@@ -37,7 +37,7 @@ def find_kvm(probe: Mapping[str, Any], device: Path = DEVICE) -> Finding:
     return Finding(
         name=NAME,
         status=Status.PARTLY,
-        summary=f"usable ({backend}), {speed}, but it is not so that {'; '.join(missing)}",
+        summary=f"usable ({backend}), {speed}, but lacks {', '.join(missing)}",
         consequence="stock kernels run on the interpreter; --engine kvm is for guests that can do without these",
         advice="a host whose /dev/kvm is backed by VT-x or AMD-V (on a cloud: an instance with nested virtualization)",
         facts=dict(probe),
