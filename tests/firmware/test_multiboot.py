@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import BootError
+from innkeeper.firmware.legacy import PRELUDE
 from innkeeper.firmware.multiboot import MultibootImage, find_header
 from innkeeper.memory import FlatMemory
 from innkeeper.testing.engine import reset_state
@@ -13,6 +14,14 @@ from innkeeper.testing.engine import reset_state
 from .conftest import MIB, elf64, multiboot_header, plan
 
 LOAD = MIB
+
+
+def entered(memory: FlatMemory) -> int:
+    """Where the prelude goes at its end, by MOV EAX, magic; MOV ECX, entry; JMP ECX."""
+    code = memory.read(PRELUDE, 0x100).rstrip(b"\0")
+    magic, entry = struct.unpack("<xIxI2x", code[-12:])
+    assert magic == 0x2BADB002
+    return int(entry)
 
 
 def flat(code: bytes = b"payload!", *, bss_end: int = 0, before: int = 16, load: int = LOAD) -> bytes:
@@ -28,7 +37,8 @@ def test_an_elf_file_is_loaded_by_its_own_headers(memory: FlatMemory) -> None:
     state = MultibootImage(Path("test.elf"), data).load(memory, plan())(reset_state())
 
     assert memory.read(LOAD + 12, 4) == b"code"
-    assert state["rip"] == LOAD + 12
+    assert state["rip"] == PRELUDE
+    assert entered(memory) == LOAD + 12
     assert state["gpr"][0] == 0x2BADB002
     assert state["cr0"] & 0x8000_0001 == 1
 
@@ -38,7 +48,8 @@ def test_a_flat_image_is_loaded_as_its_header_says(memory: FlatMemory) -> None:
 
     assert memory.read(LOAD + 32, 8) == b"payload!"
     assert memory.read(LOAD, 4) == struct.pack("<I", 0x1BADB002)
-    assert state["rip"] == LOAD + 32
+    assert state["rip"] == PRELUDE
+    assert entered(memory) == LOAD + 32
 
 
 def test_the_information_leads_to_everything(memory: FlatMemory) -> None:

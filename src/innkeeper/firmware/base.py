@@ -45,6 +45,7 @@ class BootPlan:
     initrd_path: Path | None = None
     memory_map: tuple[MapEntry, ...] = ()
     rsdp: int = 0
+    extended_bios_data: int = 0x9_FC00
 
     @property
     def low_memory_end(self) -> int:

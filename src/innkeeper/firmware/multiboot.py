@@ -1,6 +1,7 @@
 """Multiboot (version 1): ELF files and flat images that carry their own load addresses.
 
-Spec: "Multiboot Specification version 0.6.96". Left out: video modes, drives, APM and BIOS tables.
+Spec: "Multiboot Specification version 0.6.96". A multiboot loader runs on a BIOS, whose traces some
+kernels expect to find (see `legacy`). Left out: video modes, drives, APM and BIOS tables.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import BootError
-from innkeeper.firmware import cpu_entry, elf
+from innkeeper.firmware import cpu_entry, elf, legacy
 from innkeeper.firmware.base import FOUR_GIB, HIGH_MEMORY, LOW_LAYOUT, BootPlan, Entry, Span, place_initrd, write
 from innkeeper.memory import GuestMemory
 
@@ -83,7 +84,9 @@ class MultibootImage:
                 raise BootError(f"kernel {self._path} lies over {start:#x}, where its {name} belongs")
         info, _ = LOW_LAYOUT["boot info"]
         memory.write(info, self._write_info(memory, plan, span))
-        return partial(_enter, memory=memory, rip=entry, ebx=info)
+        legacy.write_bios_state(memory, plan.extended_bios_data)
+        start = legacy.write_prelude(memory, entry, BOOT_MAGIC)
+        return partial(_enter, memory=memory, rip=start, ebx=info)
 
     def _load_elf(self, memory: GuestMemory, image: elf.ElfImage) -> tuple[Span, int]:
         image.load(memory)

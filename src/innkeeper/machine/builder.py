@@ -10,7 +10,7 @@ from innkeeper.firmware import BootPlan, KernelImage
 from innkeeper.firmware.image import read_file
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, PcBoard, Surroundings
-from innkeeper.platforms.pc import memory_map, ram_ranges
+from innkeeper.platforms.pc import EXTENDED_BIOS_DATA, memory_map, ram_ranges
 
 NEEDS = {
     "linux": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
@@ -67,6 +67,7 @@ def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Ass
         initrd_path=config.initrd,
         memory_map=memory_map(config.memory_mib),
         rsdp=assembly.board.write_tables(),
+        extended_bios_data=EXTENDED_BIOS_DATA[0],
     )
     entry = kernel.load(parts.memory, plan)
     first = assembly.vcpus[0]
