@@ -28,7 +28,7 @@ class Boot:
     userspace_s: float
     ended_s: float
     cpu_s: float
-    peak_mib: float
+    beside_guest_mib: float  # resident when userspace was reached, less the guest's own memory
 
 
 class BenchError(Exception):
@@ -47,7 +47,7 @@ def qemu_command(guest: Guest) -> list[str]:
     return [*machine, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", *files]
 
 
-def boot(command: list[str]) -> Boot:
+def boot(command: list[str], memory_mib: int) -> Boot:
     """Runs it to its end. Raises `BenchError` unless the guest reached userspace and powered off."""
     started = time.monotonic()
     process = subprocess.Popen(
@@ -57,11 +57,13 @@ def boot(command: list[str]) -> Boot:
     assert process.stderr is not None
     said = bytearray()
     userspace: float | None = None
+    beside = 0.0
     with process.stdout, process.stderr:
         while data := process.stdout.read(65536):
             said += data
             if userspace is None and MARKER in said:
                 userspace = time.monotonic() - started
+                beside = beside_guest_mib(process.pid, memory_mib)
         complaint = process.stderr.read().decode(errors="replace").strip()
     _, status, used = os.wait4(process.pid, 0)
     ended = time.monotonic() - started
@@ -70,7 +72,22 @@ def boot(command: list[str]) -> Boot:
         last = bytes(said[-300:]).decode(errors="replace")
         raise BenchError(f"{command[0]} ended with {process.returncode}: {complaint}; the guest's last words: {last}")
     cpu = used.ru_utime + used.ru_stime
-    return Boot(userspace_s=userspace, ended_s=ended, cpu_s=cpu, peak_mib=used.ru_maxrss / 1024)
+    return Boot(userspace_s=userspace, ended_s=ended, cpu_s=cpu, beside_guest_mib=beside)
+
+
+def beside_guest_mib(pid: int, memory_mib: int) -> float:
+    """Resident memory outside the mapping that is the guest's RAM: the one that is big enough for it, or nearly
+    (a board has holes).
+    """
+    kib, in_guest = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "Rss" and not in_guest:
+            kib += int(value.split()[0])
+        elif "-" in line.split()[0]:
+            start, _, end = line.split()[0].partition("-")
+            in_guest = int(end, 16) - int(start, 16) >= (memory_mib << 20) * 7 // 8
+    return kib / 1024
 
 
 def first_output_s(image: Path) -> float:
