@@ -7,16 +7,6 @@ import pytest
 
 from innkeeper.cli import main
 
-BUSYBOX = "#!/bin/sh\nprintf 'busybox\\nsh\\n'\n"
-
-
-@pytest.fixture
-def busybox(tmp_path: Path) -> Path:
-    path = tmp_path / "busybox"
-    path.write_text(BUSYBOX)
-    path.chmod(0o755)
-    return path
-
 
 def test_the_path_is_what_is_printed(busybox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "out.cpio.gz"

@@ -8,16 +8,6 @@ import pytest
 from innkeeper.errors import ImageError
 from innkeeper.image.initramfs import InitramfsRecipe, build_initramfs
 
-BUSYBOX = "#!/bin/sh\nprintf 'busybox\\nls\\nsh\\n'\n"
-
-
-@pytest.fixture
-def busybox(tmp_path: Path) -> Path:
-    path = tmp_path / "busybox"
-    path.write_text(BUSYBOX)
-    path.chmod(0o755)
-    return path
-
 
 def names(data: bytes) -> list[str]:
     """Every name in a newc archive, read without the writer's help."""
