@@ -180,7 +180,7 @@ fn a_32_bit_program_has_no_upper_half_of_rsp() {
     poke(&cpu, DATA, &[0x50, 0xCD, 0x80]); // push eax; int 0x80
     gate_64(&cpu, 0x80, KERNEL_CODE, HANDLERS + 0x80, INTERRUPT_GATE | DPL_3, 0);
     let frame =
-        [DATA, u64::from(USER_CODE_32), 2, 0xFFFF_FFFF_0000_0000 | STACK - 0x100, u64::from(USER_DATA)];
+        [DATA, u64::from(USER_CODE_32), 2, 0xFFFF_FFFF_0000_0000 | (STACK - 0x100), u64::from(USER_DATA)];
     for (i, word) in frame.iter().enumerate() {
         poke(&cpu, STACK - 40 + 8 * i as u64, &word.to_le_bytes());
     }
