@@ -78,19 +78,19 @@ fn pick_test<const MASK: u64>(form: Form) -> Handler {
     match form {
         Form::Legacy => |cpu, op| {
             cpu.need_sse()?;
-            let b = if op.memory { cpu.load_x_call::<16>(op, true)? } else { cpu.ymm(op.rm).low() };
+            let b = if op.memory { cpu.load_x::<16>(op, true)? } else { cpu.ymm(op.rm).low() };
             test::<MASK>(cpu, Ymm::from_low(cpu.ymm(op.reg).low()), Ymm::from_low(b));
             Ok(())
         },
         Form::Vex128 => |cpu, op| {
             cpu.need_avx()?;
-            let b = if op.memory { cpu.load_x_call::<16>(op, false)? } else { cpu.ymm(op.rm).low() };
+            let b = if op.memory { cpu.load_x::<16>(op, false)? } else { cpu.ymm(op.rm).low() };
             test::<MASK>(cpu, Ymm::from_low(cpu.ymm(op.reg).low()), Ymm::from_low(b));
             Ok(())
         },
         Form::Vex256 => |cpu, op| {
             cpu.need_avx()?;
-            let b = if op.memory { cpu.load_y_call::<32>(op, false)? } else { *cpu.ymm(op.rm) };
+            let b = if op.memory { cpu.load_y::<32>(op, false)? } else { *cpu.ymm(op.rm) };
             test::<MASK>(cpu, *cpu.ymm(op.reg), b);
             Ok(())
         },

@@ -57,32 +57,24 @@ fn need<const VEX: bool>(cpu: &mut Cpu) -> Result<(), Stop> {
     if VEX { cpu.need_avx() } else { cpu.need_sse() }
 }
 
-/// Where element `index` of type `T` lies: the quadword and the shift in it.
-fn place<T: Int>(index: u64) -> (usize, u32) {
-    let byte = (index * T::BYTES) as usize & 15;
-    (byte / 8, 8 * (byte as u32 & 7))
+/// The element that an immediate chooses in an XMM register.
+fn chosen<T: Int>(op: &Op) -> u64 {
+    op.imm & (16 / T::BYTES - 1)
 }
 
 fn insert<T: Int, const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     need::<VEX>(cpu)?;
     // Narrow sources in registers are the low part of a wider one.
     let value = if op.memory { cpu.load_op::<T>(op)? } else { T::truncate(cpu.reg::<u64>(op.rm)) };
-    let (quadword, shift) = place::<T>(op.imm & 0xFF);
     let mut result = if VEX { Ymm::from_low(cpu.ymm(op.vvvv).low()) } else { *cpu.ymm(op.reg) };
-    let ones = u64::MAX >> (64 - T::BITS) << shift;
-    result.0[quadword] = result.0[quadword] & !ones | value.zero_extend() << shift;
+    result.set_element(chosen::<T>(op), value);
     *cpu.ymm_mut(op.reg) = result;
     Ok(())
 }
 
-fn element<T: Int>(register: &Ymm, imm: u64) -> T {
-    let (quadword, shift) = place::<T>(imm & 0xFF);
-    T::truncate(register.0[quadword] >> shift)
-}
-
 fn extract<T: Int, const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     need::<VEX>(cpu)?;
-    let value = element::<T>(cpu.ymm(op.reg), op.imm);
+    let value = cpu.ymm(op.reg).element::<T>(chosen::<T>(op));
     if op.memory {
         return cpu.store_op(op, value);
     }
@@ -92,7 +84,7 @@ fn extract<T: Int, const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> 
 
 fn pextrw_register<const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     need::<VEX>(cpu)?;
-    let value = element::<u16>(cpu.ymm(op.rm), op.imm);
+    let value = cpu.ymm(op.rm).element::<u16>(chosen::<u16>(op));
     cpu.set_reg::<u64>(op.reg, value.into());
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use iced_x86::{Code, EncodingKind, OpCodeOperandKind as Kind};
 
-use super::operand::{Align, X};
+use super::operand::{Align, X, x_from};
 use crate::x86::cpu::{Cpu, Ymm};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
@@ -80,9 +80,25 @@ pub fn pick<L: Operation>(code: Code) -> Option<Handler> {
     })
 }
 
+// Hot operations look for their memory operand the quick way first. The general way is a function of
+// its own, so that the common path needs no stack frame.
+
 fn legacy<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     cpu.need_sse()?;
-    let b = source_x::<L>(cpu, op, L::ALIGN != Align::Never)?;
+    match quick_x::<L>(cpu, op, L::ALIGN != Align::Never) {
+        Some(b) => finish_legacy::<L>(cpu, op, b),
+        None => legacy_general::<L>(cpu, op),
+    }
+}
+
+#[inline(never)]
+fn legacy_general<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let b = load_x::<L>(cpu, op, L::ALIGN != Align::Never)?;
+    finish_legacy::<L>(cpu, op, b)
+}
+
+#[inline(always)]
+fn finish_legacy<L: Operation>(cpu: &mut Cpu, op: &Op, b: X) -> Result<(), Stop> {
     let result = L::x(cpu, cpu.ymm(op.reg).low(), b, op.imm as u8)?;
     cpu.ymm_mut(op.reg).set_low(result);
     Ok(())
@@ -90,7 +106,20 @@ fn legacy<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 fn vex128<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     cpu.need_avx()?;
-    let b = source_x::<L>(cpu, op, L::ALIGN == Align::Always)?;
+    match quick_x::<L>(cpu, op, L::ALIGN == Align::Always) {
+        Some(b) => finish_vex128::<L>(cpu, op, b),
+        None => vex128_general::<L>(cpu, op),
+    }
+}
+
+#[inline(never)]
+fn vex128_general<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
+    let b = load_x::<L>(cpu, op, L::ALIGN == Align::Always)?;
+    finish_vex128::<L>(cpu, op, b)
+}
+
+#[inline(always)]
+fn finish_vex128<L: Operation>(cpu: &mut Cpu, op: &Op, b: X) -> Result<(), Stop> {
     let result = L::x(cpu, cpu.ymm(op.vvvv).low(), b, op.imm as u8)?;
     *cpu.ymm_mut(op.reg) = Ymm::from_low(result);
     Ok(())
@@ -98,43 +127,52 @@ fn vex128<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 fn vex256<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     cpu.need_avx()?;
-    let b = source_y::<L>(cpu, op)?;
+    let aligned = L::ALIGN == Align::Always;
+    let b = match op.memory {
+        false => *cpu.ymm(op.rm),
+        true if L::HOT && L::BYTES[1] == 32 => cpu.load_y_hot(op, aligned)?,
+        true => load_y::<L>(cpu, op, aligned)?,
+    };
     let a = *cpu.ymm(op.vvvv);
     *cpu.ymm_mut(op.reg) = L::y(cpu, &a, &b, op.imm as u8)?;
     Ok(())
 }
 
+/// The r/m operand, if that is a register or, for hot operations, if it can be had quickly.
 #[inline(always)]
-fn source_x<L: Operation>(cpu: &mut Cpu, op: &Op, aligned: bool) -> Result<X, Stop> {
+fn quick_x<L: Operation>(cpu: &Cpu, op: &Op, aligned: bool) -> Option<X> {
     if !op.memory {
-        return Ok(cpu.ymm(op.rm).low());
+        return Some(cpu.ymm(op.rm).low());
     }
-    match (L::BYTES[0], L::HOT) {
-        (1, _) => cpu.load_x_call::<1>(op, aligned),
-        (2, _) => cpu.load_x_call::<2>(op, aligned),
-        (4, true) => cpu.load_x::<4>(op, aligned),
-        (4, false) => cpu.load_x_call::<4>(op, aligned),
-        (8, true) => cpu.load_x::<8>(op, aligned),
-        (8, false) => cpu.load_x_call::<8>(op, aligned),
-        (_, true) => cpu.load_x::<16>(op, aligned),
-        (_, false) => cpu.load_x_call::<16>(op, aligned),
+    match L::BYTES[0] {
+        _ if !L::HOT => None,
+        4 => cpu.quick_load_op::<u32>(op).map(|low| x_from([low.into(), 0])),
+        8 => cpu.quick_load_op::<u64>(op).map(|low| x_from([low, 0])),
+        16 if !aligned || cpu.is_aligned(op, 16) => cpu.quick_load_op::<X>(op),
+        _ => None,
     }
 }
 
 #[inline(always)]
-fn source_y<L: Operation>(cpu: &mut Cpu, op: &Op) -> Result<Ymm, Stop> {
-    if !op.memory {
-        return Ok(*cpu.ymm(op.rm));
+fn load_x<L: Operation>(cpu: &mut Cpu, op: &Op, aligned: bool) -> Result<X, Stop> {
+    match L::BYTES[0] {
+        1 => cpu.load_x::<1>(op, aligned),
+        2 => cpu.load_x::<2>(op, aligned),
+        4 => cpu.load_x::<4>(op, aligned),
+        8 => cpu.load_x::<8>(op, aligned),
+        _ => cpu.load_x::<16>(op, aligned),
     }
-    let aligned = L::ALIGN == Align::Always;
-    match (L::BYTES[1], L::HOT) {
-        (1, _) => cpu.load_y_call::<1>(op, aligned),
-        (2, _) => cpu.load_y_call::<2>(op, aligned),
-        (4, _) => cpu.load_y_call::<4>(op, aligned),
-        (8, _) => cpu.load_y_call::<8>(op, aligned),
-        (16, _) => cpu.load_y_call::<16>(op, aligned),
-        (_, true) => cpu.load_y::<32>(op, aligned),
-        (_, false) => cpu.load_y_call::<32>(op, aligned),
+}
+
+#[inline(always)]
+fn load_y<L: Operation>(cpu: &mut Cpu, op: &Op, aligned: bool) -> Result<Ymm, Stop> {
+    match L::BYTES[1] {
+        1 => cpu.load_y::<1>(op, aligned),
+        2 => cpu.load_y::<2>(op, aligned),
+        4 => cpu.load_y::<4>(op, aligned),
+        8 => cpu.load_y::<8>(op, aligned),
+        16 => cpu.load_y::<16>(op, aligned),
+        _ => cpu.load_y::<32>(op, aligned),
     }
 }
 
@@ -176,7 +214,7 @@ fn three_x<L: Operation3>(cpu: &mut Cpu, op: &Op, a: u8, c: u8) -> Result<(), St
 #[inline(always)]
 fn three_y<L: Operation3>(cpu: &mut Cpu, op: &Op, a: u8, c: u8) -> Result<(), Stop> {
     cpu.need_avx()?;
-    let b = if op.memory { cpu.load_y_call::<32>(op, false)? } else { *cpu.ymm(op.rm) };
+    let b = if op.memory { cpu.load_y::<32>(op, false)? } else { *cpu.ymm(op.rm) };
     let (a, c) = (*cpu.ymm(a), *cpu.ymm(c));
     *cpu.ymm_mut(op.reg) = L::y(cpu, &a, &b, &c)?;
     Ok(())
@@ -186,8 +224,8 @@ fn three_y<L: Operation3>(cpu: &mut Cpu, op: &Op, a: u8, c: u8) -> Result<(), St
 fn source3_x<L: Operation3>(cpu: &mut Cpu, op: &Op, aligned: bool) -> Result<X, Stop> {
     match (op.memory, L::BYTES[0]) {
         (false, _) => Ok(cpu.ymm(op.rm).low()),
-        (true, 4) => cpu.load_x_call::<4>(op, aligned),
-        (true, 8) => cpu.load_x_call::<8>(op, aligned),
-        (true, _) => cpu.load_x_call::<16>(op, aligned),
+        (true, 4) => cpu.load_x::<4>(op, aligned),
+        (true, 8) => cpu.load_x::<8>(op, aligned),
+        (true, _) => cpu.load_x::<16>(op, aligned),
     }
 }

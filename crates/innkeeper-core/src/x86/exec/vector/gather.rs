@@ -26,17 +26,6 @@ fn pick<I: Int, T: Int>(full: bool) -> Handler {
     if full { gather::<I, T, 32> } else { gather::<I, T, 16> }
 }
 
-fn element<T: Int>(register: &Ymm, index: u64) -> T {
-    let byte = index * T::BYTES;
-    T::truncate(register.0[(byte / 8) as usize & 3] >> (8 * (byte & 7)))
-}
-
-fn set_element<T: Int>(register: &mut Ymm, index: u64, value: u64) {
-    let (byte, ones) = (index * T::BYTES, u64::MAX >> (64 - T::BITS));
-    let (quadword, shift) = (&mut register.0[(byte / 8) as usize & 3], 8 * (byte & 7));
-    *quadword = *quadword & !(ones << shift) | (value & ones) << shift;
-}
-
 /// Indices of type `I`, elements of type `T`, in registers of `BYTES`.
 fn gather<I: Int, T: Int, const BYTES: u64>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     cpu.need_avx()?;
@@ -45,16 +34,16 @@ fn gather<I: Int, T: Int, const BYTES: u64>(cpu: &mut Cpu, op: &Op) -> Result<()
         return Err(cpu.ud());
     }
     let indices = *cpu.ymm(indices);
-    let start = cpu.regs[op.base as usize].wrapping_add(op.disp);
+    let start = cpu.regs[op.base as usize & 31].wrapping_add(op.disp);
     let count = BYTES / I::BYTES.max(T::BYTES);
     for index in 0..count {
-        if element::<T>(cpu.ymm(mask), index).sign_extend() >> 63 == 0 {
+        if cpu.ymm(mask).element::<T>(index).sign_extend() >> 63 == 0 {
             continue;
         }
-        let scaled = element::<I>(&indices, index).sign_extend() << op.scale;
+        let scaled = indices.element::<I>(index).sign_extend() << op.scale;
         let value = cpu.load::<T>(op.segment, start.wrapping_add(scaled) & op.address_mask)?;
-        set_element::<T>(cpu.ymm_mut(destination), index, value.zero_extend());
-        set_element::<T>(cpu.ymm_mut(mask), index, 0);
+        cpu.ymm_mut(destination).set_element(index, value);
+        cpu.ymm_mut(mask).set_element(index, T::truncate(0));
     }
     // What lies beyond the elements is cleared, in both registers.
     let kept = (count * T::BYTES / 8) as usize;

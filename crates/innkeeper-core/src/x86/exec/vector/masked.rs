@@ -36,15 +36,9 @@ fn pick<T: Int>(store: bool, full: bool) -> Handler {
     }
 }
 
-/// Element `index` of type `T`.
-fn element<T: Int>(register: &Ymm, index: u64) -> T {
-    let byte = index * T::BYTES;
-    T::truncate(register.0[(byte / 8) as usize & 3] >> (8 * (byte & 7)))
-}
-
-/// The elements within `BYTES` that the mask has chosen by their sign bits, as byte offsets.
+/// The elements within `BYTES` that the mask has chosen by their sign bits, by index.
 fn chosen<T: Int, const BYTES: u64>(mask: Ymm) -> impl Iterator<Item = u64> {
-    let sign = move |index: &u64| element::<T>(&mask, *index).sign_extend() >> 63 != 0;
+    let sign = move |index: &u64| mask.element::<T>(*index).sign_extend() >> 63 != 0;
     (0..BYTES / T::BYTES).filter(sign)
 }
 
@@ -53,9 +47,8 @@ fn load<T: Int, const BYTES: u64>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let start = cpu.ea(op);
     let mut result = Ymm::default();
     for index in chosen::<T, BYTES>(*cpu.ymm(op.vvvv)) {
-        let byte = index * T::BYTES;
-        let value = cpu.load::<T>(op.segment, start.wrapping_add(byte))?;
-        result.0[(byte / 8) as usize] |= value.zero_extend() << (8 * (byte & 7));
+        let value = cpu.load::<T>(op.segment, start.wrapping_add(index * T::BYTES))?;
+        result.set_element(index, value);
     }
     *cpu.ymm_mut(op.reg) = result;
     Ok(())
@@ -84,7 +77,7 @@ fn scatter<T: Int, const BYTES: u64>(
         }
     }
     for index in chosen::<T, BYTES>(mask) {
-        cpu.store(segment, at(index), element::<T>(&source, index))?;
+        cpu.store(segment, at(index), source.element::<T>(index))?;
     }
     Ok(())
 }
@@ -93,7 +86,7 @@ fn scatter<T: Int, const BYTES: u64>(
 /// byte that would be written.
 fn report_span(cpu: &mut Cpu, segment: u8, first: u64, last: u64) {
     let linear = |offset| {
-        let linear = cpu.bases[segment as usize].wrapping_add(offset);
+        let linear = cpu.bases[segment as usize & 7].wrapping_add(offset);
         if cpu.long { linear } else { linear & 0xFFFF_FFFF }
     };
     if cpu.fault.vector == vector::PF && linear(first) / PAGE_SIZE != cpu.fault.address / PAGE_SIZE {

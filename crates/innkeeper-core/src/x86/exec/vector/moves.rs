@@ -9,7 +9,7 @@ use super::operand::{Align, X, x_from, x_words};
 use crate::x86::cpu::{Cpu, Ymm};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
-use crate::x86::word::Int;
+use crate::x86::word::{Int, Word};
 
 pub fn select(code: Code, memory: bool) -> Option<Handler> {
     let form = form(code)?;
@@ -139,12 +139,23 @@ fn need<const VEX: bool>(cpu: &mut Cpu) -> Result<(), Stop> {
     if VEX { cpu.need_avx() } else { cpu.need_sse() }
 }
 
+/// Stores, with the common path inlined.
+#[inline(always)]
+fn put<T: Word>(cpu: &mut Cpu, op: &Op, value: T) -> Result<(), Stop> {
+    if cpu.quick_store_op(op, value) { Ok(()) } else { put_slowly(cpu, op, value) }
+}
+
+#[inline(never)]
+fn put_slowly<T: Word>(cpu: &mut Cpu, op: &Op, value: T) -> Result<(), Stop> {
+    cpu.store_op(op, value)
+}
+
 fn store_x<const VEX: bool, const ALIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     need::<VEX>(cpu)?;
     if ALIGNED {
         cpu.need_alignment(op, 16)?;
     }
-    cpu.store_op(op, cpu.ymm(op.reg).low())
+    put(cpu, op, cpu.ymm(op.reg).low())
 }
 
 fn store_y<const ALIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
@@ -152,13 +163,13 @@ fn store_y<const ALIGNED: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     if ALIGNED {
         cpu.need_alignment(op, 32)?;
     }
-    cpu.store_op(op, *cpu.ymm(op.reg))
+    put(cpu, op, *cpu.ymm(op.reg))
 }
 
 /// Stores the low part of a quadword.
 fn store_part<T: Int, const WORD: usize, const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     need::<VEX>(cpu)?;
-    cpu.store_op(op, T::truncate(cpu.ymm(op.reg).0[WORD]))
+    put(cpu, op, T::truncate(cpu.ymm(op.reg).0[WORD]))
 }
 
 /// Register to register in the encodings whose destination is the r/m operand.

@@ -8,7 +8,7 @@ use std::arch::x86_64::__m128i;
 use crate::x86::cpu::{Cpu, Ymm, cr};
 use crate::x86::fault::Stop;
 use crate::x86::op::Op;
-use crate::x86::word::Word;
+use crate::x86::word::{Int, Word};
 
 /// The contents of an XMM register, whatever its elements.
 pub type X = __m128i;
@@ -68,6 +68,22 @@ impl Ymm {
     }
 }
 
+impl Ymm {
+    /// Element `index` of those of type `T`; indices wrap at 32 bytes.
+    #[inline(always)]
+    pub fn element<T: Int>(&self, index: u64) -> T {
+        let byte = index.wrapping_mul(T::BYTES);
+        T::truncate(self.0[(byte / 8) as usize & 3] >> (8 * (byte & 7)))
+    }
+
+    #[inline(always)]
+    pub fn set_element<T: Int>(&mut self, index: u64, value: T) {
+        let (byte, ones) = (index.wrapping_mul(T::BYTES), u64::MAX >> (64 - T::BITS));
+        let (quadword, shift) = (&mut self.0[(byte / 8) as usize & 3], 8 * (byte & 7));
+        *quadword = *quadword & !(ones << shift) | value.zero_extend() << shift;
+    }
+}
+
 /// Which memory operands of 16 bytes and more must be aligned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -115,15 +131,19 @@ impl Cpu {
         &mut self.ymm[number as usize & 15]
     }
 
+    #[inline(always)]
+    pub fn is_aligned(&self, op: &Op, bytes: u64) -> bool {
+        self.bases[op.segment as usize & 7].wrapping_add(self.ea(op)) & (bytes - 1) == 0
+    }
+
     /// #GP unless the memory operand is aligned to `bytes`.
     #[inline(always)]
     pub fn need_alignment(&mut self, op: &Op, bytes: u64) -> Result<(), Stop> {
-        let linear = self.bases[op.segment as usize].wrapping_add(self.ea(op));
-        if linear & (bytes - 1) != 0 { Err(self.gp(0)) } else { Ok(()) }
+        if self.is_aligned(op, bytes) { Ok(()) } else { Err(self.gp(0)) }
     }
 
     /// The memory operand of `N` bytes, up to 16, zero-extended.
-    #[inline(always)]
+    #[inline(never)]
     pub fn load_x<const N: usize>(&mut self, op: &Op, aligned: bool) -> Result<X, Stop> {
         let low = match N {
             1 => u64::from(self.load_op::<u8>(op)?),
@@ -141,7 +161,7 @@ impl Cpu {
     }
 
     /// The memory operand of `N` bytes, up to 32, zero-extended.
-    #[inline(always)]
+    #[inline(never)]
     pub fn load_y<const N: usize>(&mut self, op: &Op, aligned: bool) -> Result<Ymm, Stop> {
         if N < 32 {
             return Ok(Ymm::from_low(self.load_x::<N>(op, aligned)?));
@@ -152,14 +172,15 @@ impl Cpu {
         self.load_op::<Ymm>(op)
     }
 
-    /// `load_x`, out of line: for the many instructions that are not worth the room.
-    #[inline(never)]
-    pub fn load_x_call<const N: usize>(&mut self, op: &Op, aligned: bool) -> Result<X, Stop> {
-        self.load_x::<N>(op, aligned)
-    }
-
-    #[inline(never)]
-    pub fn load_y_call<const N: usize>(&mut self, op: &Op, aligned: bool) -> Result<Ymm, Stop> {
-        self.load_y::<N>(op, aligned)
+    /// `load_y` with the common path inlined, for `N` of 32.
+    #[inline(always)]
+    pub fn load_y_hot(&mut self, op: &Op, aligned: bool) -> Result<Ymm, Stop> {
+        if aligned {
+            self.need_alignment(op, 32)?;
+        }
+        match self.quick_load_op::<Ymm>(op) {
+            Some(y) => Ok(y),
+            None => self.load_y::<32>(op, aligned),
+        }
     }
 }

@@ -89,7 +89,7 @@ fn string<S: Search, const VEX: bool, const WIDE: bool>(cpu: &mut Cpu, op: &Op) 
     } else {
         cpu.need_sse()?
     }
-    let b = if op.memory { cpu.load_x_call::<16>(op, false)? } else { cpu.ymm(op.rm).low() };
+    let b = if op.memory { cpu.load_x::<16>(op, false)? } else { cpu.ymm(op.rm).low() };
     // Lengths count by their absolute value and saturate at 16, so 64-bit ones may be brought near.
     let length = |value: u64| if WIDE { (value as i64).clamp(-64, 64) as i32 } else { value as i32 };
     let lengths = [length(cpu.regs[RAX]), length(cpu.regs[RDX])];
