@@ -102,6 +102,7 @@ const FEATURES: &[Feature] = {
         Feature(Leaf7Ebx, 5, || host_avx() && is_x86_feature_detected!("avx2"), &[Iced::AVX2]),
         Feature(Leaf7Ebx, 6, always, &[]), // the x87 data pointer is for exceptions only
         Feature(Leaf7Ebx, 7, always, &[]), // SMEP
+        Feature(Leaf7Ebx, 20, always, &[Iced::SMAP]),
         Feature(Leaf7Ebx, 8, host!("bmi2"), &[Iced::BMI2]),
         Feature(Leaf7Ebx, 9, always, &[]), // ERMS
         Feature(Leaf7Ebx, 10, always, &[Iced::INVPCID]),
@@ -416,7 +417,7 @@ mod tests {
         for code in [Code::Add_rm32_r32, Code::Syscall, Code::Cpuid, Code::Vmcall, Code::Endbr64] {
             assert!(table.allows(code), "{code:?}");
         }
-        for code in [Code::Clac, Code::Monitord, Code::Vmxon_m64, Code::Rdpkru, Code::Xsaves_mem] {
+        for code in [Code::Monitord, Code::Vmxon_m64, Code::Rdpkru, Code::Xsaves_mem] {
             assert!(!table.allows(code), "{code:?}");
         }
         assert!(!table.allows(Code::EVEX_Vmovups_zmm_k1z_zmmm512));
