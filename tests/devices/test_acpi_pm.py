@@ -13,11 +13,20 @@ class Board:
     def __init__(self) -> None:
         self.sci = FakeIrqLine()
         self.clock = FakeClock()
-        self.offs = 0
-        self.pm = AcpiPm(self.sci, self.clock, self.power_off)
+        self.asked: list[str] = []
+        self.pm = AcpiPm(self.sci, self.clock, self)
 
     def power_off(self) -> None:
-        self.offs += 1
+        self.asked.append("off")
+
+    def suspend(self) -> None:
+        self.asked.append("suspend")
+
+    def wake(self) -> None:
+        self.asked.append("wake")
+
+    def go_to_sleep(self) -> None:
+        self.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | chip.SLEEP_TYPE_S3 << 10)
 
 
 @pytest.fixture
@@ -28,26 +37,26 @@ def board() -> Board:
 def test_entering_s5_powers_off(board: Board) -> None:
     board.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | chip.SLEEP_TYPE_S5 << 10)
 
-    assert board.offs == 1
+    assert board.asked == ["off"]
 
 
 def test_entering_s5_by_bytes_powers_off(board: Board) -> None:
     board.pm.write(chip.CONTROL + 1, 1, (chip.SLEEP_ENABLE | chip.SLEEP_TYPE_S5 << 10) >> 8)
 
-    assert board.offs == 1
+    assert board.asked == ["off"]
 
 
-@pytest.mark.parametrize("sleep_type", [0, 1, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize("sleep_type", [0, 2, 3, 4, 6, 7])
 def test_no_other_sleep_state_does_anything(board: Board, sleep_type: int) -> None:
     board.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | sleep_type << 10)
 
-    assert board.offs == 0
+    assert board.asked == []
 
 
 def test_the_sleep_type_alone_does_nothing(board: Board) -> None:
     board.pm.write(chip.CONTROL, 2, chip.SLEEP_TYPE_S5 << 10)
 
-    assert board.offs == 0
+    assert board.asked == []
     assert board.pm.read(chip.CONTROL, 2) == chip.SLEEP_TYPE_S5 << 10 | chip.SCI_ENABLED
 
 
@@ -101,3 +110,42 @@ def test_status_and_enable_read_as_one_dword(board: Board) -> None:
 
     assert board.pm.read(0, 4) == chip.ENABLE_BITS << 16 | chip.POWER_BUTTON
     assert board.pm.read(1, 1) == chip.POWER_BUTTON >> 8
+
+
+def test_the_power_button_wakes(board: Board) -> None:
+    board.go_to_sleep()
+    board.pm.press_power_button()
+    board.pm.press_power_button()
+
+    assert board.asked == ["suspend", "wake"]
+    assert board.pm.woken_by() == chip.POWER_BUTTON
+
+
+def test_the_clock_wakes_only_if_it_is_enabled_to(board: Board) -> None:
+    board.go_to_sleep()
+    board.pm.note_rtc_alarm()
+    assert board.asked == ["suspend"]
+
+    board.pm.write(chip.ENABLE, 2, chip.RTC_ALARM)
+    board.pm.note_rtc_alarm()
+
+    assert board.asked == ["suspend", "wake"]
+
+
+def test_an_event_that_came_before_the_sleep_ends_it_at_once(board: Board) -> None:
+    board.pm.write(chip.ENABLE, 2, chip.RTC_ALARM)
+    board.pm.note_rtc_alarm()
+    assert board.sci.is_high()
+
+    board.go_to_sleep()
+
+    assert board.asked == ["suspend", "wake"]
+
+
+def test_a_guest_that_wakes_finds_out_why() -> None:
+    pm = AcpiPm(FakeIrqLine(), FakeClock(), Board(), chip.RTC_ALARM)
+
+    assert pm.read(chip.STATUS, 2) == chip.WOKEN | chip.RTC_ALARM
+    pm.write(chip.STATUS, 2, 0xFFFF)
+
+    assert pm.read(chip.STATUS, 2) == 0

@@ -197,3 +197,30 @@ def test_a_stopped_divider_stops_the_interrupts(cmos: Cmos) -> None:
 
     assert cmos.irq.edges == 0
     assert cmos.clock.waiting == 0
+
+
+def test_the_battery_keeps_the_date_and_the_ram(cmos: Cmos) -> None:
+    cmos[chip.HOURS], cmos[0x40] = 0x05, 0x5A
+    cmos[chip.B] = chip.B_24_HOURS | chip.B_UPDATE
+    kept = cmos.rtc.save()
+    cmos.clock.advance(2 * SECOND)
+
+    asleep = Rtc(cmos.irq, cmos.clock, {0x5F: 1}, kept)
+    again = Rtc(FakeIrqLine(), cmos.clock, {}, asleep.save().after_reset())
+
+    cmos.rtc = asleep
+    assert (cmos[chip.HOURS], cmos[chip.SECONDS], cmos[0x40], cmos[0x5F]) == (0x06, 0x00, 0x5A, 1)
+    assert cmos[chip.B] == chip.B_24_HOURS | chip.B_UPDATE
+    cmos.rtc = again
+    assert (cmos[chip.HOURS], cmos[0x40], cmos[chip.B], cmos[chip.C]) == (0x06, 0x5A, chip.B_24_HOURS, 0)
+
+
+def test_an_alarm_set_before_a_sleep_still_comes_after_it(cmos: Cmos) -> None:
+    cmos[chip.HOURS_ALARM], cmos[chip.MINUTES_ALARM], cmos[chip.SECONDS_ALARM] = 0x00, 0x00, 0x03
+    cmos[chip.B] = chip.B_24_HOURS | chip.B_ALARM
+    line = FakeIrqLine()
+
+    Rtc(line, cmos.clock, {}, cmos.rtc.save())
+    cmos.clock.advance(5 * SECOND)
+
+    assert line.is_high()

@@ -153,6 +153,13 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
         }
     }
 
+    Name (\_S3, Package (0x04)  // _S3_: S3 System State
+    {
+        One,
+        One,
+        Zero,
+        Zero
+    })
     Name (\_S5, Package (0x04)  // _S5_: S5 System State
     {
         0x05,

@@ -14,6 +14,7 @@ from innkeeper.console import MemoryConsole
 from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown
 from innkeeper.errors import BootError, EngineError, HostError, InnkeeperError
 from innkeeper.machine import Machine, OutcomeKind
+from innkeeper.platforms.pc import ACPI_TABLES
 from innkeeper.testing import ScriptedEngine, ScriptedVm
 from innkeeper.testing.engine import Step
 
@@ -152,6 +153,13 @@ def test_a_request_of_an_old_board_does_not_reach_the_new_one(config: Make) -> N
     machine, console, engine = run(config(), *boards)
 
     assert (machine.wait().kind, console.output, len(engine.vms)) == (OutcomeKind.POWERED_OFF, b"still here", 3)
+
+
+@pytest.mark.parametrize("request_", [power_off, reset, leave])
+def test_the_guest_does_nothing_more_once_it_has_asked(config: Make, request_: Step) -> None:
+    _, console, _ = run(config(debug_exit=True, no_reboot=True), [[say(b"last"), request_, say(b" words")]])
+
+    assert console.output == b"last"
 
 
 def test_the_first_vcpu_starts_at_the_kernel(config: Make) -> None:
@@ -320,6 +328,76 @@ def test_a_kernel_that_vanishes_before_a_reset_ends_the_machine(config: Make, tm
     machine, _, _ = run(config(initrd=initrd), [[vanish, reset]])
 
     assert isinstance(machine.wait().error, BootError)
+
+
+def set_waking_vector(vm: ScriptedVm) -> None:
+    vm.memory.write(ACPI_TABLES[0] + 64 + 12, (0x9A123).to_bytes(4, "little"))
+
+
+def go_to_sleep(vm: ScriptedVm) -> None:
+    vm.ports.write(PM_CONTROL, 2, 0x2400)
+
+
+def test_a_guest_sleeps_until_the_power_button_with_its_memory(config: Make) -> None:
+    def look(vm: ScriptedVm) -> None:
+        say(vm.memory.read(0x5000, 4))(vm)
+        assert vm.ports.read(0x600, 2) == 1 << 15 | 1 << 8  # woken, by the power button
+
+    engine = ScriptedEngine(
+        [[lambda vm: vm.memory.write(0x5000, b"kept"), set_waking_vector, say(b"zz "), go_to_sleep]],
+        [[look, power_off]],
+    )
+    console = MemoryConsole()
+    with Machine(config(), console=console, engine=engine) as machine:
+        machine.start()
+        console.wait_for(b"zz ", timeout_s=LIMIT_S)
+        machine.press_power_button()
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+
+    assert console.output == b"zz kept"
+    state = engine.vms[1].vcpu(0).get_state()
+    assert (state["segments"][1]["base"], state["rip"]) == (0x9A120, 3)
+    assert (machine.statistics()["sleeps"], machine.statistics()["resets"]) == (1, 0)
+
+
+def test_a_guest_that_wants_to_wake_nowhere_starts_over(config: Make) -> None:
+    engine = ScriptedEngine([[say(b"zz "), go_to_sleep]], [[power_off]])
+    console = MemoryConsole()
+    with Machine(config(), console=console, engine=engine) as machine:
+        machine.start()
+        console.wait_for(b"zz ", timeout_s=LIMIT_S)
+        machine.press_power_button()
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+
+    assert engine.vms[1].vcpu(0).get_state()["rip"] == 0x20_0200
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1])
+def test_a_sleeping_machine_can_be_stopped(config: Make, late: float) -> None:
+    with Machine(config(), console=MemoryConsole(), engine=ScriptedEngine([[go_to_sleep]])) as machine:
+        machine.start()
+        time.sleep(late)
+        machine.stop()
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
+
+
+def test_the_time_limit_counts_in_sleep(config: Make) -> None:
+    machine, _, _ = run(config(timeout_s=0.1), [[go_to_sleep]])
+
+    assert machine.wait().kind is OutcomeKind.TIMEOUT
+
+
+def test_the_clocks_ram_outlives_a_reset(config: Make) -> None:
+    def write(vm: ScriptedVm) -> None:
+        vm.ports.write(0x70, 2, 0x5A << 8 | 0x40)
+
+    def read(vm: ScriptedVm) -> None:
+        vm.ports.write(0x70, 1, 0x40)
+        vm.ports.write(COM1, 1, vm.ports.read(0x71, 1))
+
+    _, console, _ = run(config(), [[write, reset]], [[read, power_off]])
+
+    assert console.output == b"Z"
 
 
 def test_a_machine_runs_once(config: Make) -> None:

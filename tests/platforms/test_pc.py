@@ -27,6 +27,12 @@ class Outside:
     def power_off(self) -> None:
         self.asked.append("power off")
 
+    def suspend(self) -> None:
+        self.asked.append("suspend")
+
+    def wake(self) -> None:
+        self.asked.append("wake")
+
     def reset(self) -> None:
         self.asked.append("reset")
 
@@ -38,9 +44,9 @@ class Assembled:
     def __init__(self, *, memory_mib: int = 512, vcpus: int = 1, test_devices: bool = False) -> None:
         self.memory = FlatMemory([(0, 0xA0000), (0xC0000, 0x40000)])
         self.vm = ScriptedVm(self.memory)
-        self.outside = Outside()
+        self.outside, self.clock = Outside(), FakeClock()
         around = Surroundings(
-            buses=self.vm, memory=self.memory, clock=FakeClock(), console=self.outside, control=self.outside
+            buses=self.vm, memory=self.memory, clock=self.clock, console=self.outside, control=self.outside
         )
         self.board = PcBoard(around, memory_mib=memory_mib, vcpus=vcpus, test_devices=test_devices)
 
@@ -104,6 +110,7 @@ def test_com1_writes_to_the_console_and_interrupts_at_its_line() -> None:
         (0x64, 1, 0xFE, "reset"),
         (0xCF9, 1, 0x06, "reset"),
         (0x604, 2, 0x3400, "power off"),
+        (0x604, 2, 0x2400, "suspend"),
         (0xF4, 1, 0x10, "leave 33"),
     ],
 )
@@ -146,6 +153,21 @@ def test_the_bridges_are_on_bus_0() -> None:
             found[slot] = identity
 
     assert found == {0: 0x1237_8086, 1: 0x7000_8086}
+
+
+def test_the_clock_wakes_a_sleeping_guest_if_it_is_enabled_to() -> None:
+    pc_board = Assembled()
+    for index, value in ((0x01, 0xC0), (0x03, 0xC0), (0x05, 0xC0), (0x0B, 0x22)):  # an alarm every second
+        pc_board.ports.write(0x70, 1, index)
+        pc_board.ports.write(0x71, 1, value)
+    pc_board.ports.write(0x602, 2, 1 << 10)
+    pc_board.ports.write(0x604, 2, 0x2400)
+    assert pc_board.outside.asked == ["suspend"]
+
+    pc_board.clock.advance(10**9)
+
+    assert pc_board.outside.asked == ["suspend", "wake"]
+    assert pc_board.board.kept_over_sleep().woken_by == 1 << 10
 
 
 def test_fw_cfg_knows_the_machine() -> None:

@@ -1,24 +1,23 @@
 """ACPI fixed hardware: PM1a events and control, and the power-management timer.
 
-Spec: ACPI 6.5, 4.8.3. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always in
-ACPI mode (no SMI_CMD), so SCI_EN reads as one. The RTC's
-enable bit only remembers: it is about waking from sleep states that this board has not. Left out: GPE
-blocks, sleep states other than S5.
+Spec: ACPI 6.5, 4.8.3 and 16.1. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always
+in ACPI mode (no SMI_CMD), so SCI_EN reads as one. Left out: GPE blocks, sleep states other than S3 and S5.
 """
 
-from collections.abc import Callable
 from threading import Lock
+from typing import Protocol
 
 from innkeeper.bus import Clock, IrqLine, Timer
 
 STATUS, ENABLE, CONTROL, TIMER = 0, 2, 4, 8
 BLOCK_BYTES = 12
 
-# PM1_STS and PM1_EN: 10 RTC │ 9 sleep button │ 8 power button │ 5 global lock │ 0 timer carry
+# PM1_STS and PM1_EN: 15 woken (status only) │ 10 RTC │ 9 sleep button │ 8 power button │ 5 global lock │ 0 timer carry
 TIMER_CARRY = 1 << 0
 GLOBAL_LOCK = 1 << 5
 POWER_BUTTON = 1 << 8
 RTC_ALARM = 1 << 10
+WOKEN = 1 << 15
 ENABLE_BITS = TIMER_CARRY | GLOBAL_LOCK | POWER_BUTTON | RTC_ALARM
 # PM1_CNT: 13 SLP_EN (write only) │ 12-10 SLP_TYP │ 2 GBL_RLS │ 1 BM_RLD │ 0 SCI_EN
 SCI_ENABLED = 1 << 0
@@ -26,21 +25,31 @@ BUS_MASTER_RELOAD = 1 << 1
 SLEEP_TYPE_SHIFT = 10
 SLEEP_ENABLE = 1 << 13
 
-SLEEP_TYPE_S5 = 5  # what the DSDT's \\_S5 object says
+SLEEP_TYPE_S3, SLEEP_TYPE_S5 = 1, 5  # what the DSDT's \\_S3 and \\_S5 objects say
 TIMER_HZ = 3_579_545
 NS = 1_000_000_000
 
 
-class AcpiPm:
-    """The PM1 blocks and the timer. `power_off` is called when the guest enters S5."""
+class PowerControl(Protocol):
+    """What the chip asks of the machine: S5, S3, and the end of S3."""
 
-    def __init__(self, sci: IrqLine, clock: Clock, power_off: Callable[[], None]) -> None:
+    def power_off(self) -> None: ...
+    def suspend(self) -> None: ...
+    def wake(self) -> None: ...
+
+
+class AcpiPm:
+    """The PM1 blocks and the timer. `woken_by` are the status bits to begin with, after a sleep."""
+
+    def __init__(self, sci: IrqLine, clock: Clock, control: PowerControl, woken_by: int = 0) -> None:
         self._sci = sci
         self._clock = clock
-        self._power_off = power_off
+        self._control_lines = control
+        self._asleep = False
         self._lock = Lock()
         self._start_ns = clock.monotonic_ns()
-        self._status = self._enable = self._control = 0
+        self._status = woken_by | WOKEN if woken_by else 0
+        self._enable = self._control = 0
         self._carries = 0  # half turns of the timer that the status bit has seen
         self._timer: Timer | None = None
         self._level = False
@@ -55,24 +64,52 @@ class AcpiPm:
         return image >> (8 * offset) & (1 << (8 * size)) - 1
 
     def write(self, offset: int, size: int, value: int, /) -> None:
-        asleep = False
+        sleep_type = None
         with self._lock:
             self._catch_up()
             for at in range(offset, offset + size):
-                asleep |= self._write_byte(at, value >> (8 * (at - offset)) & 0xFF)
+                written = self._write_byte(at, value >> (8 * (at - offset)) & 0xFF)
+                sleep_type = sleep_type if written is None else written
             self._update()
             self._schedule()
-        if asleep:
-            self._power_off()
+        if sleep_type == SLEEP_TYPE_S5:
+            self._control_lines.power_off()
+        elif sleep_type == SLEEP_TYPE_S3:
+            self._control_lines.suspend()
+            with self._lock:
+                self._asleep = True
+            self._wake_if_due()
 
     def press_power_button(self) -> None:
-        """Asks the guest to shut down, as a short press of the button does."""
-        with self._lock:
-            self._status |= POWER_BUTTON
-            self._update()
+        """Asks the guest to shut down, as a short press of the button does, or wakes it."""
+        self._note(POWER_BUTTON)
 
-    def _write_byte(self, offset: int, value: int) -> bool:
-        """Tells whether the guest went to sleep for good."""
+    def note_rtc_alarm(self) -> None:
+        """The real-time clock raises its interrupt."""
+        self._note(RTC_ALARM)
+
+    def woken_by(self) -> int:
+        """The events that ended a sleep, for the board that the guest wakes on."""
+        with self._lock:
+            return self._status & (POWER_BUTTON | RTC_ALARM)
+
+    def _note(self, event: int) -> None:
+        with self._lock:
+            self._status |= event
+            self._update()
+        self._wake_if_due()
+
+    def _wake_if_due(self) -> None:
+        """The power button always wakes, the clock if it is enabled to."""
+        with self._lock:
+            due = self._asleep and self._status & (POWER_BUTTON | self._enable & RTC_ALARM)
+            if due:
+                self._asleep = False
+        if due:
+            self._control_lines.wake()
+
+    def _write_byte(self, offset: int, value: int) -> int | None:
+        """The type of sleep that the guest enters by it, if any."""
         register, shift = offset & ~1, 8 * (offset & 1)
         if register == STATUS:
             self._status &= ~(value << shift)  # writing ones clears
@@ -81,8 +118,8 @@ class AcpiPm:
         elif register == CONTROL:
             written = self._control & ~(0xFF << shift) | value << shift
             self._control = written & (7 << SLEEP_TYPE_SHIFT | BUS_MASTER_RELOAD)
-            return bool(written & SLEEP_ENABLE) and written >> SLEEP_TYPE_SHIFT & 7 == SLEEP_TYPE_S5
-        return False
+            return written >> SLEEP_TYPE_SHIFT & 7 if written & SLEEP_ENABLE else None
+        return None
 
     def _ticks(self) -> int:
         return (self._clock.monotonic_ns() - self._start_ns) * TIMER_HZ // NS

@@ -6,6 +6,7 @@ time-base dividers than 32.768 kHz, square-wave output.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -35,24 +36,51 @@ UPDATE_NS = 244_000  # UIP is set this long before the registers change
 CMOS_BYTES = 128
 
 
-class Rtc:
-    """The clock's two ports. `cmos` are the RAM bytes that the board wants to start with."""
+@dataclass(frozen=True, slots=True)
+class RtcStateV1:
+    """What the battery keeps: registers and RAM, flags, and the guest's date less the host's."""
 
-    def __init__(self, irq: IrqLine, clock: Clock, cmos: Mapping[int, int] | None = None) -> None:
+    ram: bytes
+    flags: int
+    offset_ns: int
+
+    def after_reset(self) -> "RtcStateV1":
+        """The reset line clears the interrupt enables and flags, and nothing else."""
+        ram = bytearray(self.ram)
+        ram[B] &= ~(B_PERIODIC | B_ALARM | B_UPDATE)
+        return RtcStateV1(bytes(ram), 0, self.offset_ns)
+
+
+class Rtc:
+    """The clock's two ports. `cmos` are the RAM bytes that the board wants to start with, `battery` what
+    another board's clock kept.
+    """
+
+    def __init__(
+        self,
+        irq: IrqLine,
+        clock: Clock,
+        cmos: Mapping[int, int] | None = None,
+        battery: RtcStateV1 | None = None,
+    ) -> None:
         self._irq = irq
         self._clock = clock
         self._lock = Lock()
         self._index = 0
-        self._ram = bytearray(CMOS_BYTES)
+        self._ram = bytearray(battery.ram if battery else CMOS_BYTES)
+        if battery is None:
+            self._ram[A] = A_RUNNING | 6  # 1024 Hz
+            self._ram[B] = B_24_HOURS
         for address, value in (cmos or {}).items():
             self._ram[address] = value
-        self._ram[A] = A_RUNNING | 6  # 1024 Hz
-        self._ram[B] = B_24_HOURS
-        self._offset_ns = 0  # guest's date less the host's
+        self._offset_ns = battery.offset_ns if battery else 0  # guest's date less the host's
         self._held: datetime | None = None  # the date while SET holds it
-        self._flags = 0
+        self._flags = battery.flags if battery else 0
         self._seen_ns = self._now_ns()  # flags are right up to here
         self._timer: Timer | None = None
+        if self._ram[B] & B_SET:
+            self._hold(True)
+        self._schedule()
 
     def read(self, offset: int, size: int, /) -> int:
         with self._lock:
@@ -68,6 +96,12 @@ class Rtc:
                 self._index = value & 0x7F  # bit 7 masks the NMI, which nothing here raises
                 if size > 1:
                     self._write(self._index, value >> 8 & 0xFF)
+
+    def save(self) -> RtcStateV1:
+        """What the battery keeps while the board is away."""
+        with self._lock:
+            self._catch_up()
+            return RtcStateV1(bytes(self._ram), self._flags, self._offset_ns)
 
     # ---- registers ------------------------------------------------------------------------------
 

@@ -78,6 +78,15 @@ def _flat(state: CpuState, memory: GuestMemory, *, code: int) -> None:
     state["activity"] = "runnable"
 
 
+def real_mode(state: CpuState, *, address: int) -> CpuState:
+    """The reset state, but at a physical address below 1 MiB: how a guest wakes from S3 (ACPI 6.5, 16.3.1)."""
+    code = state["segments"][1]
+    code["selector"], code["base"] = address >> 4 & 0xFFFF, address & 0xF_FFF0
+    state["rip"] = address & 0xF
+    state["activity"] = "runnable"
+    return state
+
+
 def long_mode(state: CpuState, memory: GuestMemory, *, rip: int, rsi: int) -> CpuState:
     """64-bit mode with the first 4 GiB mapped to themselves: Linux's 64-bit boot protocol."""
     _flat(state, memory, code=CODE_64)

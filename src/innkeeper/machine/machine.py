@@ -15,10 +15,11 @@ from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine
 from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.machine import statistics
-from innkeeper.machine.builder import Assembly, Parts, assemble, load, prepare
+from innkeeper.machine.builder import Assembly, Parts, assemble, load, prepare, wake
 from innkeeper.machine.outcome import Outcome, OutcomeKind
-from innkeeper.machine.run_loop import BoardRun
+from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
+from innkeeper.platforms import KeptState
 
 RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut down gets reset on a PC
 
@@ -38,7 +39,7 @@ class Machine:
         self._given_engine = engine
         self._lock = threading.Lock()  # over what a reset replaces
         self._stop_asked = False
-        self._resets = 0
+        self._resets = self._sleeps = 0
         self._ledger: dict[str, Any] = {}
         self._timeline = Timeline()
         self._deadline: float | None = None
@@ -157,6 +158,7 @@ class Machine:
             why=self.engine_choice,
             outcome=self._outcome.kind.name.lower() if self._outcome is not None else None,
             resets=self._resets,
+            sleeps=self._sleeps,
         )
 
     # ---- the supervisor -------------------------------------------------------------------------
@@ -181,23 +183,43 @@ class Machine:
         self._done.set()
 
     def _run_boards(self) -> Outcome:
-        """Runs board after board, until something other than a reset ends one."""
+        """Runs board after board, until something other than a reset or a sleep ends one."""
         while True:
-            assert self._assembly is not None  # noqa: S101 - built in `start` or below
-            self._run.start(self._assembly.vcpus, lambda: self._timeline.mark(STARTED))
-            outcome = self._run.wait(self._deadline)
-            again = outcome.kind in RESETS and not self.config.no_reboot
-            self._run.stop(self._let_go_of_console if not again else self._let_go_if_over)
+            assembly = self._assembly
+            assert assembly is not None  # noqa: S101 - built in `start` or below
+            self._run.start(assembly.vcpus, lambda: self._timeline.mark(STARTED))
+            request = self._run.wait(self._deadline)
+            self._run.stop(self._let_go_if_over if self._goes_on(request) else self._let_go_of_console)
+            if request is Sleep.SUSPEND:
+                logger.info("the guest sleeps")
+                request = self._run.sleep(self._deadline)
             self._take_apart()
-            if not again:
-                return outcome
+            if not self._goes_on(request):
+                assert isinstance(request, Outcome)  # noqa: S101 - the two kinds of sleep go on
+                return request
             if self._stop_asked:
                 return Outcome(OutcomeKind.STOPPED)
-            if self._deadline is not None and time.monotonic() >= self._deadline:
+            if self._is_late():
                 return Outcome(OutcomeKind.TIMEOUT)  # however fast a guest resets itself
-            logger.info("%s", outcome)
+            self._go_on(request, assembly)
+
+    def _goes_on(self, request: Outcome | Sleep) -> bool:
+        return isinstance(request, Sleep) or (request.kind in RESETS and not self.config.no_reboot)
+
+    def _go_on(self, request: Outcome | Sleep, before: Assembly) -> None:
+        """The next board: with the same memory after a sleep, from the start after a reset."""
+        if request is Sleep.WAKE:
+            logger.info("the guest wakes")
+            self._sleeps += 1
+            self._build(None, before.board.kept_over_sleep())
+        else:
+            logger.info("%s", request)
             self._resets += 1
-            self._build(open_kernel(self.config.kernel))  # not kept: it may be large
+            # The file is opened again, not kept: it may be large.
+            self._build(open_kernel(self.config.kernel), before.board.kept_over_reset())
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _let_go_of_console(self) -> None:
         """A vCPU may be waiting for a reader that does not read: that must not keep the run from ending."""
@@ -205,16 +227,18 @@ class Machine:
             self._console.close()
 
     def _let_go_if_over(self) -> None:
-        if self._stop_asked or (self._deadline is not None and time.monotonic() > self._deadline):
+        if self._stop_asked or self._is_late():
             self._let_go_of_console()
 
-    def _build(self, kernel: KernelImage) -> None:
+    def _build(self, kernel: KernelImage | None, kept: KeptState | None = None) -> None:
+        """Builds a board that starts `kernel`, or without one lets the guest in memory wake up."""
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
         run = BoardRun()
-        assembly = assemble(self.config, self._parts, self._tap, run)
+        assembly = assemble(self.config, self._parts, self._tap, run, kept)
         try:
-            load(self.config, kernel, self._parts, assembly)
+            if kernel is not None or not wake(self._parts, assembly):
+                load(self.config, kernel or open_kernel(self.config.kernel), self._parts, assembly)
         except BaseException:
             assembly.take_apart()
             raise

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import assert_never
 
 from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown, Vcpu
@@ -15,16 +16,23 @@ STUCK_S = 10.0  # a kicked vCPU that has not come back after this never will
 logger = logging.getLogger(__name__)
 
 
+class Sleep(Enum):
+    """What a guest asks for that does not end the run."""
+
+    SUSPEND = "sleep with memory kept"
+    WAKE = "go on"
+
+
 class BoardRun:
     """What a guest asks of the machine arrives here from a vCPU's thread, which cannot take itself
     apart; the machine's supervisor waits for it. The first request counts.
     """
 
     def __init__(self) -> None:
-        self._outcome: Outcome | None = None
+        self._outcome: Outcome | Sleep | None = None
+        self._woken = False
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._stopping = False
         self._vcpus: Sequence[Vcpu] = ()
         self._threads: list[threading.Thread] = []
 
@@ -32,6 +40,18 @@ class BoardRun:
 
     def power_off(self) -> None:
         self.end(Outcome(OutcomeKind.POWERED_OFF))
+
+    def suspend(self) -> None:
+        with self._lock:
+            if self._outcome is None:
+                self._outcome = Sleep.SUSPEND
+        self._interrupt()
+
+    def wake(self) -> None:
+        """Counts from the moment of `suspend`, even before the supervisor has seen that."""
+        with self._lock:
+            self._woken = True
+        self._ended.set()
 
     def reset(self) -> None:
         self.end(Outcome(OutcomeKind.RESET))
@@ -44,9 +64,15 @@ class BoardRun:
     def end(self, outcome: Outcome) -> None:
         """Asks for the end. From any thread."""
         with self._lock:
-            if self._outcome is None:
+            if self._outcome is None or self._outcome is Sleep.SUSPEND:
                 self._outcome = outcome
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Not an instruction more than the one that asked: a vCPU hears its kick behind it."""
         self._ended.set()
+        for vcpu in self._vcpus:
+            vcpu.kick()
 
     def start(self, vcpus: Sequence[Vcpu], started: Callable[[], None]) -> None:
         """`started` is called just before the first vCPU's first instruction."""
@@ -58,22 +84,35 @@ class BoardRun:
         for thread in self._threads:
             thread.start()
 
-    def wait(self, deadline: float | None) -> Outcome:
+    def wait(self, deadline: float | None) -> Outcome | Sleep:
         """The first request, or a timeout when `time.monotonic()` reaches `deadline`."""
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         if not self._ended.wait(remaining):
             self.end(Outcome(OutcomeKind.TIMEOUT))
-        assert self._outcome is not None  # noqa: S101 - `end` was called
-        return self._outcome
+        return self._request()
+
+    def sleep(self, deadline: float | None) -> Outcome | Sleep:
+        """After `wait` gave `SUSPEND`: waits for `WAKE`, or for an end from outside."""
+        with self._lock:
+            if self._outcome is Sleep.SUSPEND and not self._woken:
+                self._ended.clear()
+        remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        if not self._ended.wait(remaining):
+            return Outcome(OutcomeKind.TIMEOUT)
+        request = self._request()
+        return Sleep.WAKE if request is Sleep.SUSPEND else request
+
+    def _request(self) -> Outcome | Sleep:
+        with self._lock:
+            assert self._outcome is not None  # noqa: S101 - only asked for after the event
+            return self._outcome
 
     def stop(self, still_waiting: Callable[[], None], slice_s: float = 0.2) -> None:
         """Takes the vCPUs out of the guest. `still_waiting` is called now and then if that takes long.
 
         Raises `EngineError` if one does not come back.
         """
-        self._stopping = True
-        for vcpu in self._vcpus:
-            vcpu.kick()
+        self._interrupt()
         give_up = time.monotonic() + STUCK_S
         for thread in self._threads:
             while thread.is_alive():
@@ -87,7 +126,7 @@ class BoardRun:
         if started is not None:
             started()
         try:
-            while not self._stopping:
+            while not self._ended.is_set():
                 outcome = decide(vcpu.run())
                 if outcome is not None:
                     self.end(outcome)

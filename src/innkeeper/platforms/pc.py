@@ -4,15 +4,17 @@ Interrupt controllers, PIT and local APICs belong to the engine, which has mappe
 tables below list them for the reader, and the ACPI tables for the guest.
 """
 
-from innkeeper.bus import Device, GsiLine, Part
+from dataclasses import dataclass
+
+from innkeeper.bus import Device, GsiLine, IrqLine, Part
 from innkeeper.devices import Uart
-from innkeeper.devices.acpi_pm import BLOCK_BYTES, SLEEP_TYPE_S5, AcpiPm
+from innkeeper.devices.acpi_pm import BLOCK_BYTES, SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
 from innkeeper.devices.debugexit import DebugExit
 from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, FwCfg, integer
 from innkeeper.devices.i8042 import COMMAND, DATA, I8042
 from innkeeper.devices.pci import HostBridge, PciBus, isa_bridge, pci_host_function
 from innkeeper.devices.pci.host_bridge import RESET_HARD, RESET_PROCESSOR
-from innkeeper.devices.rtc import CENTURY, Rtc
+from innkeeper.devices.rtc import CENTURY, Rtc, RtcStateV1
 from innkeeper.devices.testdev import IRQ_LINES, TestIrqLines, TestRegister
 from innkeeper.firmware import MapEntry, MapKind, acpi
 from innkeeper.firmware.acpi.tables import CONFORMS, HIGH_LEVEL
@@ -78,17 +80,52 @@ def memory_map(memory_mib: int) -> tuple[MapEntry, ...]:
     )
 
 
-class PcBoard:
-    """The board's chips, each on its bus. Made anew for every reset."""
+@dataclass(frozen=True, slots=True)
+class KeptState:
+    """What outlives a board: the clock's, which has a battery, and why the guest is woken, if it slept."""
 
-    def __init__(self, around: Surroundings, *, memory_mib: int, vcpus: int, test_devices: bool = False) -> None:
+    rtc: RtcStateV1
+    woken_by: int = 0
+
+
+class AlarmWire:
+    """The clock's interrupt line, which leads to the power-management chip too."""
+
+    def __init__(self, line: IrqLine, pm: AcpiPm) -> None:
+        self._line = line
+        self._pm = pm
+
+    def set(self, level: bool, /) -> None:
+        self._line.set(level)
+        if level:
+            self._pm.note_rtc_alarm()
+
+    def pulse(self) -> None:
+        self.set(True)
+        self.set(False)
+
+
+class PcBoard:
+    """The board's chips, each on its bus. Made anew for every reset, and for every wake from S3."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        *,
+        memory_mib: int,
+        vcpus: int,
+        test_devices: bool = False,
+        kept: KeptState | None = None,
+    ) -> None:
         self._around = around
         self._memory_mib = memory_mib
         self._vcpus = vcpus
         self._ports: list[int] = []
         self._mmio: list[int] = []
         self.uart = Uart(self._line("com1"), around.console)
-        self.pm = AcpiPm(self._line("acpi pm"), around.clock, around.control.power_off)
+        self.pm = AcpiPm(self._line("acpi pm"), around.clock, around.control, kept.woken_by if kept else 0)
+        wire = AlarmWire(self._line("rtc"), self.pm)
+        self.rtc = Rtc(wire, around.clock, cmos(memory_mib, vcpus), kept.rtc if kept else None)
         self.pci = PciBus(around.buses)
         self._place_chips()
         self._place_pci()
@@ -97,6 +134,12 @@ class PcBoard:
 
     def press_power_button(self) -> None:
         self.pm.press_power_button()
+
+    def kept_over_reset(self) -> KeptState:
+        return KeptState(self.rtc.save().after_reset())
+
+    def kept_over_sleep(self) -> KeptState:
+        return KeptState(self.rtc.save(), self.pm.woken_by())
 
     def unplug(self) -> None:
         """Takes every chip off its bus, so that buses and chips no longer hold each other."""
@@ -129,7 +172,7 @@ class PcBoard:
         i8042 = I8042(self._line("i8042"), control.reset)
         self._at_ports("i8042 data", Part(i8042, DATA))
         self._at_ports("i8042 command", Part(i8042, COMMAND))
-        self._at_ports("rtc", Rtc(self._line("rtc"), self._around.clock, cmos(self._memory_mib, self._vcpus)))
+        self._at_ports("rtc", self.rtc)
         self._at_ports("com1", self.uart)
         items = {
             KEY_RAM_BYTES: integer(self._memory_mib * MIB, 8),
@@ -172,7 +215,7 @@ class PcBoard:
             sci=IRQS["acpi pm"],
             reset_port=RESET_PORT,
             reset_value=RESET_HARD | RESET_PROCESSOR,
-            sleep_type_s5=SLEEP_TYPE_S5,
+            sleep_types={3: SLEEP_TYPE_S3, 5: SLEEP_TYPE_S5},
             cmos_century=CENTURY,
             root=root,
             isa_slot=PCI_SLOTS["isa bridge"],

@@ -45,7 +45,10 @@ impl Kvmclock {
         match msr {
             WALL_CLOCK | WALL_CLOCK_OLD => {
                 self.wall_clock = value;
-                self.write_wall_clock(memory, clock);
+                // Zero is no address: it is what this MSR holds when nobody has asked for the time.
+                if value != 0 {
+                    self.write_wall_clock(memory, clock);
+                }
             }
             SYSTEM_TIME | SYSTEM_TIME_OLD => {
                 self.system_time = value;
@@ -163,6 +166,13 @@ mod tests {
         let host = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         assert!(now.abs_diff(host) < 1_000_000_000, "{now} vs {host}");
         assert_eq!(field::<4>(&memory, 0x20), 2u32.to_le_bytes());
+    }
+
+    #[test]
+    fn zero_asks_for_no_wall_clock() {
+        let (memory, clock) = (GuestMemory::new(&[(0, PAGE_SIZE)]).unwrap(), Clock::new());
+        assert!(Kvmclock::default().write_msr(&memory, &clock, WALL_CLOCK, 0));
+        assert_eq!(field::<12>(&memory, 0), [0; 12]);
     }
 
     #[test]

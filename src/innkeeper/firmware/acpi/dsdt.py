@@ -4,6 +4,7 @@ Spec: ACPI 6.5, chapters 5.7, 6 and 9; PCI Firmware 3.3, chapter 4. Left out: me
 is a constant, so a guest's interpreter has nothing to run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from innkeeper.firmware.acpi import aml
@@ -71,11 +72,13 @@ class PciRoot:
         ]
 
 
-def dsdt(root: PciRoot, isa_slot: int, isa_devices: tuple[IsaDevice, ...], sleep_type_s5: int, vcpus: int) -> bytes:
-    """The definition block's content."""
+def dsdt(
+    root: PciRoot, isa_slot: int, isa_devices: tuple[IsaDevice, ...], sleep_types: Mapping[int, int], vcpus: int
+) -> bytes:
+    """The definition block's content. `sleep_types` has what PM1_CNT calls each sleep state."""
     isa = aml.device("ISA", aml.name("_ADR", isa_slot << 16), *(chip.aml() for chip in isa_devices))
     processors = [
         aml.device(f"C{index:03X}", aml.name("_HID", "ACPI0007"), aml.name("_UID", index)) for index in range(vcpus)
     ]
-    off = aml.package((sleep_type_s5, sleep_type_s5, 0, 0))
-    return aml.scope("\\_SB", *processors, root.aml(isa)) + aml.name("\\_S5", off)
+    states = [aml.name(f"\\_S{state}", aml.package((kind, kind, 0, 0))) for state, kind in sorted(sleep_types.items())]
+    return aml.scope("\\_SB", *processors, root.aml(isa)) + b"".join(states)

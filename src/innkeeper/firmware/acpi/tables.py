@@ -7,10 +7,13 @@ import struct
 from dataclasses import dataclass, field
 
 from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, dsdt
+from innkeeper.memory import GuestMemory
 
 OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
 CREATOR_ID, CREATOR_REVISION = b"INNK", 1
 HEADER = struct.Struct("<4sIBB6s8sI4sI")
+FACS_AT = 64  # from the start of the block
+FACS_WAKING_VECTOR = 12
 CHECKSUM_AT = 9
 
 SPACE_IO = 1
@@ -20,8 +23,8 @@ FADT_REVISION, FADT_MINOR, FADT_BYTES = 6, 5, 276
 PROFILE_ENTERPRISE_SERVER = 4
 # IAPC_BOOT_ARCH: 2 no VGA │ 1 8042 │ 0 ISA devices
 BOOT_LEGACY, BOOT_8042, BOOT_NO_VGA = 1 << 0, 1 << 1, 1 << 2
-# Flags: 10 reset register │ 8 32-bit timer │ 6 no RTC wake status │ 5 no fixed sleep button │ 2 C1 │ 0 WBINVD
-FADT_FLAGS = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10
+# Flags: 10 reset register │ 8 32-bit timer │ 5 no fixed sleep button │ 2 C1 │ 0 WBINVD
+FADT_FLAGS = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 8 | 1 << 10
 NO_C2, NO_C3 = 101, 1001  # latencies that mean "not there"
 
 MADT_REVISION = 5
@@ -43,7 +46,7 @@ class AcpiBoard:
     sci: int
     reset_port: int
     reset_value: int
-    sleep_type_s5: int
+    sleep_types: dict[int, int]  # by sleep state: what PM1_CNT calls it
     cmos_century: int
     root: PciRoot
     isa_slot: int
@@ -53,10 +56,11 @@ class AcpiBoard:
 
 def build(board: AcpiBoard, base: int) -> bytes:
     """All tables as one block to be put at `base` (a multiple of 64), the RSDP first."""
-    block = _Block(base, reserve=64)  # the RSDP's place
+    block = _Block(base, reserve=FACS_AT)  # the RSDP's place
     facs = block.add(_facs())
+    assert facs == base + FACS_AT  # noqa: S101 - the first behind the RSDP
     dsdt_at = block.add(
-        table(b"DSDT", 2, dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_type_s5, board.vcpus))
+        table(b"DSDT", 2, dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.vcpus))
     )
     listed = [block.add(_fadt(board, facs, dsdt_at)), block.add(_madt(board))]
     rsdt = block.add(table(b"RSDT", 1, struct.pack(f"<{len(listed)}I", *listed)))
@@ -64,6 +68,11 @@ def build(board: AcpiBoard, base: int) -> bytes:
     rsdp = _rsdp(rsdt, xsdt)
     block.content[: len(rsdp)] = rsdp
     return bytes(block.content)
+
+
+def waking_vector(memory: GuestMemory, base: int) -> int:
+    """Where a guest that slept wants to wake up in real mode, from the tables at `base`; 0 if nowhere."""
+    return int.from_bytes(memory.read(base + FACS_AT + FACS_WAKING_VECTOR, 4), "little")
 
 
 class _Block:
