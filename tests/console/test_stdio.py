@@ -61,6 +61,20 @@ def test_a_terminal_is_raw_while_the_console_runs_and_as_before_after(terminal: 
     assert termios.tcgetattr(terminal.slave) == before
 
 
+def test_a_terminal_that_hung_up_can_be_closed_too() -> None:
+    master, slave = os.openpty()
+    machine = Machine()
+    console = StdioConsole(slave, slave)
+    console.start(machine.receive, machine.left.set)
+
+    os.close(master)
+    console.write(b"to nobody")
+    assert machine.left.wait(10)
+    console.close()
+
+    os.close(slave)
+
+
 def test_every_key_reaches_the_guest_until_the_one_that_leaves(terminal: Terminal) -> None:
     machine = Machine()
     console = StdioConsole(terminal.slave, terminal.slave)

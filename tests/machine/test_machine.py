@@ -283,6 +283,20 @@ def test_a_console_can_ask_to_leave(config: Make) -> None:
         assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
 
 
+def test_a_console_that_fails_at_the_end_leaves_nobody_waiting(config: Make) -> None:
+    class CutConsole(MemoryConsole):
+        def close(self) -> None:
+            super().close()
+            raise OSError("the line is cut")
+
+    with Machine(config(), console=CutConsole(), engine=ScriptedEngine([[power_off]])) as machine:
+        machine.start()
+        outcome = machine.wait(LIMIT_S)
+
+    assert outcome.kind is OutcomeKind.FAILED
+    assert str(outcome.error) == "the line is cut"
+
+
 def test_statistics_are_written_when_the_run_ends(config: Make, tmp_path: Path) -> None:
     path = tmp_path / "stats.json"
     boot = [say(b"booting\r\n[ 1.0] Run /init as init process\r\n"), reset]

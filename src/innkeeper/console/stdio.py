@@ -8,6 +8,7 @@ import os
 import termios
 import threading
 import tty
+from contextlib import suppress
 
 from innkeeper.console.base import Leave, Receive
 from innkeeper.console.input import Input, write_all
@@ -53,8 +54,9 @@ class StdioConsole:
                 self._output.close()
                 self._output = None
             if self._saved_modes is not None:
-                # TCSADRAIN would wait for a terminal that does not take the rest.
-                termios.tcsetattr(self._input_descriptor, termios.TCSANOW, self._saved_modes)
+                with suppress(termios.error):  # the terminal hung up, and its modes are gone with it
+                    # TCSADRAIN would wait for a terminal that does not take the rest.
+                    termios.tcsetattr(self._input_descriptor, termios.TCSANOW, self._saved_modes)
                 self._saved_modes = None
 
     def _typed(self, data: bytes) -> None:

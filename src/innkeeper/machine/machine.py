@@ -164,23 +164,36 @@ class Machine:
     # ---- the supervisor -------------------------------------------------------------------------
 
     def _supervise(self) -> None:
+        """Whatever goes wrong, those who wait for the end are told."""
+        self._outcome = self._run_boards_or_fail()
+        for step in (self._wind_up, self._write_statistics):
+            try:
+                step()
+            except Exception as error:
+                logger.debug("the supervisor fails", exc_info=True)
+                if self._outcome.error is None:
+                    self._outcome = Outcome(OutcomeKind.FAILED, error=error)
+        self._done.set()
+
+    def _run_boards_or_fail(self) -> Outcome:
         try:
-            outcome = self._run_boards()
+            return self._run_boards()
         except Exception as error:
-            logger.debug("the supervisor ends", exc_info=True)
-            outcome = Outcome(OutcomeKind.FAILED, error=error)
+            logger.debug("the supervisor fails", exc_info=True)
+            return Outcome(OutcomeKind.FAILED, error=error)
+
+    def _wind_up(self) -> None:
         assert self._console is not None  # noqa: S101 - started
         self._take_apart()
         self._parts = None  # and with it the guest's memory
-        self._console.close()
-        self._timeline.mark(ENDED)
-        self._outcome = outcome
         try:
-            if self.config.stats is not None:
-                statistics.write(self.config.stats, self.statistics())
-        except Exception as error:  # noqa: BLE001 - as above
-            self._outcome = Outcome(OutcomeKind.FAILED, error=error)
-        self._done.set()
+            self._console.close()
+        finally:
+            self._timeline.mark(ENDED)
+
+    def _write_statistics(self) -> None:
+        if self.config.stats is not None:
+            statistics.write(self.config.stats, self.statistics())
 
     def _run_boards(self) -> Outcome:
         """Runs board after board, until something other than a reset or a sleep ends one."""
