@@ -1,0 +1,1 @@
+"""Whole guests, booted as users boot them."""
