@@ -18,6 +18,7 @@ CR0_PE, CR0_ET, CR0_PG = 1 << 0, 1 << 4, 1 << 31
 CR4_PAE = 1 << 5
 EFER_LME, EFER_LMA = 1 << 8, 1 << 10
 RFLAGS_FIXED = 1 << 1
+MTRR_DEF_TYPE, MTRR_ALL_WRITE_BACK = 0x2FF, 0x806  # on, no fixed ranges: as firmware leaves RAM, so that Linux uses PAT
 CODE_SELECTOR, DATA_SELECTOR, TSS_SELECTOR = 0x10, 0x18, 0x20  # what Linux calls __BOOT_CS and __BOOT_DS
 
 # 15 G │ 14 D/B │ 13 L │ 12 AVL │ 7 P │ 6-5 DPL │ 4 S │ 3-0 type
@@ -73,6 +74,7 @@ def _flat(state: CpuState, memory: GuestMemory, *, code: int) -> None:
     state["tr"] = _segment(TSS_SELECTOR, TSS_BUSY, tss, TSS_LIMIT)
     state["gdtr"] = {"base": gdt, "limit": 6 * 8 - 1}
     state["idtr"] = {"base": 0, "limit": 0}
+    state["msrs"] = [(msr, MTRR_ALL_WRITE_BACK if msr == MTRR_DEF_TYPE else value) for msr, value in state["msrs"]]
     state["gpr"] = [0] * 16
     state["rflags"] = RFLAGS_FIXED
     state["activity"] = "runnable"
