@@ -353,13 +353,15 @@ def go_to_sleep(vm: ScriptedVm) -> None:
 
 
 def test_a_guest_sleeps_until_the_power_button_with_its_memory(config: Make) -> None:
+    def remember(vm: ScriptedVm) -> None:
+        vm.memory.write(0x5000, b"kept")
+
     def look(vm: ScriptedVm) -> None:
         say(vm.memory.read(0x5000, 4))(vm)
         assert vm.ports.read(0x600, 2) == 1 << 15 | 1 << 8  # woken, by the power button
 
     engine = ScriptedEngine(
-        [[lambda vm: vm.memory.write(0x5000, b"kept"), set_waking_vector, say(b"zz "), go_to_sleep]],
-        [[look, power_off]],
+        [[remember, set_waking_vector, say(b"zz "), go_to_sleep, look, power_off]],
     )
     console = MemoryConsole()
     with Machine(config(), console=console, engine=engine) as machine:
@@ -369,7 +371,8 @@ def test_a_guest_sleeps_until_the_power_button_with_its_memory(config: Make) -> 
         assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
 
     assert console.output == b"zz kept"
-    state = engine.vms[1].vcpu(0).get_state()
+    assert len(engine.vms) == 1
+    state = engine.vms[0].vcpu(0).get_state()
     assert (state["segments"][1]["base"], state["rip"]) == (0x9A120, 3)
     assert (machine.statistics()["sleeps"], machine.statistics()["resets"]) == (1, 0)
 

@@ -194,11 +194,16 @@ def test_cmos_tells_the_memory_sizes(memory_mib: int, extended: int, above_16: i
     assert ram[0x5F] == 3
 
 
-def test_unplugging_leaves_empty_buses() -> None:
+def test_unplugging_leaves_empty_buses_and_quiet_lines() -> None:
     pc_board = Assembled(test_devices=True)
+    pc_board.ports.write(0x602, 2, 1 << 8)
+    pc_board.board.press_power_button()
     assert pc_board.ports.regions()
+    assert pc_board.vm.gsis[9]
 
     pc_board.board.unplug()
+
+    assert not any(pc_board.vm.gsis.values())
 
     assert pc_board.ports.regions() == []
     assert pc_board.vm.mmio.regions() == []

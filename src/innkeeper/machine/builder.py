@@ -1,17 +1,25 @@
 """Configuration → engine, memory, board, and a vCPU that stands at the kernel's entry point."""
 
+from __future__ import annotations
+
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from innkeeper.bus import HostClock
 from innkeeper.config import MachineConfig
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Vcpu, Vm, choose
-from innkeeper.firmware import BootPlan, KernelImage, cpu_entry
-from innkeeper.firmware.acpi import waking_vector
+from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
 from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, memory_map, ram_ranges
+
+if TYPE_CHECKING:
+    from innkeeper._core import CpuState
+
+TIME_MSRS = (0x10, 0x3B)  # IA32_TIME_STAMP_COUNTER, IA32_TSC_ADJUST
 
 NEEDS = {
     "linux": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
@@ -30,11 +38,27 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
-    """One board with its vCPUs: from power-on or reset to the next."""
+class Outside:
+    """Where the guest's words and wishes go."""
+
+    console: ConsoleSink
+    control: Control
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """A virtual machine with its vCPUs, and the states that those came with. A sleep does not end them."""
 
     vm: Vm
     vcpus: list[Vcpu]
+    power_on: list[CpuState]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One board with its processors: from power-on, reset or wake to the next."""
+
+    processors: Processors
     board: PcBoard
     clock: HostClock
 
@@ -50,15 +74,23 @@ def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = 
     return Parts(choice, choice.engine.create_memory(ram_ranges(config.memory_mib)))
 
 
-def assemble(
-    config: MachineConfig, parts: Parts, console: ConsoleSink, control: Control, kept: KeptState | None = None
-) -> Assembly:
-    """Builds a fresh board around the memory. `kept` is what outlived the board before it."""
+def create_processors(config: MachineConfig, parts: Parts) -> Processors:
+    """Raises `HostError` if the host refuses."""
     vm = parts.choice.engine.create_vm(parts.memory, config.vcpus)
+    vcpus = [vm.vcpu(index) for index in range(config.vcpus)]
+    return Processors(vm, vcpus, [vcpu.get_state() for vcpu in vcpus])
+
+
+def assemble(
+    config: MachineConfig, parts: Parts, processors: Processors, outside: Outside, kept: KeptState | None = None
+) -> Assembly:
+    """Builds a fresh board around memory and processors. `kept` is what outlived the board before it."""
     clock = HostClock()
-    around = Surroundings(buses=vm, memory=parts.memory, clock=clock, console=console, control=control)
+    around = Surroundings(
+        buses=processors.vm, memory=parts.memory, clock=clock, console=outside.console, control=outside.control
+    )
     board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit, kept=kept)
-    return Assembly(vm, [vm.vcpu(index) for index in range(config.vcpus)], board, clock)
+    return Assembly(processors, board, clock)
 
 
 def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Assembly) -> None:
@@ -76,14 +108,25 @@ def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Ass
         extended_bios_data=EXTENDED_BIOS_DATA[0],
     )
     entry = kernel.load(parts.memory, plan)
-    first = assembly.vcpus[0]
+    first = assembly.processors.vcpus[0]
     first.set_state(entry(first.get_state()))
 
 
-def wake(parts: Parts, assembly: Assembly) -> bool:
-    """Puts the first vCPU where a guest that slept wants to wake; tells whether it wants to at all."""
-    vector = waking_vector(parts.memory, ACPI_TABLES[0])
-    if vector:
-        first = assembly.vcpus[0]
-        first.set_state(cpu_entry.real_mode(first.get_state(), address=vector))
-    return vector != 0
+def waking_vector(parts: Parts) -> int:
+    """Where a guest that slept wants to go on; 0 if it did not say."""
+    return acpi.waking_vector(parts.memory, ACPI_TABLES[0])
+
+
+def wake(parts: Parts, processors: Processors) -> None:
+    """Resets the vCPUs, all but their time, and puts the first one where the guest wants to go on."""
+    first, *others = (without_time(state) for state in processors.power_on)
+    states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *others]
+    for vcpu, state in zip(processors.vcpus, states, strict=True):
+        vcpu.set_state(state)
+
+
+def without_time(state: CpuState) -> CpuState:
+    """A copy that leaves the time-stamp counter as it is, as a processor with an invariant one does."""
+    copy = deepcopy(state)
+    copy["msrs"] = [(index, value) for index, value in copy["msrs"] if index not in TIME_MSRS]
+    return copy

@@ -15,7 +15,18 @@ from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine
 from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.machine import statistics
-from innkeeper.machine.builder import Assembly, Parts, assemble, load, prepare, wake
+from innkeeper.machine.builder import (
+    Assembly,
+    Outside,
+    Parts,
+    Processors,
+    assemble,
+    create_processors,
+    load,
+    prepare,
+    wake,
+    waking_vector,
+)
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -75,7 +86,7 @@ class Machine:
         self._console = self._given_console or open_console(config.console)
         self._tap = ConsoleTap(self._console, self._timeline)
         try:
-            self._build(kernel)
+            self._build(create_processors(config, self._parts), kernel)
             self._console.start(self.write_console, self.stop)
         except BaseException:
             self._take_apart()
@@ -150,7 +161,7 @@ class Machine:
         with self._lock:
             assembly, ledger = self._assembly, self._ledger
         if assembly is not None:
-            ledger = statistics.merge((ledger, assembly.vm.statistics()))
+            ledger = statistics.merge((ledger, assembly.processors.vm.statistics()))
         return statistics.report(
             ledger,
             self._timeline.seconds(),
@@ -200,13 +211,12 @@ class Machine:
         while True:
             assembly = self._assembly
             assert assembly is not None  # noqa: S101 - built in `start` or below
-            self._run.start(assembly.vcpus, lambda: self._timeline.mark(STARTED))
+            self._run.start(assembly.processors.vcpus, lambda: self._timeline.mark(STARTED))
             request = self._run.wait(self._deadline)
             self._run.stop(self._let_go_if_over if self._goes_on(request) else self._let_go_of_console)
             if request is Sleep.SUSPEND:
-                logger.info("the guest sleeps")
-                request = self._run.sleep(self._deadline)
-            self._take_apart()
+                request = self._sleep()
+            self._take_apart(for_good=request is not Sleep.WAKE)
             if not self._goes_on(request):
                 assert isinstance(request, Outcome)  # noqa: S101 - the two kinds of sleep go on
                 return request
@@ -216,20 +226,30 @@ class Machine:
                 return Outcome(OutcomeKind.TIMEOUT)  # however fast a guest resets itself
             self._go_on(request, assembly)
 
+    def _sleep(self) -> Outcome | Sleep:
+        """Until the guest is woken, which is a reset if it did not say where it wants to go on."""
+        assert self._parts is not None  # noqa: S101 - while it runs
+        logger.info("the guest sleeps")
+        request = self._run.sleep(self._deadline)
+        return request if request is not Sleep.WAKE or waking_vector(self._parts) else Outcome(OutcomeKind.RESET)
+
     def _goes_on(self, request: Outcome | Sleep) -> bool:
         return isinstance(request, Sleep) or (request.kind in RESETS and not self.config.no_reboot)
 
     def _go_on(self, request: Outcome | Sleep, before: Assembly) -> None:
         """The next board: with the same memory after a sleep, from the start after a reset."""
+        assert self._parts is not None  # noqa: S101 - while it runs
         if request is Sleep.WAKE:
             logger.info("the guest wakes")
             self._sleeps += 1
-            self._build(None, before.board.kept_over_sleep())
+            wake(self._parts, before.processors)
+            self._build(before.processors, None, before.board.kept_over_sleep())
         else:
             logger.info("%s", request)
             self._resets += 1
             # The file is opened again, not kept: it may be large.
-            self._build(open_kernel(self.config.kernel), before.board.kept_over_reset())
+            kernel = open_kernel(self.config.kernel)
+            self._build(create_processors(self.config, self._parts), kernel, before.board.kept_over_reset())
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -243,15 +263,15 @@ class Machine:
         if self._stop_asked or self._is_late():
             self._let_go_of_console()
 
-    def _build(self, kernel: KernelImage | None, kept: KeptState | None = None) -> None:
-        """Builds a board that starts `kernel`, or without one lets the guest in memory wake up."""
+    def _build(self, processors: Processors, kernel: KernelImage | None, kept: KeptState | None = None) -> None:
+        """Builds a board that starts `kernel`, or without one leaves memory and processors as they are."""
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
         run = BoardRun()
-        assembly = assemble(self.config, self._parts, self._tap, run, kept)
+        assembly = assemble(self.config, self._parts, processors, Outside(self._tap, run), kept)
         try:
-            if kernel is not None or not wake(self._parts, assembly):
-                load(self.config, kernel or open_kernel(self.config.kernel), self._parts, assembly)
+            if kernel is not None:
+                load(self.config, kernel, self._parts, assembly)
         except BaseException:
             assembly.take_apart()
             raise
@@ -262,11 +282,11 @@ class Machine:
             if self._stop_asked:
                 run.end(Outcome(OutcomeKind.STOPPED))
 
-    def _take_apart(self) -> None:
-        """Ends a board: nothing of it holds on to anything else any more. Its ledger stays."""
+    def _take_apart(self, *, for_good: bool = True) -> None:
+        """Ends a board, and with it its processors if `for_good`; their ledger stays."""
         with self._typing, self._lock:
             assembly, self._assembly = self._assembly, None
-            if assembly is not None:
-                self._ledger = statistics.merge((self._ledger, assembly.vm.statistics()))
+            if assembly is not None and for_good:
+                self._ledger = statistics.merge((self._ledger, assembly.processors.vm.statistics()))
         if assembly is not None:
             assembly.take_apart()

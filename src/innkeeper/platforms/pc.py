@@ -142,12 +142,14 @@ class PcBoard:
         return KeptState(self.rtc.save(), self.pm.woken_by())
 
     def unplug(self) -> None:
-        """Takes every chip off its bus, so that buses and chips no longer hold each other."""
+        """Takes every chip off its bus and its line, so that buses and chips no longer hold each other."""
         self.pci.unplug_all()
         for base in self._ports:
             self._around.buses.unmap_ports(base)
         for base in self._mmio:
             self._around.buses.unmap_mmio(base)
+        for irq in IRQS.values():
+            self._around.buses.set_irq(irq, False)
         self._ports.clear()
         self._mmio.clear()
 
