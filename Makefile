@@ -9,6 +9,7 @@ FUZZ_SEED ?= 1
 
 # One interpreter for every build, so that cargo and maturin agree on what is up to date.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
+export PIP_QUIET := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ check: setup ## formatters, linters, types, import contracts
 	ruff format --check --quiet
 	ruff check --quiet
 	mypy
-	PYTHONPATH=src lint-imports --config pyproject.toml
+	PYTHONPATH=src lint-imports --no-logo --config pyproject.toml
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 

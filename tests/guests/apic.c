@@ -138,8 +138,6 @@ static void x2(void)
 int guest_main(void)
 {
     map_apic();
-    outb(0x21, 0xFF);
-    outb(0xA1, 0xFF);
     int vectors[] = {0x31, 0x33, 0x45, 0x50, 0x61};
     for (unsigned i = 0; i < sizeof vectors / sizeof *vectors; i++)
         handlers[vectors[i]] = on_vector;

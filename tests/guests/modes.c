@@ -124,8 +124,6 @@ static void v86_mode(void)
 
 int guest_main(void)
 {
-    outb(0x21, 0xFF);
-    outb(0xA1, 0xFF);
     real_mode();
     v86_mode();
     print("done\n");

@@ -74,8 +74,6 @@ int guest_main(void)
     static u64 pd[512] __attribute__((aligned(4096)));
     pd[0x1F7] = 0xFEE00000ull | 0x9B;
     pdpt[3] = (u64)pd | 3;
-    outb(0x21, 0xFF);
-    outb(0xA1, 0xFF);
     handlers[0x41] = handlers[0x42] = on_ipi;
     APIC(0xF0) = 0x1FF;
     for (u8 *p = trampoline; p < trampoline_end; p++)

@@ -15,6 +15,9 @@ _start:
         cli
         cld
         mov     $stack_top, %esp
+        mov     $0xFF, %al              /* a firmware may have left the timer's IRQ on */
+        out     %al, $0x21
+        out     %al, $0xA1
         lgdt    gdt_pointer
         ljmp    $CODE32, $1f
 1:      mov     $DATA, %eax
