@@ -5,7 +5,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.firmware.conftest import MIB, bzimage, elf64, multiboot_header, pvh_note
 
 from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
 from innkeeper.console import MemoryConsole
@@ -13,6 +12,7 @@ from innkeeper.engine import kvm_probe
 from innkeeper.errors import ConfigError
 from innkeeper.machine import Machine, OutcomeKind
 from innkeeper.testing.guests import CRASH, POWER_OFF, SPIN, flat_guest, say
+from tests.firmware.conftest import MIB, bzimage, elf64, multiboot_header, pvh_note
 
 LIMIT_S = 30.0
 START = MIB + 0x100

@@ -1,90 +1,19 @@
 """A machine's life, with vCPUs that follow a script."""
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.firmware.conftest import bzimage
 
-from innkeeper.config import ConsoleConfig, ConsoleKind, MachineConfig
 from innkeeper.console import MemoryConsole
-from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown
+from innkeeper.engine import Debug, Halt, InternalError, Kicked, Shutdown
 from innkeeper.errors import BootError, EngineError, HostError, InnkeeperError
 from innkeeper.machine import Machine, OutcomeKind
-from innkeeper.platforms.pc import ACPI_TABLES
 from innkeeper.testing import ScriptedEngine, ScriptedVm
 from innkeeper.testing.engine import Step
 
-COM1, PM_CONTROL, RESET = 0x3F8, 0x604, 0xCF9
-LIMIT_S = 10.0
-
-
-def say(text: bytes) -> Step:
-    def step(vm: ScriptedVm) -> None:
-        for byte in text:
-            vm.ports.write(COM1, 1, byte)
-
-    return step
-
-
-def power_off(vm: ScriptedVm) -> None:
-    vm.ports.write(PM_CONTROL, 2, 0x3400)
-
-
-def reset(vm: ScriptedVm) -> None:
-    vm.ports.write(RESET, 1, 0x06)
-
-
-def leave(vm: ScriptedVm) -> None:
-    vm.ports.write(0xF4, 1, 0x10)
-
-
-def give(exit_: Exit) -> Step:
-    return lambda _vm: exit_
-
-
-@pytest.fixture
-def config(kernel: Path) -> Callable[..., MachineConfig]:
-    def make(**changes: object) -> MachineConfig:
-        values: dict[str, object] = {
-            "kernel": kernel,
-            "memory_mib": 16,
-            "console": ConsoleConfig(kind=ConsoleKind.MEMORY),
-            **changes,
-        }
-        return MachineConfig(**values)  # type: ignore[arg-type]
-
-    return make
-
-
-Make = Callable[..., MachineConfig]
-
-
-@pytest.fixture
-def kernel(tmp_path: Path) -> Path:
-    path = tmp_path / "vmlinuz"
-    path.write_bytes(bzimage())
-    return path
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
-
-
-def run(config: MachineConfig, *boards: list[list[Step]]) -> tuple[Machine, MemoryConsole, ScriptedEngine]:
-    """Runs a machine to its end."""
-    console, engine = MemoryConsole(), ScriptedEngine(*boards)
-    machine = Machine(config, console=console, engine=engine)
-    machine.start()
-    machine.wait(LIMIT_S)
-    machine.close()
-    return machine, console, engine
+from .conftest import LIMIT_S, Make, give, leave, power_off, reset, run, say
 
 
 @pytest.mark.parametrize(
@@ -216,23 +145,6 @@ def test_a_with_block_leaves_nothing_behind(config: Make) -> None:
     assert machine.wait().kind is OutcomeKind.STOPPED
 
 
-def test_what_is_typed_reaches_the_guest(config: Make) -> None:
-    def echo(vm: ScriptedVm) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not vm.ports.read(COM1 + 5, 1) & 1:
-            assert time.monotonic() < deadline
-        vm.ports.write(COM1, 1, vm.ports.read(COM1, 1))
-        power_off(vm)
-
-    console = MemoryConsole()
-    with Machine(config(), console=console, engine=ScriptedEngine([[echo]])) as machine:
-        machine.start()
-        console.send(b"k")
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
-
-    assert console.output == b"k"
-
-
 def test_the_power_button_reaches_the_guest(config: Make) -> None:
     def wait_for_it(vm: ScriptedVm) -> None:
         deadline = time.monotonic() + LIMIT_S
@@ -244,43 +156,6 @@ def test_the_power_button_reaches_the_guest(config: Make) -> None:
         machine.start()
         machine.press_power_button()
         assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
-
-
-class DeafConsole:
-    """A reader that does not read: `write` waits until the console is closed."""
-
-    def __init__(self) -> None:
-        self.closed = threading.Event()
-        self.waiting = threading.Event()
-
-    def start(self, receive: object, leave: object) -> None: ...
-
-    def write(self, data: bytes, /) -> None:  # noqa: ARG002
-        self.waiting.set()
-        self.closed.wait()
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-def test_a_reader_that_does_not_read_cannot_keep_a_machine(config: Make) -> None:
-    console = DeafConsole()
-    with Machine(config(), console=console, engine=ScriptedEngine([[say(b"x")]])) as machine:
-        machine.start()
-        assert console.waiting.wait(LIMIT_S)
-        machine.stop()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
-
-
-def test_a_console_can_ask_to_leave(config: Make) -> None:
-    class LeavingConsole(MemoryConsole):
-        def start(self, receive: Callable[[bytes], None], leave: Callable[[], None]) -> None:
-            super().start(receive, leave)
-            leave()
-
-    with Machine(config(), console=LeavingConsole(), engine=ScriptedEngine()) as machine:
-        machine.start()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
 
 
 def test_a_console_that_fails_at_the_end_leaves_nobody_waiting(config: Make) -> None:
@@ -344,79 +219,6 @@ def test_a_kernel_that_vanishes_before_a_reset_ends_the_machine(config: Make, tm
     assert isinstance(machine.wait().error, BootError)
 
 
-def set_waking_vector(vm: ScriptedVm) -> None:
-    vm.memory.write(ACPI_TABLES[0] + 64 + 12, (0x9A123).to_bytes(4, "little"))
-
-
-def go_to_sleep(vm: ScriptedVm) -> None:
-    vm.ports.write(PM_CONTROL, 2, 0x2400)
-
-
-def test_a_guest_sleeps_until_the_power_button_with_its_memory(config: Make) -> None:
-    def remember(vm: ScriptedVm) -> None:
-        vm.memory.write(0x5000, b"kept")
-
-    def look(vm: ScriptedVm) -> None:
-        say(vm.memory.read(0x5000, 4))(vm)
-        assert vm.ports.read(0x600, 2) == 1 << 15 | 1 << 8  # woken, by the power button
-
-    engine = ScriptedEngine(
-        [[remember, set_waking_vector, say(b"zz "), go_to_sleep, look, power_off]],
-    )
-    console = MemoryConsole()
-    with Machine(config(), console=console, engine=engine) as machine:
-        machine.start()
-        console.wait_for(b"zz ", timeout_s=LIMIT_S)
-        machine.press_power_button()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
-
-    assert console.output == b"zz kept"
-    assert len(engine.vms) == 1
-    state = engine.vms[0].vcpu(0).get_state()
-    assert (state["segments"][1]["base"], state["rip"]) == (0x9A120, 3)
-    assert (machine.statistics()["sleeps"], machine.statistics()["resets"]) == (1, 0)
-
-
-def test_a_guest_that_wants_to_wake_nowhere_starts_over(config: Make) -> None:
-    engine = ScriptedEngine([[say(b"zz "), go_to_sleep]], [[power_off]])
-    console = MemoryConsole()
-    with Machine(config(), console=console, engine=engine) as machine:
-        machine.start()
-        console.wait_for(b"zz ", timeout_s=LIMIT_S)
-        machine.press_power_button()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
-
-    assert engine.vms[1].vcpu(0).get_state()["rip"] == 0x20_0200
-
-
-@pytest.mark.parametrize("late", [0.0, 0.1])
-def test_a_sleeping_machine_can_be_stopped(config: Make, late: float) -> None:
-    with Machine(config(), console=MemoryConsole(), engine=ScriptedEngine([[go_to_sleep]])) as machine:
-        machine.start()
-        time.sleep(late)
-        machine.stop()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
-
-
-def test_the_time_limit_counts_in_sleep(config: Make) -> None:
-    machine, _, _ = run(config(timeout_s=0.1), [[go_to_sleep]])
-
-    assert machine.wait().kind is OutcomeKind.TIMEOUT
-
-
-def test_the_clocks_ram_outlives_a_reset(config: Make) -> None:
-    def write(vm: ScriptedVm) -> None:
-        vm.ports.write(0x70, 2, 0x5A << 8 | 0x40)
-
-    def read(vm: ScriptedVm) -> None:
-        vm.ports.write(0x70, 1, 0x40)
-        vm.ports.write(COM1, 1, vm.ports.read(0x71, 1))
-
-    _, console, _ = run(config(), [[write, reset]], [[read, power_off]])
-
-    assert console.output == b"Z"
-
-
 def test_a_machine_runs_once(config: Make) -> None:
     machine, _, _ = run(config(), [[power_off]])
 
@@ -434,26 +236,3 @@ def test_a_machine_that_was_not_started_cannot_be_waited_for(config: Make) -> No
     machine.close()
     with pytest.raises(RuntimeError, match="not started"):
         machine.wait()
-
-
-def test_typing_does_not_wait_for_a_reader(config: Make) -> None:
-    """Even while the guest itself waits for the reader, with the transmitter's interrupt on."""
-    console, typed = DeafConsole(), threading.Event()
-
-    def listen(vm: ScriptedVm) -> None:
-        vm.ports.write(COM1 + 1, 1, 0x02)
-        vm.ports.write(COM1, 1, 0x20)
-
-    def type_something() -> None:
-        machine.write_console(b"x")
-        typed.set()
-
-    with Machine(config(), console=console, engine=ScriptedEngine([[listen]])) as machine:
-        machine.start()
-        assert console.waiting.wait(LIMIT_S)
-        typist = threading.Thread(target=type_something)
-        typist.start()
-        assert typed.wait(LIMIT_S)
-        machine.stop()
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.STOPPED
-        typist.join()

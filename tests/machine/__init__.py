@@ -1,0 +1,1 @@
+"""Machines, scripted and real."""
