@@ -24,7 +24,7 @@ fn contradictory_control_registers_are_refused() {
     assert_eq!(write_cr(3, 1 << 52).0, GP);
     assert_eq!(write_cr(4, cr::CR4_PSE).0, GP); // PAE off in IA-32e mode
     assert_eq!(write_cr(4, cr::CR4_PAE | 1 << 13).0, GP); // VMXE
-    assert_eq!(write_cr(4, cr::CR4_PAE | cr::CR4_SMAP).0, GP); // not presented
+    assert_eq!(write_cr(4, cr::CR4_PAE | 1 << 22).0, GP); // PKE, not presented
     assert_eq!(write_cr(1, 0).0, UD);
     assert_eq!(write_cr(5, 0).0, UD);
     let (result, cpu) = write_cr(0, pg | cr::CR0_CD | cr::CR0_NW);
