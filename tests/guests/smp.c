@@ -1,4 +1,4 @@
-/* Two processors: INIT, SIPI, real mode to long mode, IPIs both ways, locked counting. kvm: any mode: 64 cpus: 2 */
+/* Two processors: INIT, SIPI, real mode to long mode, IPIs both ways, locked counting, code written by the other. kvm: any mode: 64 cpus: 2 */
 #include "runtime/runtime.h"
 
 #define APIC(offset) (*(volatile u32 *)(0xFEE00000ull + (offset)))
@@ -46,6 +46,36 @@ static void count(void)
         asm volatile("lock incq %0" : "+m"(counter));
 }
 
+/* One processor writes a function that the other calls, turn after turn; calling follows serialization. */
+enum { TURNS = 3000 };
+static u8 code[4096] __attribute__((aligned(4096)));
+static volatile u32 written, called, wrong;
+
+static void write_in_turns(void)
+{
+    for (u32 turn = 1; turn <= TURNS; turn++) {
+        *(volatile u8 *)code = 0xB8; /* mov eax, turn; ret */
+        *(volatile u32 *)(code + 1) = turn;
+        *(volatile u8 *)(code + 5) = 0xC3;
+        written = turn;
+        while (called != turn)
+            asm volatile("pause");
+    }
+}
+
+static void call_in_turns(void)
+{
+    for (u32 turn = 1; turn <= TURNS; turn++) {
+        u32 registers[4], result;
+        while (written != turn)
+            asm volatile("pause");
+        cpuid(0, 0, registers);
+        asm volatile("call *%1" : "=a"(result) : "r"(code) : "memory");
+        wrong += result != turn;
+        called = turn;
+    }
+}
+
 void second_main(void) __attribute__((used));
 void second_main(void)
 {
@@ -56,6 +86,7 @@ void second_main(void)
         asm volatile("hlt");
     send(0, 0x42);
     count();
+    call_in_turns();
     finished = 1;
     asm volatile("cli; hlt");
 }
@@ -89,8 +120,10 @@ int guest_main(void)
     send(1, 0x41);
     print("answer: %s\n", until(&from_second) ? "came" : "lost");
     count();
+    write_in_turns();
     print("finished: %s\n", until(&finished) ? "yes" : "no");
     print("counted %lx, IPIs %d and %d\n", (word)counter, from_first, from_second);
+    print("calls of what the other wrote: %d, wrong: %d\n", (int)called, (int)wrong);
     print("done\n");
     return 0;
 }

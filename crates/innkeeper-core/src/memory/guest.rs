@@ -2,7 +2,8 @@
 //!
 //! Beside the bytes it keeps, per page, a version number and a bitmap of the 64-byte chunks that
 //! decoded blocks came from. A write to such a chunk raises the version, and that is how every
-//! vCPU's block cache notices self- and cross-modifying code, DMA included.
+//! vCPU's block cache notices self- and cross-modifying code, DMA included. A third word per page says
+//! which vCPUs may write to it unreported, so that only they are asked to stop when it becomes code.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -57,6 +58,7 @@ pub struct GuestMemory {
     slots: Vec<Slot>,
     versions: Box<[AtomicU32]>,
     code_chunks: Box<[AtomicU64]>,
+    writers: Box<[AtomicU64]>,
 }
 
 // SAFETY: `base` is a private anonymous mapping owned by this value; guest RAM is shared memory by
@@ -111,7 +113,14 @@ impl GuestMemory {
         }
         let base = NonNull::new(raw.cast()).expect("mmap never returns null");
         let pages = (bytes >> PAGE_SHIFT) as usize;
-        Ok(Self { base, bytes, slots, versions: zeroed(pages), code_chunks: zeroed(pages) })
+        Ok(Self {
+            base,
+            bytes,
+            slots,
+            versions: zeroed(pages),
+            code_chunks: zeroed(pages),
+            writers: zeroed(pages),
+        })
     }
 
     /// Bytes of RAM in all slots.
@@ -221,10 +230,23 @@ impl GuestMemory {
         self.code_chunks[page as usize].load(Ordering::Acquire) != 0
     }
 
-    /// Records that a block came from `[offset, offset + length)` of the page. Tells whether this
-    /// made the page a code page, in which case every vCPU must drop its write access to it.
-    pub fn mark_code(&self, page: u32, offset: u64, length: u64) -> bool {
-        self.code_chunks[page as usize].fetch_or(chunks(offset, length), Ordering::AcqRel) == 0
+    /// Asks for leave to write to the page without reporting it, now and until the vCPU is told to
+    /// drop its write access. False if the page has code: then each write must be reported.
+    pub fn write_unreported(&self, page: u32, vcpu: u32) -> bool {
+        let (writers, mine) = (&self.writers[page as usize], writer(vcpu));
+        // Recorded before the look at the bitmap, while `mark_code` does it the other way round: one of
+        // the two sees the other.
+        if writers.load(Ordering::SeqCst) & mine == 0 {
+            writers.fetch_or(mine, Ordering::SeqCst);
+        }
+        self.code_chunks[page as usize].load(Ordering::SeqCst) == 0
+    }
+
+    /// Records that a block came from `[offset, offset + length)` of the page. If this made the page
+    /// a code page, gives the [`writer`]s that may have leave to write to it: they must drop it.
+    pub fn mark_code(&self, page: u32, offset: u64, length: u64) -> u64 {
+        let before = self.code_chunks[page as usize].fetch_or(chunks(offset, length), Ordering::SeqCst);
+        if before == 0 { self.writers[page as usize].swap(0, Ordering::SeqCst) } else { 0 }
     }
 
     /// Reports a write to `[offset, offset + length)` of a page, after the bytes are in place.
@@ -240,6 +262,11 @@ impl GuestMemory {
         }
         hit
     }
+}
+
+/// The bit of a vCPU among a page's writers. Where there are more than 64, some share one.
+pub fn writer(vcpu: u32) -> u64 {
+    1 << (vcpu % u64::BITS)
 }
 
 /// The bits of the 64-byte chunks that `[offset, offset + length)` touches; both within one page.
@@ -290,8 +317,8 @@ mod tests {
     #[test]
     fn only_writes_to_code_chunks_raise_the_version() {
         let memory = split();
-        assert!(memory.mark_code(1, 0x40, 0x41));
-        assert!(!memory.mark_code(1, 0xFC0, 0x40));
+        memory.mark_code(1, 0x40, 0x41);
+        memory.mark_code(1, 0xFC0, 0x40);
         memory.write(PAGE_SIZE, &[0; 0x40]).unwrap();
         assert_eq!(memory.code_version(1), 0);
         memory.write(PAGE_SIZE + 0x80, &[0]).unwrap();
@@ -301,6 +328,20 @@ mod tests {
         memory.mark_code(1, 0xFF, 1);
         memory.write(PAGE_SIZE - 4, &[0; 0x1000]).unwrap();
         assert_eq!(memory.code_version(1), 2);
+    }
+
+    #[test]
+    fn a_page_that_becomes_code_names_those_who_wrote_to_it_since_it_last_did() {
+        let memory = split();
+        assert!(
+            memory.write_unreported(1, 0) && memory.write_unreported(1, 3) && memory.write_unreported(0, 1)
+        );
+        assert_eq!(memory.mark_code(1, 0x40, 1), writer(0) | writer(3));
+        assert_eq!(memory.mark_code(1, 0x80, 1), 0);
+        assert!(!memory.write_unreported(1, 2));
+        memory.write(PAGE_SIZE + 0x40, &[0]).unwrap();
+        assert!(memory.write_unreported(1, 66));
+        assert_eq!(memory.mark_code(1, 0, 1), writer(2));
     }
 
     #[test]

@@ -3,4 +3,4 @@
 
 mod guest;
 
-pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, Slot};
+pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, Slot, writer};

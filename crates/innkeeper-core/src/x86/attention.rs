@@ -38,6 +38,11 @@ impl Attention {
         }
     }
 
+    /// Raises bits that a sleeping vCPU need not know of before it wakes by itself.
+    pub fn raise_quietly(&self, bits: u32) {
+        self.bits.fetch_or(bits, Ordering::SeqCst);
+    }
+
     /// The raised bits; zero almost always, so that is what the run loop tests.
     #[inline]
     pub fn bits(&self) -> u32 {

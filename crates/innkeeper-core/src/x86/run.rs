@@ -9,6 +9,7 @@ use super::cpu::{Cpu, RIP, Shadow, flag};
 use super::fault::{Stop, vector};
 use super::op::Op;
 use crate::exit::Exit;
+use crate::memory::writer;
 use crate::state::Activity;
 
 /// How long a halted vCPU sleeps at most before it looks again by itself.
@@ -310,31 +311,49 @@ impl Cpu {
     /// page, waits until no vCPU can write to it through a cached entry.
     pub fn guard_code(&mut self, page: u32, offset: u64, length: u64) {
         let platform = Arc::clone(&self.platform);
+        let mut patience = Patience::default();
         let _guard = loop {
             match platform.code_guard.marking.try_lock() {
                 Ok(guard) => break guard,
-                Err(_) => self.heed_code(), // its holder may be waiting for us
+                Err(_) => {
+                    // Its holder may be waiting for us.
+                    if self.attention.take(CODE) != 0 {
+                        self.flush_write_entries();
+                    }
+                    patience.wait();
+                }
             }
         };
-        if !platform.memory.mark_code(page, offset, length) {
-            return;
+        let writers = platform.memory.mark_code(page, offset, length);
+        if writers & writer(self.index) != 0 {
+            self.flush_write_entries();
         }
-        self.flush_write_entries();
-        for (index, other) in platform.code_guard.vcpus.iter().enumerate() {
-            if index == self.index as usize {
+        for (index, other) in (0..).zip(&platform.code_guard.vcpus) {
+            if index == self.index || writers & writer(index) == 0 {
                 continue;
             }
-            other.attention.raise(CODE);
+            other.attention.raise_quietly(CODE);
             while other.in_guest.load(Ordering::SeqCst) && other.attention.bits() & CODE != 0 {
-                std::hint::spin_loop();
+                patience.wait();
             }
         }
     }
+}
 
-    fn heed_code(&mut self) {
-        if self.attention.take(CODE) != 0 {
-            self.flush_write_entries();
+/// Waiting for another vCPU's thread: it answers at once if it runs, but it may not even have a
+/// processor, and then it shall have ours.
+#[derive(Default)]
+struct Patience {
+    looks: u32,
+}
+
+impl Patience {
+    fn wait(&mut self) {
+        self.looks += 1;
+        if self.looks < 200 {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
         }
-        std::hint::spin_loop();
     }
 }

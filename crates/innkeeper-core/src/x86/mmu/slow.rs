@@ -163,7 +163,7 @@ impl Cpu {
         let base = memory.page_pointer(page);
         // SAFETY: the page pointer is to a whole page.
         let host = unsafe { base.add((linear & OFFSET) as usize) };
-        let has_code = memory.has_code(page);
+        let has_code = access == Access::Write && !memory.write_unreported(page, self.index);
         self.tlb.note_leaf(linear, leaf.size);
         if view != CHECKED && !self.watched_page(linear) {
             let generation = if leaf.global { self.tlb.global } else { self.tlb.generation };
@@ -178,9 +178,9 @@ impl Cpu {
                 }
             }
         }
-        match (read_only, has_code && access == Access::Write) {
-            (true, _) => Target::Rom { host },
-            (false, guarded) => Target::Ram { host, guarded: guarded.then_some(page) },
+        match read_only {
+            true => Target::Rom { host },
+            false => Target::Ram { host, guarded: has_code.then_some(page) },
         }
     }
 
