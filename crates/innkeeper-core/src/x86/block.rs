@@ -3,7 +3,7 @@
 //! A block is a run of instructions within one page (or one instruction across two), keyed by RAM
 //! page, offset and code size. It is fresh while its page's code version is what it was at decode.
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+use iced_x86::{Code, CodeSize, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
 
 use super::cpu::Cpu;
 use super::exec;
@@ -372,12 +372,21 @@ fn operands(instruction: &Instruction, op: &mut Op) {
 
 /// A string instruction's implied operand: its overridable segment and its address size.
 fn string(instruction: &Instruction, op: &mut Op, mask: u64) {
-    op.segment = segment_number(instruction.memory_segment());
+    op.segment = segment_number(instruction);
     op.address_mask = mask;
 }
 
-fn segment_number(register: Register) -> u8 {
-    if register.is_segment_register() { register.number() as u8 } else { op::seg::DS }
+/// The segment of the memory operand. In 64-bit mode overrides but FS and GS do not exist, not even
+/// where the choice is between #SS and #GP for a bad address.
+fn segment_number(instruction: &Instruction) -> u8 {
+    let ignored = instruction.code_size() == CodeSize::Code64
+        && matches!(instruction.segment_prefix(), Register::ES | Register::CS | Register::SS | Register::DS);
+    let segment = instruction.memory_segment();
+    match instruction.memory_base() {
+        Register::RSP | Register::RBP | Register::ESP | Register::EBP if ignored => op::seg::SS,
+        _ if ignored || !segment.is_segment_register() => op::seg::DS,
+        _ => segment.number() as u8,
+    }
 }
 
 /// The number of a register as `Op` numbers it: byte registers are offsets into the register file.
@@ -410,7 +419,7 @@ fn register(register: Register, kind: iced_x86::OpCodeOperandKind, op: &mut Op) 
 
 fn memory(instruction: &Instruction, op: &mut Op) {
     let (base, index) = (instruction.memory_base(), instruction.memory_index());
-    op.segment = segment_number(instruction.memory_segment());
+    op.segment = segment_number(instruction);
     op.scale = instruction.memory_index_scale().trailing_zeros() as u8;
     if instruction.is_ip_rel_memory_operand() {
         op.base = op::RIP;

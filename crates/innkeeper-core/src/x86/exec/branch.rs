@@ -49,13 +49,26 @@ fn jcc<T: Int, const C: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 #[inline(always)]
 fn call<T: Int>(cpu: &mut Cpu, target: u64) -> Result<(), Stop> {
-    let target = checked::<T>(cpu, target)?;
+    let Ok(target) = checked::<T>(cpu, target) else { return Err(bad_call::<T>(cpu)) };
     let back = T::truncate(cpu.rip());
     if !cpu.quick_push(back) {
         return push_and_go(cpu, back, target);
     }
     cpu.regs[RIP] = target;
     Ok(())
+}
+
+/// The fault of a call to a bad target (which is `cpu.fault`), unless the stack faults: that is used
+/// first.
+#[cold]
+fn bad_call<T: Int>(cpu: &mut Cpu) -> Stop {
+    let bad_target = cpu.fault;
+    let sp = cpu.sp().wrapping_sub(T::BYTES) & cpu.stack_mask;
+    if let Err(stop) = cpu.probe_write(seg::SS, sp, T::BYTES) {
+        return stop;
+    }
+    cpu.fault = bad_target;
+    Stop::Fault
 }
 
 #[inline(never)]

@@ -62,10 +62,11 @@ fn string<T: Int, const OUT: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     let repeats = op.prefixes & (REP | REPNE) != 0;
     let mask = op.address_mask;
     let port = cpu.regs[RDX] as u16;
+    // Permission is asked even for no repetitions.
+    cpu.check_port(port, T::BYTES as u8)?;
     if repeats && cpu.regs[RCX] & mask == 0 {
         return Ok(());
     }
-    cpu.check_port(port, T::BYTES as u8)?;
     for done in 1.. {
         if OUT {
             outs::<T>(cpu, op, port)?

@@ -9,9 +9,11 @@ use core::arch::asm;
 
 use iced_x86::Code;
 
+use super::vector::mxcsr::{self, HOST_MXCSR};
+use super::vector::unmasked::Sources;
 use super::x87::settle_pending;
 use crate::x86::cpu::{Cpu, RDI, cr};
-use crate::x86::fault::{Stop, vector};
+use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op};
 use crate::x86::word::{Int, Word};
 
@@ -71,10 +73,8 @@ fn enter(cpu: &mut Cpu) -> Result<(), Stop> {
 
 /// The gate of instructions that also use XMM registers.
 fn enter_with_xmm(cpu: &mut Cpu) -> Result<(), Stop> {
-    if cpu.cr4 & cr::CR4_OSFXSR == 0 {
-        return Err(cpu.ud());
-    }
-    enter(cpu)
+    cpu.need_sse()?;
+    settle_pending(cpu)
 }
 
 /// The x87 registers become MMX registers. Conversions do this before #XM (so do processors).
@@ -172,15 +172,13 @@ fn movq_store(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 }
 
 /// Stores the bytes whose mask byte has its sign bit set, at DS:RDI; no other byte is touched, but
-/// all eight must be writable.
+/// all eight must be writable, whatever the mask.
 fn maskmovq(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     enter(cpu)?;
     let (data, mask) = (mm(cpu, op.reg), mm(cpu, op.rm));
     let start = cpu.regs[RDI] & op.address_mask;
     let selected = |at: &u64| mask >> (8 * at + 7) & 1 != 0;
-    if mask & 0x8080_8080_8080_8080 != 0 {
-        cpu.probe_write(op.segment, start, 8)?;
-    }
+    cpu.probe_write(op.segment, start, 8)?;
     for at in (0..8).filter(selected) {
         cpu.store(op.segment, start.wrapping_add(at) & op.address_mask, (data >> (8 * at)) as u8)?;
     }
@@ -245,7 +243,7 @@ fn set_xmm(cpu: &mut Cpu, number: u8, value: [u64; 2]) {
 /// the result and the exceptions it raised.
 macro_rules! with_mxcsr {
     ($cpu:expr, $value:expr, [$($instruction:literal),+], $integers:expr) => {{
-        let (mut control, host) = ($cpu.mxcsr & !0x3F | 0x1F80, 0x1F80u32);
+        let mut control = mxcsr::control($cpu.mxcsr);
         let mut value: [u64; 2] = $value;
         let mut integers: u64 = $integers;
         // SAFETY: reads and writes its own operands; MXCSR is put back, and the x87 stack is empty.
@@ -255,7 +253,7 @@ macro_rules! with_mxcsr {
                 $($instruction,)+
                 "movdqu [{value}], xmm0", "movq [{integers}], mm0", "emms",
                 "stmxcsr [{control}]", "ldmxcsr [{host}]",
-                control = in(reg) &raw mut control, host = in(reg) &raw const host,
+                control = in(reg) &raw mut control, host = in(reg) &raw const HOST_MXCSR,
                 value = in(reg) &raw mut value, integers = in(reg) &raw mut integers,
                 out("xmm0") _,
                 out("mm0") _, out("mm1") _, out("mm2") _, out("mm3") _,
@@ -265,42 +263,34 @@ macro_rules! with_mxcsr {
                 options(nostack),
             );
         }
-        (value, integers, control & 0x3F)
+        (value, integers, control & mxcsr::FLAGS)
     }};
 }
 
-/// Enters SIMD exceptions into MXCSR; unmasked ones are #XM (#UD without CR4.OSXMMEXCPT).
-fn raise_simd(cpu: &mut Cpu, raised: u32) -> Result<(), Stop> {
-    let unmasked = raised & !(cpu.mxcsr >> 7);
-    // An invalid operand that traps keeps the rest from being computed, and so from being inexact.
-    cpu.mxcsr |= if unmasked & 1 != 0 { 1 } else { raised };
-    match unmasked {
-        0 => Ok(()),
-        _ if cpu.cr4 & cr::CR4_OSXMMEXCPT == 0 => Err(cpu.ud()),
-        _ => Err(cpu.raise(vector::XM, 0)),
+/// The integers that CVTPI2PS and CVTPI2PD convert. Those from memory do not touch the x87 state, and so
+/// do not wait for its exceptions either.
+fn integers(cpu: &mut Cpu, op: &Op) -> Result<u64, Stop> {
+    if op.memory {
+        cpu.need_sse()?;
+        return cpu.load_op(op);
     }
+    enter_with_xmm(cpu)?;
+    transition(cpu);
+    Ok(mm(cpu, op.rm))
 }
 
 fn cvtpi2ps(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    enter_with_xmm(cpu)?;
-    let integers = mm_or_memory(cpu, op)?;
+    let integers = integers(cpu, op)?;
     let (value, _, raised) = with_mxcsr!(cpu, xmm(cpu, op.reg), ["cvtpi2ps xmm0, mm0"], integers);
-    if !op.memory {
-        transition(cpu);
-    }
-    raise_simd(cpu, raised)?;
+    cpu.settle(raised, Sources::plain)?;
     set_xmm(cpu, op.reg, value);
     Ok(())
 }
 
-/// Exact, so without exceptions; and from memory it leaves the x87 state alone.
+/// Exact, so without exceptions.
 fn cvtpi2pd(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
-    enter_with_xmm(cpu)?;
-    let integers = mm_or_memory(cpu, op)?;
+    let integers = integers(cpu, op)?;
     let (value, ..) = with_mxcsr!(cpu, xmm(cpu, op.reg), ["cvtpi2pd xmm0, mm0"], integers);
-    if !op.memory {
-        transition(cpu);
-    }
     set_xmm(cpu, op.reg, value);
     Ok(())
 }
@@ -336,7 +326,7 @@ fn to_integers<C: ToIntegers, T: Word + Into<u128>>(cpu: &mut Cpu, op: &Op) -> R
         false => xmm(cpu, op.rm),
         true => {
             if T::BYTES == 16 {
-                super::xsave::check_aligned(cpu, op, 16)?;
+                cpu.need_alignment(op, 16)?;
             }
             let bits: u128 = cpu.load_op::<T>(op)?.into();
             [bits as u64, (bits >> 64) as u64]
@@ -344,7 +334,7 @@ fn to_integers<C: ToIntegers, T: Word + Into<u128>>(cpu: &mut Cpu, op: &Op) -> R
     };
     let (integers, raised) = C::run(cpu, value);
     transition(cpu);
-    raise_simd(cpu, raised)?;
+    cpu.settle(raised, Sources::plain)?;
     set_mm(cpu, op.reg, integers);
     Ok(())
 }

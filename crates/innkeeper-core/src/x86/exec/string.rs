@@ -275,16 +275,17 @@ fn cmps<T: Alu>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
 
 #[inline(always)]
 fn cmps_one<T: Alu>(cpu: &mut Cpu, op: &Op) -> Result<bool, Stop> {
-    let a = cpu.load::<T>(op.segment, get(cpu, op, RSI))?;
     let b = cpu.load::<T>(seg::ES, get(cpu, op, RDI))?;
+    let a = cpu.load::<T>(op.segment, get(cpu, op, RSI))?;
     advance::<T>(cpu, op, RSI, 1);
     advance::<T>(cpu, op, RDI, 1);
     Ok(compare(cpu, a, b))
 }
 
 fn cmps_run<T: Alu>(cpu: &mut Cpu, op: &Op, wanted: u64) -> Result<Done, Stop> {
-    let a = run_of::<T>(cpu, op, (op.segment, RSI), wanted, Access::Read)?;
+    // Of two bad operands, processors report ES:RDI.
     let b = run_of::<T>(cpu, op, (seg::ES, RDI), wanted, Access::Read)?;
+    let a = run_of::<T>(cpu, op, (op.segment, RSI), wanted, Access::Read)?;
     let (Some((a, a_length)), Some((b, b_length))) = (a, b) else {
         let equal = cmps_one::<T>(cpu, op)?;
         return Ok(Done { elements: 1, finished: !goes_on(op, equal) });

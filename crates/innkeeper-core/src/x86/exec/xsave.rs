@@ -8,8 +8,9 @@
 use iced_x86::Code;
 
 use crate::x86::cpu::{Cpu, RAX, RDX, X87, cr};
-use crate::x86::fault::Stop;
-use crate::x86::op::{Handler, Op};
+use crate::x86::fault::{Stop, vector};
+use crate::x86::mmu;
+use crate::x86::op::{Handler, Op, seg};
 use crate::x86::paging::Access;
 
 // State-component bits (Intel SDM vol. 1, 13.1).
@@ -131,14 +132,19 @@ fn restore<const WIDE: bool>(cpu: &mut Cpu, image: &Image, wanted: u64, present:
     }
 }
 
+/// Pointers have as many bits as linear addresses, whatever an image holds.
+fn canonical(pointer: u64) -> u64 {
+    ((pointer as i64) << 16 >> 16) as u64
+}
+
 fn x87_from<const WIDE: bool>(image: &Image) -> X87 {
     let head = word(image, 0);
     let mask = if WIDE { u64::MAX } else { u64::from(u32::MAX) };
     let mut fpu = X87 {
         valid: (head >> 32) as u8,
         opcode: (head >> 48 & 0x7FF) as u16,
-        instruction_pointer: word(image, 8) & mask,
-        data_pointer: word(image, 16) & mask,
+        instruction_pointer: canonical(word(image, 8) & mask),
+        data_pointer: canonical(word(image, 16) & mask),
         ..X87::default()
     };
     fpu.set_control(head as u16);
@@ -194,9 +200,14 @@ fn store_part(cpu: &mut Cpu, op: &Op, image: &[u8], range: std::ops::Range<usize
 }
 
 /// #GP unless the memory operand's linear address is a multiple of `alignment`.
-pub fn check_aligned(cpu: &mut Cpu, op: &Op, alignment: u64) -> Result<(), Stop> {
+fn check_aligned(cpu: &mut Cpu, op: &Op, alignment: u64) -> Result<(), Stop> {
     let linear = cpu.linear_checked(op.segment, cpu.ea(op), 1, Access::Read)?;
-    if linear & (alignment - 1) != 0 { Err(cpu.gp(0)) } else { Ok(()) }
+    if linear & (alignment - 1) == 0 {
+        return Ok(());
+    }
+    // An address that is not even canonical is reported as that.
+    let stack = cpu.long && op.segment == seg::SS && !mmu::canonical(linear);
+    Err(cpu.raise(if stack { vector::SS } else { vector::GP }, 0))
 }
 
 /// Vector registers that instructions of this mode can name.
@@ -301,7 +312,7 @@ fn xsave<const WIDE: bool, const FORM: u8>(cpu: &mut Cpu, op: &Op) -> Result<(),
     if FORM == COMPACT {
         put(&mut image, XSTATE_BV, requested & used);
         put(&mut image, XCOMP_BV, requested | COMPACTED);
-        return store_part(cpu, op, &image, XSTATE_BV..HEADER_END);
+        return store_part(cpu, op, &image, XSTATE_BV..XCOMP_BV + 8);
     }
     let before: u64 = cpu.load(op.segment, header)?;
     cpu.store(op.segment, header, before & !requested | requested & used)

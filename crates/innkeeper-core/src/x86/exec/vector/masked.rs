@@ -103,5 +103,7 @@ fn maskmovdqu<const VEX: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     }
     let (source, mask) = (*cpu.ymm(op.reg), *cpu.ymm(op.rm));
     let start = cpu.regs[RDI] & op.address_mask;
+    // All must be writable, whatever the mask.
+    cpu.probe_write(op.segment, start, 16)?;
     scatter::<u8, 16>(cpu, op.segment, start, mask, source)
 }

@@ -21,11 +21,11 @@ mod integer;
 mod masked;
 pub mod mmx;
 mod moves;
-mod mxcsr;
+pub mod mxcsr;
 mod operand;
 mod shuffle;
 mod string;
-mod unmasked;
+pub mod unmasked;
 
 #[cfg(test)]
 mod tests;
