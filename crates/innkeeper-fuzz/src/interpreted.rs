@@ -18,6 +18,7 @@ use crate::state::{CODE, CODE_AT, Case, DATA, DATA_SIZE, Outcome, State, Trap, W
 const TABLES: u64 = 0x1000;
 const CODE_FRAME: u64 = 0x10_000;
 const DATA_FRAME: u64 = 0x20_000;
+const USER: u64 = 5;
 const USER_WRITABLE: u64 = 7;
 const RIP: usize = 17;
 
@@ -48,7 +49,9 @@ impl Interpreter {
         let mut cpu = Cpu::new(0, platform, lapic, attention);
         let flat = |selector, attributes| SegmentState { selector, attributes, limit: u32::MAX, base: 0 };
         cpu.segments = [flat(0x2B, 0xC0F3); 6];
+        (cpu.segments[4].selector, cpu.segments[5].selector) = (0, 0);
         cpu.segments[1] = if bitness == 64 { flat(0x33, 0xA0FB) } else { flat(0x23, 0xC0FB) };
+        cpu.tr.limit = 0; // no permission for any port
         cpu.cr0 = cr::CR0_PG | cr::CR0_WP | cr::CR0_NE | cr::CR0_ET | cr::CR0_MP | cr::CR0_PE;
         cpu.cr4 = cr::CR4_PAE | cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT | cr::CR4_OSXSAVE | cr::CR4_FSGSBASE;
         cpu.efer = cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE | cr::EFER_SCE;
@@ -76,7 +79,7 @@ impl Interpreter {
         self.memory.write(gpa, bytes).expect("within the guest's RAM");
     }
 
-    /// The instruction (a REP as often as it asks), then the INT3 behind it.
+    /// The instruction (a REP as often as it asks), then the INT3 that it leads to.
     fn execute(&mut self) -> Trap {
         let cpu = &mut self.cpu;
         loop {
@@ -89,13 +92,15 @@ impl Interpreter {
             match result {
                 Ok(()) | Err(Stop::Leave) if cpu.regs[RIP] == start => {} // an unfinished REP
                 Ok(()) | Err(Stop::Leave) => {
+                    if cpu.code_linear().and_then(|linear| cpu.fetch_one(linear)).is_err() {
+                        return fault(cpu);
+                    }
                     cpu.regs[RIP] = cpu.regs[RIP].wrapping_add(1);
                     return Trap { vector: vector::BP, error: 0, address: 0 };
                 }
                 Err(Stop::Fault) => {
                     cpu.regs[RIP] = start;
-                    let error = if cpu.fault.has_error() { cpu.fault.error } else { 0 };
-                    return Trap { vector: cpu.fault.vector, error, address: cpu.fault.address };
+                    return fault(cpu);
                 }
                 Err(Stop::Exit) => panic!("an unprivileged instruction left the guest: {:?}", cpu.exit),
             }
@@ -114,6 +119,9 @@ impl Interpreter {
         cpu.x87.set_control(state.fcw);
         cpu.x87.set_status_word(state.fsw);
         cpu.x87.valid = state.ftw as u8;
+        cpu.x87.opcode = state.fop;
+        cpu.x87.instruction_pointer = state.fip;
+        cpu.x87.data_pointer = state.fdp;
         for (i, st) in state.st.iter().enumerate() {
             let mut wide = [0; 16];
             wide[..10].copy_from_slice(st);
@@ -133,6 +141,9 @@ impl Interpreter {
             fcw: cpu.x87.control,
             fsw: cpu.x87.status_word(),
             ftw: u16::from(cpu.x87.valid),
+            fop: cpu.x87.opcode,
+            fip: cpu.x87.instruction_pointer,
+            fdp: cpu.x87.data_pointer,
             st: [[0; 10]; 8],
             window: [0; crate::state::WINDOW],
         };
@@ -145,6 +156,11 @@ impl Interpreter {
     }
 }
 
+fn fault(cpu: &Cpu) -> Trap {
+    let error = if cpu.fault.has_error() { cpu.fault.error } else { 0 };
+    Trap { vector: cpu.fault.vector, error, address: cpu.fault.address }
+}
+
 /// Four-level tables for the code page (read and execute) and the two data pages.
 fn map_pages(memory: &GuestMemory) {
     let entry = |table: u64, index: u64, value: u64| {
@@ -153,13 +169,12 @@ fn map_pages(memory: &GuestMemory) {
     let (pdpt, directory) = (TABLES + 0x1000, TABLES + 0x2000);
     entry(TABLES, 0, pdpt | USER_WRITABLE);
     entry(pdpt, 0, directory | USER_WRITABLE);
-    for (n, (linear, frame, pages)) in
-        [(CODE, CODE_FRAME, 1), (DATA, DATA_FRAME, DATA_SIZE >> 12)].into_iter().enumerate()
-    {
+    let ranges = [(CODE, CODE_FRAME, 1, USER), (DATA, DATA_FRAME, DATA_SIZE >> 12, USER_WRITABLE)];
+    for (n, (linear, frame, pages, rights)) in ranges.into_iter().enumerate() {
         let table = TABLES + 0x3000 + 0x1000 * n as u64;
         entry(directory, linear >> 21 & 0x1FF, table | USER_WRITABLE);
         for page in 0..pages {
-            entry(table, (linear >> 12 & 0x1FF) + page, (frame + (page << 12)) | USER_WRITABLE);
+            entry(table, (linear >> 12 & 0x1FF) + page, (frame + (page << 12)) | rights);
         }
     }
 }

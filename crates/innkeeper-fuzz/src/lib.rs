@@ -2,10 +2,13 @@
 //! decoder's own tables, `native` runs them on the host in a guarded child, `interpreted` runs them
 //! in tier 0, and `compare` tells the two machine states apart, less what the manuals leave undefined.
 
+pub mod cases;
 pub mod compare;
+pub mod encodings;
 pub mod generate;
 pub mod interpreted;
 pub mod native;
+mod operands;
 pub mod rng;
 pub mod state;
 
@@ -24,6 +27,8 @@ pub struct Report {
     pub cases: usize,
     /// Cases by mnemonic.
     pub mnemonics: std::collections::BTreeMap<String, usize>,
+    /// Encodings that should take part, but that no case can be built of.
+    pub impossible: Vec<iced_x86::Code>,
     pub mismatches: Vec<Mismatch>,
 }
 
@@ -33,21 +38,30 @@ const BATCH: usize = 2048;
 /// Runs `cases` cases from `seed` over every encoding whose mnemonic `wanted` accepts.
 pub fn campaign(bitness: u32, cases: usize, seed: u64, wanted: &dyn Fn(&str) -> bool) -> Report {
     let mut generator = Generator::new(bitness, seed, wanted);
-    let mut report = Report::default();
+    let mut report = Report { impossible: generator.impossible(), ..Report::default() };
     let mut interpreter = interpreted::Interpreter::new(bitness);
-    while report.cases < cases && generator.codes() > 0 {
+    while report.cases < cases && !generator.codes().is_empty() {
         let batch: Vec<Case> = (0..BATCH.min(cases - report.cases)).map(|_| generator.case()).collect();
         let results = native::run(&batch);
         for (case, native) in batch.into_iter().zip(results) {
             report.cases += 1;
             *report.mnemonics.entry(case.mnemonic()).or_default() += 1;
             let interpreted = interpreter.run(&case);
-            if let Some(text) = compare::difference(&case, &native, &interpreted) {
+            if let Some(text) = confirmed(&case, &native, &interpreted) {
                 report.mismatches.push(Mismatch { case, text });
             }
         }
     }
     report
+}
+
+/// What differs, also when the host is asked again: an interrupt can make it forget which components
+/// of its state are unused, and then XSAVE has another answer.
+fn confirmed(case: &Case, native: &state::Outcome, interpreted: &state::Outcome) -> Option<String> {
+    let first = compare::difference(case, native, interpreted)?;
+    let again = (0..2).map(|_| native::run(std::slice::from_ref(case)).remove(0));
+    let agrees = |native| compare::difference(case, &native, interpreted).is_none();
+    if again.into_iter().any(agrees) { None } else { Some(first) }
 }
 
 /// One case again, with everything about it.

@@ -70,9 +70,16 @@ fn main() -> ExitCode {
     for mismatch in report.mismatches.iter().take(options.most) {
         println!("{}", mismatch.text);
     }
+    if !report.impossible.is_empty() {
+        println!("no case can be built of {:?}", report.impossible);
+    }
     let (cases, wrong, kinds) = (report.cases, report.mismatches.len(), report.mnemonics.len());
     println!("{cases} cases over {kinds} mnemonics, seed {}: {wrong} mismatches", options.seed);
-    if wrong == 0 && cases > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if wrong == 0 && cases > 0 && report.impossible.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Shows one case in full.

@@ -21,10 +21,13 @@ struct Work {
     slots: *mut Slot,
     count: usize,
     next: usize,
+    /// The code page.
+    code: *mut u8,
     ymm_offset: usize,
 }
 
-static mut WORK: Work = Work { slots: ptr::null_mut(), count: 0, next: 0, ymm_offset: 0 };
+static mut WORK: Work =
+    Work { slots: ptr::null_mut(), count: 0, next: 0, code: ptr::null_mut(), ymm_offset: 0 };
 
 const USER64: u64 = 0x33;
 const USER32: u64 = 0x23;
@@ -33,6 +36,8 @@ const USER_DATA: u64 = 0x2B;
 const COMPONENTS: u64 = 7;
 /// Offsets in the signal frame's XSAVE image (Intel SDM vol. 1, 13.4).
 const HEADER: usize = 512;
+const FOP: usize = 6;
+const FIP: usize = 8;
 const MXCSR: usize = 24;
 const ST: usize = 32;
 const XMM: usize = 160;
@@ -72,7 +77,7 @@ pub fn run(cases: &[Case]) -> Vec<Outcome> {
 
 fn map(at: u64, bytes: usize, sharing: i32) -> *mut libc::c_void {
     let fixed = if at == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
-    let rights = libc::PROT_READ | libc::PROT_WRITE | if at == CODE { libc::PROT_EXEC } else { 0 };
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_ANONYMOUS | sharing | fixed;
     // SAFETY: anonymous memory at a free address.
     let mapped = unsafe { libc::mmap(at as *mut libc::c_void, bytes, rights, flags, -1, 0) };
@@ -80,8 +85,28 @@ fn map(at: u64, bytes: usize, sharing: i32) -> *mut libc::c_void {
     mapped
 }
 
+/// The code page: for the cases to execute and read at `CODE`, for us to write elsewhere.
+fn map_code() -> *mut u8 {
+    let writable = map(0, 0x1000, libc::MAP_SHARED);
+    // SAFETY: an old size of 0 makes a second mapping of shared pages, at an address of our choice.
+    let mapped = unsafe {
+        libc::mremap(
+            writable,
+            0,
+            0x1000,
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            CODE as *mut libc::c_void,
+        )
+    };
+    assert!(mapped != libc::MAP_FAILED, "mremap: {}", std::io::Error::last_os_error());
+    // SAFETY: our own page.
+    let refused = unsafe { libc::mprotect(mapped, 0x1000, libc::PROT_READ | libc::PROT_EXEC) };
+    assert!(refused == 0, "mprotect: {}", std::io::Error::last_os_error());
+    writable.cast()
+}
+
 fn child(slots: *mut Slot, count: usize) -> ! {
-    let code: *mut u8 = map(CODE, 0x1000, libc::MAP_PRIVATE).cast();
+    let code = map_code();
     map(DATA, DATA_SIZE as usize, libc::MAP_PRIVATE);
     let stack = map(0, 1 << 16, libc::MAP_PRIVATE);
     // SAFETY: everything below is set-up of this process's own signal state and mappings.
@@ -89,7 +114,7 @@ fn child(slots: *mut Slot, count: usize) -> ! {
         ptr::write_bytes(code, 0xCC, 0x1000);
         // The AVX component's place in an XSAVE image.
         let ymm_offset = core::arch::x86_64::__cpuid_count(0xD, 2).ebx as usize;
-        WORK = Work { slots, count, next: 0, ymm_offset };
+        WORK = Work { slots, count, next: 0, code, ymm_offset };
         let alternate = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: 1 << 16 };
         libc::sigaltstack(&alternate, ptr::null_mut());
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -158,6 +183,8 @@ unsafe fn load(context: &mut libc::ucontext_t, work: &Work, slot: &Slot) {
         image.cast::<u16>().write_unaligned(state.fcw);
         image.add(2).cast::<u16>().write_unaligned(state.fsw);
         image.add(4).cast::<u16>().write_unaligned(state.ftw);
+        image.add(FOP).cast::<u16>().write_unaligned(state.fop);
+        image.add(FIP).cast::<[u64; 2]>().write_unaligned([state.fip, state.fdp]);
         image.add(MXCSR).cast::<u32>().write_unaligned(state.mxcsr);
         for i in 0..8 {
             ptr::copy_nonoverlapping(state.st[i].as_ptr(), image.add(ST + 16 * i), 10);
@@ -167,12 +194,21 @@ unsafe fn load(context: &mut libc::ucontext_t, work: &Work, slot: &Slot) {
             image.add(work.ymm_offset + 16 * i).cast::<[u64; 2]>().write_unaligned([ymm[2], ymm[3]]);
         }
         let present: *mut u64 = image.add(HEADER).cast();
-        present.write_unaligned(present.read_unaligned() | COMPONENTS);
-        ptr::copy_nonoverlapping(slot.code.as_ptr(), (CODE + CODE_AT) as *mut u8, 16);
+        present.write_unaligned(present.read_unaligned() & !COMPONENTS | in_use(state));
+        ptr::copy_nonoverlapping(slot.code.as_ptr(), work.code.add(CODE_AT as usize), 16);
         ptr::write_bytes(DATA as *mut u8, 0, DATA_SIZE as usize);
         let window = (DATA + WINDOW_AT) as *mut u8;
         ptr::copy_nonoverlapping(state.window.as_ptr(), window, state.window.len());
     }
+}
+
+/// The components that are not in their initial state: the others are handed over as initial, so that
+/// the host, too, takes them for unused.
+fn in_use(state: &State) -> u64 {
+    let half = |at: usize| state.ymm.iter().any(|ymm| ymm[at] | ymm[at + 1] != 0);
+    let pointers = u64::from(state.fop) | state.fip | state.fdp;
+    let x87 = state.fcw != 0x37F || state.fsw | state.ftw != 0 || pointers != 0 || state.st != [[0; 10]; 8];
+    u64::from(x87) | u64::from(half(0)) << 1 | u64::from(half(2)) << 2
 }
 
 unsafe fn store(context: &libc::ucontext_t, work: &Work, outcome: &mut Outcome) {
@@ -191,6 +227,8 @@ unsafe fn store(context: &libc::ucontext_t, work: &Work, outcome: &mut Outcome) 
         state.fcw = image.cast::<u16>().read_unaligned();
         state.fsw = image.add(2).cast::<u16>().read_unaligned();
         state.ftw = u16::from(*image.add(4));
+        state.fop = image.add(FOP).cast::<u16>().read_unaligned();
+        [state.fip, state.fdp] = image.add(FIP).cast::<[u64; 2]>().read_unaligned();
         state.mxcsr = image.add(MXCSR).cast::<u32>().read_unaligned();
         for i in 0..8 {
             ptr::copy_nonoverlapping(image.add(ST + 16 * i), state.st[i].as_mut_ptr(), 10);

@@ -9,8 +9,11 @@ pub const CODE_AT: u64 = 0x800;
 /// Two pages of data; the window straddles their boundary.
 pub const DATA: u64 = 0x2100_0000;
 pub const DATA_SIZE: u64 = 0x2000;
-pub const WINDOW_AT: u64 = 0x1000 - 256;
-pub const WINDOW: usize = 512;
+/// Room for an XSAVE image on either side of the boundary.
+pub const WINDOW: usize = 2048;
+/// The page boundary within the window.
+pub const MIDDLE: u64 = WINDOW as u64 / 2;
+pub const WINDOW_AT: u64 = 0x1000 - MIDDLE;
 /// Never mapped: touching it is #PF.
 pub const UNMAPPED: u64 = 0x2200_0000;
 
@@ -28,9 +31,35 @@ pub struct State {
     pub fsw: u16,
     /// Abridged: one bit per physical register, 1 = not empty.
     pub ftw: u16,
+    pub fop: u16,
+    pub fip: u64,
+    pub fdp: u64,
     /// ST(0) to ST(7).
     pub st: [[u8; 10]; 8],
     pub window: [u8; WINDOW],
+}
+
+/// A user program's state at its start.
+impl Default for State {
+    fn default() -> Self {
+        let mut gpr = [0; 16];
+        gpr[4] = DATA + WINDOW_AT + MIDDLE;
+        Self {
+            gpr,
+            rip: CODE + CODE_AT,
+            rflags: 0x202,
+            ymm: [[0; 4]; 16],
+            mxcsr: 0x1F80,
+            fcw: 0x37F,
+            fsw: 0,
+            ftw: 0,
+            fop: 0,
+            fip: 0,
+            fdp: 0,
+            st: [[0; 10]; 8],
+            window: [0; WINDOW],
+        }
+    }
 }
 
 /// What ended the run.
@@ -74,6 +103,7 @@ impl std::fmt::Display for State {
         writeln!(f, "rip {:x} rflags {:x} mxcsr {:x}", self.rip, self.rflags, self.mxcsr)?;
         writeln!(f, "  gpr {:x?}", self.gpr)?;
         writeln!(f, "  fcw {:x} fsw {:x} ftw {:02x}", self.fcw, self.fsw, self.ftw)?;
+        writeln!(f, "  fop {:x} fip {:x} fdp {:x}", self.fop, self.fip, self.fdp)?;
         for (i, st) in self.st.iter().enumerate() {
             let digits: String = st.iter().rev().map(|byte| format!("{byte:02x}")).collect();
             writeln!(f, "  st{i} {digits}")?;
