@@ -77,6 +77,11 @@ impl Clock {
         rdtsc().wrapping_sub(self.offset)
     }
 
+    /// What to add to the host's counter for the VM's (wrapping).
+    pub fn tsc_offset(&self) -> u64 {
+        self.offset.wrapping_neg()
+    }
+
     /// TSC rate in kHz.
     pub fn khz(&self) -> u64 {
         self.khz

@@ -33,6 +33,23 @@ impl fmt::Display for EngineError {
 
 impl std::error::Error for EngineError {}
 
+/// A translated block, and what it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TracedBlock {
+    pub vcpu: u32,
+    /// Where the guest sees it, and where it is in guest-physical memory.
+    pub rip: u64,
+    pub gpa: u64,
+    /// In words: "64-bit CPL0".
+    pub mode: String,
+    pub guest: Vec<u8>,
+    pub host: Vec<u8>,
+    pub host_address: u64,
+    pub executions: u64,
+    /// Why it was left for the run-time, and how often.
+    pub exits: Vec<(String, u64)>,
+}
+
 /// One virtual machine: its vCPUs, its buses and its interrupt fabric.
 pub trait Vm: Send + Sync {
     /// The vCPU whose APIC ID is `index`.
@@ -49,6 +66,14 @@ pub trait Vm: Send + Sync {
     fn tsc_khz(&self) -> u64;
     /// What each vCPU has counted so far.
     fn statistics(&self) -> Vec<Snapshot>;
+    /// The blocks of vCPUs that are not running, where the engine translates and was told to trace.
+    fn trace(&self) -> Vec<TracedBlock> {
+        Vec::new()
+    }
+    /// The guest addresses of the blocks that each vCPU ran last, oldest first; as for `trace`.
+    fn flight_record(&self) -> Vec<Vec<u64>> {
+        Vec::new()
+    }
 }
 
 /// One virtual processor. `run` belongs to one thread at a time, `kick` to any.

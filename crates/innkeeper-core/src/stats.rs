@@ -58,6 +58,23 @@ stats! {
     tlb_flushes,
     tlb_page_flushes,
     page_faults,
+    /// Blocks translated, the nanoseconds that took, and their bytes before and after.
+    blocks_translated,
+    translation_ns,
+    guest_code_bytes,
+    host_code_bytes,
+    /// Times that the next block was looked up, and jumps between blocks made direct.
+    block_lookups,
+    chain_links,
+    /// Times that all translations were dropped.
+    code_cache_flushes,
+    /// Blocks, and single instructions of translated blocks, that were interpreted.
+    interpreted_blocks,
+    emulated_instructions,
+    /// Memory accesses that translated code could not do by itself.
+    slow_accesses,
+    /// Writes to translated code.
+    code_writes,
     port_reads,
     port_writes,
     mmio_reads,

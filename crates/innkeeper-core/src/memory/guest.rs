@@ -6,8 +6,11 @@
 //! which vCPUs may write to it unreported, so that only they are asked to stop when it becomes code.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
+
+use super::writes::CodeWrites;
 
 /// Bytes in a small page.
 pub const PAGE_SIZE: u64 = 4096;
@@ -59,6 +62,8 @@ pub struct GuestMemory {
     versions: Box<[AtomicU32]>,
     code_chunks: Box<[AtomicU64]>,
     writers: Box<[AtomicU64]>,
+    /// Those who translate code, and must hear what is written to it. Set before the guest runs.
+    translators: OnceLock<Vec<Arc<CodeWrites>>>,
 }
 
 // SAFETY: `base` is a private anonymous mapping owned by this value; guest RAM is shared memory by
@@ -120,6 +125,7 @@ impl GuestMemory {
             versions: zeroed(pages),
             code_chunks: zeroed(pages),
             writers: zeroed(pages),
+            translators: OnceLock::new(),
         })
     }
 
@@ -249,18 +255,54 @@ impl GuestMemory {
         if before == 0 { self.writers[page as usize].swap(0, Ordering::SeqCst) } else { 0 }
     }
 
+    /// Has every write to code told to those who translate it. Only the first call counts: a memory
+    /// belongs to one machine.
+    pub fn watch_code(&self, translators: Vec<Arc<CodeWrites>>) {
+        self.translators.get_or_init(|| translators);
+    }
+
     /// Reports a write to `[offset, offset + length)` of a page, after the bytes are in place.
-    /// Tells whether blocks were made stale by it. If so, all of the page's are, and it is no code
-    /// page any more: the bitmap empties before the version rises, so that a block decoded meanwhile
-    /// under the new version has marked the page anew.
+    /// Tells whether blocks were made stale by it. If so, all that the interpreter decoded from the page
+    /// are, and where nobody translates it is no code page any more: the bitmap empties before the
+    /// version rises, so that a block decoded meanwhile under the new version has marked the page anew.
+    ///
+    /// Translations end by byte ranges. A single translator then says which chunks it still has code from
+    /// (see [`Self::trim_code`]); where there are more, the chunks written to have none any more.
     pub fn code_written(&self, page: u32, offset: u64, length: u64) -> bool {
         let code = &self.code_chunks[page as usize];
-        let hit = code.load(Ordering::Acquire) & chunks(offset, length) != 0;
-        if hit {
-            code.store(0, Ordering::SeqCst);
-            self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
+        // The bytes are visible before the look at the bitmap; whoever marks it looks at the bytes after.
+        fence(Ordering::SeqCst);
+        let hit = code.load(Ordering::SeqCst) & chunks(offset, length);
+        if hit == 0 {
+            return false;
         }
-        hit
+        match self.translators.get().map(Vec::as_slice) {
+            None | Some([]) => {
+                code.store(0, Ordering::SeqCst);
+                self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
+            }
+            Some([only]) => {
+                self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
+                only.tell(page, offset as u16, (offset + length) as u16);
+            }
+            Some(all) => {
+                code.fetch_and(!hit, Ordering::SeqCst);
+                self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
+                let (start, end) = (offset & !((1 << CHUNK_SHIFT) - 1), (offset + length).next_multiple_of(1 << CHUNK_SHIFT));
+                all.iter().for_each(|translator| translator.tell(page, start as u16, end as u16));
+            }
+        }
+        true
+    }
+
+    /// A machine's only translator tells which byte ranges of a page its code comes from, after some of
+    /// it was written to: the rest is no code any more.
+    pub fn trim_code(&self, page: u32, ranges: &[(u16, u16)]) {
+        if self.translators.get().is_none_or(|all| all.len() != 1) {
+            return;
+        }
+        let kept = |bits, &(start, end): &(u16, u16)| bits | chunks(start.into(), u64::from(end - start));
+        self.code_chunks[page as usize].fetch_and(ranges.iter().fold(0, kept), Ordering::SeqCst);
     }
 }
 

@@ -1,19 +1,43 @@
-//! The software engine: vCPUs that this process interprets, with the interrupt fabric beside them.
+//! The software engine: vCPUs that this process translates or interprets, with the interrupt fabric
+//! beside them.
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use crate::bus::Bus;
 use crate::clock::Clock;
-use crate::engine::{EngineError, Vcpu, Vm};
+use crate::engine::{EngineError, TracedBlock, Vcpu, Vm};
 use crate::exit::Exit;
 use crate::irq::Fabric;
-use crate::memory::GuestMemory;
+use crate::memory::{CodeWrites, GuestMemory};
 use crate::state::CpuStateV1;
 use crate::stats::{Snapshot, Stats};
-use crate::x86::attention::{Attention, KICK};
+use crate::x86::attention::{Attention, KICK, WRITTEN};
+use crate::x86::bt::{self, Translator};
 use crate::x86::cpu::{Cpu, Platform};
 use crate::x86::cpuid::CpuidTable;
 use crate::x86::run::CodeGuard;
+
+/// How the software engine runs its guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Translate to host code; else interpret.
+    pub translate: bool,
+    /// Bytes of code cache, for each vCPU.
+    pub code_cache_bytes: usize,
+    /// Count what each block does, and keep a record of the last ones.
+    pub trace: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { translate: true, code_cache_bytes: bt::Settings::default().code_cache_bytes, trace: false }
+    }
+}
+
+/// Why this host cannot run translated code, if so.
+pub fn bt_unavailable() -> Option<String> {
+    bt::unavailable()
+}
 
 /// A virtual machine whose processors are software.
 pub struct SoftVm {
@@ -29,7 +53,8 @@ pub struct SoftVcpu {
 }
 
 impl SoftVm {
-    /// Builds `vcpus` processors in their reset state over `memory`, their interrupt controllers mapped.
+    /// Builds `vcpus` interpreted processors in their reset state over `memory`, their interrupt
+    /// controllers mapped.
     pub fn new(memory: Arc<GuestMemory>, vcpus: u32) -> Self {
         let attentions: Vec<_> = (0..vcpus).map(|_| Arc::new(Attention::default())).collect();
         let clock = Arc::new(Clock::new());
@@ -46,6 +71,43 @@ impl SoftVm {
         };
         let vcpus = attentions.into_iter().enumerate().map(vcpu).collect();
         Self { platform, vcpus }
+    }
+
+    /// The same with a choice of how instructions are run.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] if this host cannot run translated code, [`EngineError::Host`] if it
+    /// refuses memory for it.
+    pub fn with_settings(
+        memory: Arc<GuestMemory>,
+        vcpus: u32,
+        settings: Settings,
+    ) -> Result<Self, EngineError> {
+        let vm = Self::new(memory, vcpus);
+        if !settings.translate {
+            return Ok(vm);
+        }
+        if let Some(why) = bt_unavailable() {
+            return Err(EngineError::Refused(why));
+        }
+        let translation = bt::Settings {
+            code_cache_bytes: settings.code_cache_bytes,
+            counting: settings.trace,
+            ..bt::Settings::default()
+        };
+        let mut watchers = Vec::new();
+        for vcpu in &vm.vcpus {
+            let attention = Arc::clone(&vcpu.attention);
+            let writes = CodeWrites::new(Box::new(move || attention.raise_quietly(WRITTEN)));
+            watchers.push(Arc::clone(&writes));
+            let translator = Translator::new(translation, writes).map_err(|source| EngineError::Host {
+                action: format!("map {} bytes for translated code", settings.code_cache_bytes),
+                source,
+            })?;
+            vcpu.idle()?.translator = Some(Box::new(translator));
+        }
+        vm.platform.memory.watch_code(watchers);
+        Ok(vm)
     }
 
     pub fn platform(&self) -> &Platform {
@@ -80,6 +142,22 @@ impl Vm for SoftVm {
 
     fn statistics(&self) -> Vec<Snapshot> {
         self.vcpus.iter().map(|vcpu| vcpu.stats.snapshot()).collect()
+    }
+
+    fn trace(&self) -> Vec<TracedBlock> {
+        self.idle_vcpus(Cpu::trace)
+    }
+
+    fn flight_record(&self) -> Vec<Vec<u64>> {
+        self.idle_vcpus(|cpu| vec![cpu.flight_record()])
+    }
+}
+
+impl SoftVm {
+    /// What `ask` gives for each vCPU that is not running.
+    fn idle_vcpus<T>(&self, ask: impl Fn(&Cpu) -> Vec<T>) -> Vec<T> {
+        let answers = self.vcpus.iter().filter_map(|vcpu| vcpu.idle().ok()).map(|cpu| ask(&cpu));
+        answers.flatten().collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! How other threads get a vCPU's attention: a word that the run loop reads between blocks, and a
 //! sleep that ends when a bit of it is raised.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -17,10 +17,15 @@ pub const CODE: u32 = 32;
 /// Something local to the vCPU changed (IF set, TF, a shadow, HLT): look before the next block.
 pub const LOCAL: u32 = 64;
 
+/// Forget translations: code was written.
+pub const WRITTEN: u32 = 128;
+
 /// The attention word of one vCPU.
 #[derive(Default)]
 pub struct Attention {
     bits: AtomicU32,
+    /// Translated code compares its stack pointer with this: all ones if somebody rang.
+    doorbell: AtomicU64,
     sleeping: AtomicBool,
     asleep: Mutex<()>,
     wake: Condvar,
@@ -29,7 +34,7 @@ pub struct Attention {
 impl Attention {
     /// Raises bits, from any thread, and wakes the vCPU if it sleeps.
     pub fn raise(&self, bits: u32) {
-        self.bits.fetch_or(bits, Ordering::SeqCst);
+        self.raise_quietly(bits);
         // Either this sees `sleeping`, or the sleeper sees the bits: both are sequentially consistent.
         if self.sleeping.load(Ordering::SeqCst) {
             // The sleeper has yet to look at the bits, or it waits already and hears this.
@@ -41,6 +46,21 @@ impl Attention {
     /// Raises bits that a sleeping vCPU need not know of before it wakes by itself.
     pub fn raise_quietly(&self, bits: u32) {
         self.bits.fetch_or(bits, Ordering::SeqCst);
+        self.doorbell.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// The word that translated code compares its stack pointer with.
+    pub fn doorbell(&self) -> *const AtomicU64 {
+        &raw const self.doorbell
+    }
+
+    /// Silences the doorbell and gives the raised bits: whatever is raised later rings again.
+    #[inline]
+    pub fn hush(&self) -> u32 {
+        if self.doorbell.load(Ordering::Relaxed) != 0 {
+            self.doorbell.store(0, Ordering::SeqCst);
+        }
+        self.bits.load(Ordering::SeqCst)
     }
 
     /// The raised bits; zero almost always, so that is what the run loop tests.

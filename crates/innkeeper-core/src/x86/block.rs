@@ -18,7 +18,7 @@ const BLOCK_OPS: usize = 48;
 /// The longest legal instruction, in bytes.
 const MAX_LENGTH: usize = 15;
 /// 0F 0D and 0F 18-1F are no-operations, whatever later processors put there (CET, MPX, hints).
-const DECODING: u32 = DecoderOptions::FORCE_RESERVED_NOP;
+pub(super) const DECODING: u32 = DecoderOptions::FORCE_RESERVED_NOP;
 
 pub struct Block {
     page: u32,
@@ -156,7 +156,7 @@ impl Cpu {
         }
     }
 
-    fn copy_code(&self, page: u32, offset: u64, out: &mut [u8]) {
+    pub(super) fn copy_code(&self, page: u32, offset: u64, out: &mut [u8]) {
         assert!(offset + out.len() as u64 <= PAGE_SIZE);
         // SAFETY: a RAM page is PAGE_SIZE bytes, and the copy was just checked to end within it.
         unsafe {

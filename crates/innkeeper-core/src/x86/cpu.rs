@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::attention::{Attention, LOCAL};
 use super::block::BlockCache;
+use super::bt::Translator;
+use super::bt::context::Context;
 use super::fault::{Fault, Stop, vector};
 use super::mmu::Tlb;
 use super::op::{Op, seg};
@@ -208,6 +210,10 @@ pub struct Cpu {
     pub attention: Arc<Attention>,
     pub stats: Arc<Stats>,
     pub blocks: BlockCache,
+    /// Translates to host code; without one, every instruction is interpreted.
+    pub translator: Option<Box<Translator>>,
+    /// What translated code works on, beside the registers.
+    pub context: Context,
 }
 
 /// Interrupt shadows: both last for one instruction (Intel SDM vol. 3, 6.8.3).

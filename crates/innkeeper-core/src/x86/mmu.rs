@@ -1,5 +1,6 @@
 //! Linear memory: the accesses that handlers make, through segmentation and the software TLB.
 
+mod first;
 mod quick;
 mod slow;
 mod tlb;
@@ -11,8 +12,9 @@ use super::paging::Access;
 use super::segment as attr;
 use super::word::{Int, Word};
 use crate::memory::PAGE_SIZE;
-pub use tlb::Tlb;
-use tlb::{CHECKED, Entry, OFFSET, SUPERVISOR, SUPERVISOR_SMAP, USER, slot};
+use tlb::{Entry, USER, slot};
+pub use tlb::{Tlb, VIEWS};
+pub(super) use tlb::{CHECKED, OFFSET, SUPERVISOR, SUPERVISOR_SMAP};
 
 impl Cpu {
     // ---- the access verbs -----------------------------------------------------------------------

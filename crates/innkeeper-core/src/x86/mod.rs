@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod block;
+pub mod bt;
 pub mod cpu;
 pub mod cpuid;
 pub mod exec;

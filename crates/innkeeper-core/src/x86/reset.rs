@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::attention::{Attention, LOCAL};
 use super::block::BlockCache;
+use super::bt::context::Context;
 use super::cpu::{Cpu, Msrs, Platform, RDX, RIP, Shadow, X87, Ymm, cr, flag};
 use super::fault::Fault;
 use super::mmu::Tlb;
@@ -70,6 +71,8 @@ impl Cpu {
             attention,
             stats: Arc::new(Stats::default()),
             blocks: BlockCache::default(),
+            translator: None,
+            context: Context::new(),
         };
         cpu.lapic.set_model(Model { physical_bits: PHYSICAL_BITS, x2apic: true });
         cpu.init();

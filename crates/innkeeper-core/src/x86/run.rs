@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::attention::{Attention, CODE, INIT, INTERRUPT, KICK, LOCAL, NMI, SIPI};
+use super::attention::{Attention, CODE, INIT, INTERRUPT, KICK, LOCAL, NMI, SIPI, WRITTEN};
+use super::bt::runtime::{GsBase, Run};
 use super::cpu::{Cpu, RIP, Shadow, flag};
 use super::fault::{Stop, vector};
 use super::op::Op;
@@ -59,7 +60,10 @@ impl Cpu {
         me.store(true, Ordering::SeqCst);
         platform.fabric.unpark(self.index);
         self.attention.raise(LOCAL);
+        let gs_base = self.translator.is_some().then(|| GsBase::set(self));
         let exit = self.run_loop();
+        drop(gs_base);
+        self.save_x87();
         me.store(false, Ordering::SeqCst);
         exit
     }
@@ -72,10 +76,19 @@ impl Cpu {
                 return exit;
             }
             if self.stepping() {
+                self.save_x87();
                 if let Some(exit) = self.step() {
                     return exit;
                 }
                 continue;
+            }
+            if self.translator.is_some() {
+                match self.run_translated() {
+                    Run::Again => continue,
+                    Run::Exit(exit) => return exit,
+                    Run::Interpret => self.stats.interpreted_blocks.add(1),
+                }
+                self.save_x87();
             }
             let block = match self.find_block() {
                 // SAFETY: the cache changes only in `find_block`, and handlers never call that.
@@ -122,7 +135,7 @@ impl Cpu {
     }
 
     /// What to do with a handler's `Stop`.
-    fn stopped(&mut self, stop: Stop, length: u8) -> Option<Exit> {
+    pub(super) fn stopped(&mut self, stop: Stop, length: u8) -> Option<Exit> {
         match stop {
             Stop::Fault => {
                 self.regs[RIP] = self.regs[RIP].wrapping_sub(u64::from(length));
@@ -232,7 +245,10 @@ impl Cpu {
     #[cold]
     fn attend(&mut self) -> Option<Exit> {
         loop {
-            let bits = self.attention.take(CODE | KICK | LOCAL);
+            let bits = self.attention.take(CODE | KICK | LOCAL | WRITTEN);
+            if bits & WRITTEN != 0 {
+                self.forget_written_code();
+            }
             if bits & CODE != 0 {
                 self.flush_write_entries();
             }

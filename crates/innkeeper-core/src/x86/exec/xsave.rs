@@ -76,6 +76,21 @@ pub fn load_xsave_image(cpu: &mut Cpu, bytes: &[u8]) {
     cpu.mxcsr = if present & (SSE_STATE | AVX_STATE) != 0 { mxcsr } else { MXCSR_INITIAL };
 }
 
+/// The FXSAVE image that gives the host's x87 the guest's registers; its vector part is zero.
+pub fn fxsave_image(cpu: &Cpu) -> [u8; 512] {
+    let mut legacy = [0; 512];
+    legacy.copy_from_slice(&image::<true>(cpu)[..512]);
+    legacy[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_INITIAL.to_le_bytes());
+    legacy
+}
+
+/// The x87 registers of an FXSAVE image.
+pub fn x87_from_image(legacy: &[u8; 512]) -> X87 {
+    let mut image = [0; IMAGE];
+    image[..512].copy_from_slice(legacy);
+    x87_from::<true>(&image)
+}
+
 fn word(image: &[u8], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&image[at..at + 8]);

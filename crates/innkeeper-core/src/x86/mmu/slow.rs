@@ -205,7 +205,7 @@ impl Cpu {
         }
     }
 
-    fn controls(&self) -> Controls {
+    pub(super) fn controls(&self) -> Controls {
         let &Self { cr0, cr3, cr4, efer, rflags, pdptes, .. } = self;
         Controls { cr0, cr3, cr4, efer, rflags, pdptes }
     }

@@ -10,7 +10,7 @@ use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::{Cpu, cr, flag};
 
 const ENTRIES: usize = 2048;
-pub(super) const OFFSET: u64 = PAGE_SIZE - 1;
+pub(in crate::x86) const OFFSET: u64 = PAGE_SIZE - 1;
 /// Generation numbers are 12 bits; 0 marks an empty entry.
 const LAST_GENERATION: u64 = 0xFFF;
 
@@ -38,19 +38,22 @@ pub(super) struct View {
     pub(super) code: [CodeEntry; ENTRIES],
 }
 
+/// Views that translated code uses: all but `CHECKED`.
+pub const VIEWS: usize = 3;
+
 /// Which view data accesses use.
-pub(super) const SUPERVISOR: usize = 0;
+pub(in crate::x86) const SUPERVISOR: usize = 0;
 pub(super) const USER: usize = 1;
 /// Supervisor with SMAP in force.
-pub(super) const SUPERVISOR_SMAP: usize = 2;
+pub(in crate::x86) const SUPERVISOR_SMAP: usize = 2;
 /// Alignment checking in force: never filled, so that each access is checked.
-pub(super) const CHECKED: usize = 3;
+pub(in crate::x86) const CHECKED: usize = 3;
 
 /// The translation caches of one vCPU.
 pub struct Tlb {
     pub(super) views: [View; 4],
     /// The view of ordinary data accesses, and that of code and A/D-style supervisor accesses.
-    pub(super) data: usize,
+    pub(in crate::x86) data: usize,
     pub(super) code: usize,
     pub(super) generation: u64,
     pub(super) global: u64,
@@ -65,6 +68,9 @@ pub struct Tlb {
 }
 
 impl Tlb {
+    /// The offset of the number of the view that data accesses use.
+    pub const DATA_VIEW: usize = std::mem::offset_of!(Self, data);
+
     pub fn new() -> Box<Self> {
         // SAFETY: all fields are plain integers, valid as zeroes; built in place for its size.
         let mut tlb: Box<Self> = unsafe { Box::new_zeroed().assume_init() };
@@ -149,6 +155,10 @@ impl Cpu {
         self.tlb.of_pcid.fill(0);
         self.tlb.renumber(true);
         self.remember_pcid();
+        self.context.forget_all();
+        if let Some(translator) = &mut self.translator {
+            translator.note_remapped();
+        }
         self.leave = true;
     }
 
@@ -157,6 +167,7 @@ impl Cpu {
         self.stats.tlb_flushes.add(1);
         self.tlb.renumber(false);
         self.remember_pcid();
+        self.context.forget_local();
         self.leave = true;
     }
 
@@ -182,6 +193,7 @@ impl Cpu {
         if keep && known != 0 {
             self.stats.tlb_switches.add(1);
             self.tlb.generation = known;
+            self.context.forget_local();
             self.leave = true;
         } else {
             self.flush_address_space();
@@ -206,6 +218,10 @@ impl Cpu {
                 view.code[at] = CodeEntry::default();
             }
         }
+        self.context.forget_page(linear);
+        if let Some(translator) = &mut self.translator {
+            translator.note_remapped_page(linear);
+        }
         self.leave = true;
     }
 
@@ -214,6 +230,7 @@ impl Cpu {
         for view in &mut self.tlb.views {
             view.write.fill(Entry::default());
         }
+        self.context.forget_writes();
     }
 
     fn pcid(&self) -> u64 {

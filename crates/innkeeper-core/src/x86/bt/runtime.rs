@@ -1,0 +1,490 @@
+//! The loop that enters translated code, and the helpers that translated code calls.
+
+use core::arch::asm;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use iced_x86::{Decoder, Encoder};
+
+use super::cache::{Access, BlockId, Cache, Key, SiteId};
+use super::context::Jumps;
+use super::translate::{Source, translate};
+use crate::exit::Exit;
+use crate::memory::{CodeWrites, PAGE_SIZE};
+use crate::x86::block::{self, DECODING};
+use crate::x86::cpu::{Cpu, RIP, Shadow, cr, flag};
+use crate::x86::fault::Stop;
+use crate::x86::op::Op;
+
+/// What `enter` returns for an indirect branch whose target is RIP; else it is 0, everything being
+/// done, or the exit taken.
+pub const INDIRECT: u32 = u32::MAX;
+/// Marks an exit that was taken because a poll found attention wanted.
+pub const POLL: u32 = 1 << 30;
+
+/// How an engine translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of code cache, for each vCPU.
+    pub code_cache_bytes: usize,
+    /// Count executions of blocks.
+    pub counting: bool,
+    /// Keep status flags exact even where nobody can read them: for comparing with the interpreter.
+    pub exact_flags: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { code_cache_bytes: 64 << 20, counting: false, exact_flags: false }
+    }
+}
+
+/// Why this host cannot run translated code, if so.
+pub fn unavailable() -> Option<String> {
+    const FSGSBASE: u64 = 2;
+    // SAFETY: a plain look-up in the process's auxiliary vector.
+    let allowed = unsafe { libc::getauxval(libc::AT_HWCAP2) } & FSGSBASE != 0;
+    if !allowed {
+        return Some("the host's kernel does not let programs set the GS base (FSGSBASE)".into());
+    }
+    (!std::arch::is_x86_feature_detected!("avx")).then(|| "the host's processor has no AVX".into())
+}
+
+/// One vCPU's translator.
+pub struct Translator {
+    pub(super) cache: Cache,
+    pub(super) encoder: Option<Encoder>,
+    pub(super) exact_flags: bool,
+    /// Code was seen that expects status flags to survive a call or a return.
+    pub(super) flags_cross_calls: bool,
+    pub(super) counting: bool,
+    writes: Arc<CodeWrites>,
+    /// What the machine is to be told, from within a helper.
+    leaving: Option<Exit>,
+    /// All translations that cross pages are to be looked at again; or those into some pages.
+    remapped: bool,
+    remapped_pages: Vec<u64>,
+    assumed: Assumed,
+}
+
+/// What all translations take for granted, because it hardly ever changes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Assumed {
+    /// The guest uses SMAP.
+    pub smap: bool,
+    /// RDTSC is allowed to programs.
+    pub tsc_free: bool,
+    /// IA32_TSC's distance from the host's counter.
+    pub tsc_offset: u64,
+    pub flags_cross_calls: bool,
+}
+
+impl Translator {
+    /// # Errors
+    /// The host refuses memory for code.
+    pub fn new(settings: Settings, writes: Arc<CodeWrites>) -> io::Result<Self> {
+        Ok(Self {
+            cache: Cache::new(settings.code_cache_bytes)?,
+            encoder: None,
+            exact_flags: settings.exact_flags,
+            flags_cross_calls: false,
+            counting: settings.counting,
+            writes,
+            leaving: None,
+            remapped: false,
+            remapped_pages: Vec::new(),
+            assumed: Assumed::default(),
+        })
+    }
+
+    /// Every mapping may have changed.
+    pub fn note_remapped(&mut self) {
+        self.remapped = true;
+    }
+
+    /// The mapping of one page may have changed.
+    pub fn note_remapped_page(&mut self, linear: u64) {
+        if self.cache.is_chained_across(linear >> 12).is_some() {
+            self.remapped_pages.push(linear >> 12);
+        }
+    }
+}
+
+/// What became of an attempt to run translated code.
+pub enum Run {
+    /// Look for attention, and go on.
+    Again,
+    /// The next instructions are the interpreter's.
+    Interpret,
+    Exit(Exit),
+}
+
+/// Points GS at the vCPU while it lives.
+pub struct GsBase(u64);
+
+impl GsBase {
+    pub fn set(cpu: &mut Cpu) -> Self {
+        let before;
+        cpu.context.cpu = std::ptr::from_mut(cpu) as u64;
+        cpu.context.doorbell = cpu.attention.doorbell() as u64;
+        // SAFETY: the host was found to allow these; nothing else in this thread uses GS.
+        unsafe {
+            asm!("rdgsbase {}", out(reg) before, options(nostack, preserves_flags));
+            asm!("wrgsbase {}", in(reg) cpu.context.cpu, options(nostack, preserves_flags));
+        }
+        Self(before)
+    }
+}
+
+impl Drop for GsBase {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { asm!("wrgsbase {}", in(reg) self.0, options(nostack, preserves_flags)) };
+    }
+}
+
+impl Cpu {
+    fn translator(&mut self) -> &mut Translator {
+        self.translator.as_mut().expect("only vCPUs that translate get here")
+    }
+
+    /// Runs translated code from RIP until something is to be decided.
+    pub(in crate::x86) fn run_translated(&mut self) -> Run {
+        let mut indirect = false;
+        self.translator().cache.arrived = None;
+        loop {
+            if self.attention.hush() != 0 {
+                return Run::Again;
+            }
+            let Some(mode) = self.translation_mode() else { return Run::Interpret };
+            self.refresh_translations();
+            let linear = self.regs[RIP];
+            let page = match self.code_page(linear) {
+                Ok(Some(page)) => page,
+                Ok(None) => return Run::Interpret,
+                Err(_) => return self.deliver_fault().map_or(Run::Again, Run::Exit),
+            };
+            self.stats.block_lookups.add(1);
+            let key = Key { rip: linear, page, mode };
+            let (block, new) = match self.translator().cache.find(&key) {
+                Some(block) => (block, false),
+                None => match self.translate_block(key) {
+                    Some(block) => (block, true),
+                    None => return Run::Interpret,
+                },
+            };
+            if new && self.attention.bits() != 0 {
+                continue; // it may be stale already
+            }
+            self.arrive(block, indirect);
+            let code = self.translator().cache.entry(block);
+            let taken = self.enter(code);
+            indirect = taken == INDIRECT;
+            match taken {
+                0 => return self.translator().leaving.take().map_or(Run::Again, Run::Exit),
+                INDIRECT => {}
+                _ => {
+                    let id = taken & !POLL;
+                    let exit = &mut self.translator().cache.exits[id as usize];
+                    exit.taken += 1;
+                    let target = exit.target;
+                    self.regs[RIP] = target;
+                    if taken & POLL != 0 {
+                        return Run::Again;
+                    }
+                    self.translator().cache.arrived = Some(id);
+                }
+            }
+        }
+    }
+
+    /// Forgets translations that rest on what has changed.
+    fn refresh_translations(&mut self) {
+        let assumed = Assumed {
+            smap: self.cr4 & cr::CR4_SMAP != 0,
+            tsc_free: self.cr4 & cr::CR4_TSD == 0,
+            tsc_offset: self.platform.clock.tsc_offset().wrapping_add(self.msrs.tsc_adjust),
+            flags_cross_calls: self.translator().flags_cross_calls,
+        };
+        let translator = self.translator();
+        if translator.assumed != assumed || translator.cache.is_full() {
+            translator.assumed = assumed;
+            self.clear_translations();
+        }
+        let translator = self.translator();
+        if translator.remapped {
+            translator.remapped = false;
+            translator.remapped_pages.clear();
+            for (linear_page, page) in self.translator().cache.pages_across() {
+                self.check_mapping(linear_page, page);
+            }
+        } else if !translator.remapped_pages.is_empty() {
+            for linear_page in std::mem::take(&mut translator.remapped_pages) {
+                if let Some(page) = self.translator().cache.is_chained_across(linear_page) {
+                    self.check_mapping(linear_page, page);
+                }
+            }
+        }
+    }
+
+    /// Cuts the chains into a linear page if it is not mapped as it was.
+    fn check_mapping(&mut self, linear_page: u64, page: u32) {
+        if self.peek_code_page((linear_page << 12) as i64 as u64) != Some((page, true)) {
+            self.translator().cache.cut(linear_page);
+        }
+    }
+
+    /// Forgets all translations. Nothing of them may be running.
+    pub(in crate::x86) fn clear_translations(&mut self) {
+        self.stats.code_cache_flushes.add(1);
+        self.translator().cache.clear();
+        self.context.forget_jumps();
+    }
+
+    /// Makes the way just taken to a block shorter for the next time.
+    fn arrive(&mut self, block: BlockId, indirect: bool) {
+        let cache = &mut self.translator.as_mut().expect("translating").cache;
+        if let Some(exit) = cache.arrived.take()
+            && cache.chain(exit, block)
+        {
+            self.stats.chain_links.add(1);
+        }
+        let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);
+        let (key, global) = (found.key, found.global);
+        let jumps: &mut Jumps = &mut self.context.jumps[key.mode.view()];
+        if jumps.mode != key.mode.0 {
+            jumps.clear();
+            jumps.mode = key.mode.0;
+        }
+        if indirect {
+            jumps.insert(key.rip, code, global);
+        }
+    }
+
+    fn translate_block(&mut self, key: Key) -> Option<BlockId> {
+        let begin = Instant::now();
+        let platform = Arc::clone(&self.platform);
+        let global = !key.mode.user() && self.is_global_code(key.rip);
+        let mut page = [0; PAGE_SIZE as usize];
+        self.copy_code(key.page, 0, &mut page);
+        let translator = self.translator.as_mut().expect("translating");
+        let source = Source {
+            key,
+            bytes: &page[(key.rip & (PAGE_SIZE - 1)) as usize..],
+            page: &page,
+            global,
+            cpuid: &platform.cpuid,
+            assumed: translator.assumed,
+        };
+        let before = (translator.cache.hot, translator.cache.cold);
+        let block = translate(translator, source)?;
+        let cache = &mut translator.cache;
+        let host_bytes = cache.hot - before.0 + cache.cold - before.1;
+        let (length, ranges) = (u64::from(block.length), block.ranges.clone());
+        let id = cache.insert(block);
+        for &(start, end) in &ranges {
+            self.guard_code(key.page, u64::from(start), u64::from(end - start));
+        }
+        self.stats.blocks_translated.add(1);
+        self.stats.guest_code_bytes.add(length);
+        self.stats.host_code_bytes.add(host_bytes as u64);
+        self.stats.translation_ns.add(begin.elapsed().as_nanos() as u64);
+        // Written before the guard was up?
+        let mut again = [0; PAGE_SIZE as usize];
+        self.copy_code(key.page, 0, &mut again);
+        for &(start, end) in &ranges {
+            let range = usize::from(start)..usize::from(end);
+            if page[range.clone()] != again[range] {
+                self.forget_code(key.page, start, end);
+                return self.translate_block(key);
+            }
+        }
+        Some(id)
+    }
+
+    /// Forgets translations of bytes that were written.
+    pub(in crate::x86) fn forget_written_code(&mut self) {
+        let Some(translator) = &mut self.translator else { return };
+        for write in translator.writes.take() {
+            self.stats.code_writes.add(1);
+            self.forget_code(write.page, write.start, write.end);
+        }
+    }
+
+    fn forget_code(&mut self, page: u32, start: u16, end: u16) {
+        let cache = &mut self.translator.as_mut().expect("translating").cache;
+        let (gone, kept) = cache.invalidate(page, start, end, &mut self.context);
+        self.stats.code_invalidations.add(gone);
+        self.platform.memory.trim_code(page, &kept);
+    }
+
+    fn enter(&mut self, code: u64) -> u32 {
+        self.context.host_flags = packed(self.rflags);
+        let translator = self.translator();
+        let thunk = translator.cache.address(translator.cache.thunks.enter as u32);
+        // SAFETY: the thunk keeps to this signature; translated code touches nothing but this vCPU,
+        // guest RAM and what its helpers touch. GS was set by `run`.
+        let taken = unsafe {
+            let enter: extern "sysv64" fn(*mut Self, u64) -> u32 = std::mem::transmute(thunk);
+            enter(self, code)
+        };
+        self.unpack_flags();
+        self.count_inlined();
+        taken
+    }
+
+    fn count_inlined(&mut self) {
+        let counts = std::mem::take(&mut self.context.counts);
+        if counts.interrupt_flag_changes != 0 {
+            self.stats.interrupt_flag_changes.add(counts.interrupt_flag_changes);
+        }
+    }
+
+    fn unpack_flags(&mut self) {
+        let host = self.context.host_flags;
+        let status = host >> 8 & (flag::STATUS & !flag::OF) | (host & 1) << 11;
+        self.rflags = self.rflags & !flag::STATUS | status;
+    }
+
+    /// The instruction of a site, for the interpreter.
+    fn site_op(&mut self, id: SiteId) -> (Op, u64, BlockId) {
+        let cache = &mut self.translator.as_mut().expect("translating").cache;
+        let site = &mut cache.sites[id as usize];
+        let key = cache.blocks[site.block as usize].key;
+        let rip = key.rip.wrapping_add(u64::from(site.offset));
+        if site.op.is_none() {
+            let mut bytes = [0; 15];
+            let bytes = &mut bytes[..usize::from(site.length)];
+            let from = self.platform.memory.page_pointer(key.page);
+            // SAFETY: the instruction lies within the page.
+            unsafe {
+                let from = from.add((rip & (PAGE_SIZE - 1)) as usize);
+                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len());
+            }
+            let instruction = Decoder::with_ip(key.mode.bits(), bytes, 0, DECODING).decode();
+            let allowed = self.platform.cpuid.allows(instruction.code());
+            site.op = Some(Box::new(block::lower(&instruction, allowed)));
+        }
+        site.taken += 1;
+        let op = site.op.as_deref().expect("just made").clone();
+        (op, rip, site.block)
+    }
+
+    /// Executes a site's instruction with the interpreter's handler. Gives where to go on, or 0 to leave.
+    fn interpret_site(&mut self, id: SiteId) -> u64 {
+        self.save_x87();
+        self.unpack_flags();
+        self.stats.emulated_instructions.add(1);
+        let (op, rip, block) = self.site_op(id);
+        let next = rip.wrapping_add(u64::from(op.length));
+        self.regs[RIP] = next;
+        self.leave = false;
+        let result = (op.handler)(self, &op);
+        let mode = self.translation_mode();
+        let cache = &self.translator.as_ref().expect("translating").cache;
+        let site = &cache.sites[id as usize];
+        let expected = cache.blocks[block as usize].key.mode;
+        let same = mode.is_some_and(|mode| mode.with_view(0) == expected.with_view(0));
+        if result.is_ok()
+            && !self.leave
+            && same
+            && self.shadow == Shadow::None
+            && self.regs[RIP] == next
+            && site.next != 0
+        {
+            let next = cache.address(site.next);
+            self.context.host_flags = packed(self.rflags);
+            return self.going_on(block, next);
+        }
+        let exit = match result {
+            Ok(()) => None,
+            Err(stop) => self.stopped(stop, op.length),
+        };
+        self.finish(exit)
+    }
+
+    /// Leaves translated code after an instruction, with the debug trap that it may have earned.
+    fn finish(&mut self, exit: Option<Exit>) -> u64 {
+        let exit = match exit {
+            None if self.debug_hits != 0 && self.shadow != Shadow::MovSs => self.deliver_debug_trap(),
+            exit => exit,
+        };
+        self.translator().leaving = exit;
+        // `unpack_flags` comes once more on the way out.
+        self.context.host_flags = packed(self.rflags);
+        0
+    }
+
+    /// What the code at `next` in `block` needs loaded.
+    fn going_on(&mut self, block: BlockId, next: u64) -> u64 {
+        let block = &self.translator.as_ref().expect("translating").cache.blocks[block as usize];
+        let (vector, x87) = (block.vector, block.x87);
+        self.context.vectors_wanted = vector.into();
+        if x87 {
+            self.load_x87();
+        }
+        next
+    }
+
+    fn slow_access(&mut self, id: SiteId, linear: u64) -> u64 {
+        self.stats.slow_accesses.add(1);
+        let cache = &self.translator.as_ref().expect("translating").cache;
+        let site = &cache.sites[id as usize];
+        let (block, retry, write) = (site.block, site.retry, site.access == Access::Write);
+        let crosses = (linear & (PAGE_SIZE - 1)) + u64::from(site.size) > PAGE_SIZE;
+        if linear & u64::from(site.align) != 0 || crosses {
+            return self.interpret_site(id);
+        }
+        let again = cache.address(retry);
+        match self.fill_first_level(linear, write) {
+            Ok(true) => self.going_on(block, again),
+            Ok(false) => self.interpret_site(id),
+            Err(stop) => {
+                let cache = &self.translator.as_ref().expect("translating").cache;
+                let site = &cache.sites[id as usize];
+                let rip = cache.blocks[block as usize].key.rip.wrapping_add(u64::from(site.offset));
+                self.unpack_flags();
+                self.regs[RIP] = rip;
+                debug_assert!(stop == Stop::Fault);
+                let exit = self.stopped(stop, 0);
+                self.finish(exit)
+            }
+        }
+    }
+}
+
+/// Status flags as `Context::host_flags` keeps them.
+fn packed(rflags: u64) -> u64 {
+    (rflags & (flag::STATUS & !flag::OF)) << 8 | rflags >> 11 & 1
+}
+
+/// A memory access that the first-level TLB has no answer to.
+///
+/// # Safety
+/// For translated code only, with `cpu` being its vCPU.
+pub(super) unsafe extern "sysv64" fn slow_access(cpu: *mut Cpu, site: u32, linear: u64) -> u64 {
+    // SAFETY: the vCPU is borrowed by `enter`, which waits for translated code.
+    unsafe { (*cpu).slow_access(site, linear) }
+}
+
+/// An instruction for the interpreter.
+///
+/// # Safety
+/// As for [`slow_access`].
+pub(super) unsafe extern "sysv64" fn emulate(cpu: *mut Cpu, site: u32, _: u64) -> u64 {
+    // SAFETY: as above.
+    unsafe { (*cpu).interpret_site(site) }
+}
+
+/// Loads the x87 registers; resumes at `next`.
+///
+/// # Safety
+/// As for [`slow_access`].
+pub(super) unsafe extern "sysv64" fn load_x87(cpu: *mut Cpu, _: u32, next: u64) -> u64 {
+    // SAFETY: as above.
+    let cpu = unsafe { &mut *cpu };
+    cpu.load_x87();
+    cpu.context.vectors_wanted = 0;
+    next
+}

@@ -1,0 +1,45 @@
+//! The first-level TLB of translated code, filled from the second, which the interpreter uses.
+
+use super::slow::Target;
+use super::tlb::{OFFSET, Tlb, slot};
+use super::canonical;
+use crate::x86::cpu::Cpu;
+use crate::x86::fault::Stop;
+use crate::x86::paging::{self, Access};
+
+impl Cpu {
+    /// Makes the first level answer for a page. False where only the general way leads on: devices,
+    /// ROM, code, watched pages, addresses that are not canonical.
+    ///
+    /// # Errors
+    /// #PF.
+    pub fn fill_first_level(&mut self, linear: u64, write: bool) -> Result<bool, Stop> {
+        if self.lma() && !canonical(linear) {
+            return Ok(false);
+        }
+        let view = self.tlb.data;
+        let access = if write { Access::Write } else { Access::Read };
+        let Target::Ram { guarded: None, .. } = self.translate(linear, access, view)? else { return Ok(false) };
+        let entries = &self.tlb.views[view];
+        let entry = if write { entries.write[slot(linear)] } else { entries.read[slot(linear)] };
+        if !Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global) {
+            return Ok(false);
+        }
+        let global = entry.tag & OFFSET == self.tlb.global;
+        self.context.fill(view, linear, entry.host, write, global);
+        Ok(true)
+    }
+
+    /// Whether the code page of a linear address, just found, outlives address-space changes.
+    pub fn is_global_code(&self, linear: u64) -> bool {
+        self.tlb.views[self.tlb.code & 3].code[slot(linear)].tag & OFFSET == self.tlb.global
+    }
+
+    /// The RAM page that supervisor code at a linear address comes from, and whether it is mapped
+    /// globally; walks the tables, and counts nothing.
+    pub fn peek_code_page(&self, linear: u64) -> Option<(u32, bool)> {
+        let walk = || paging::walk(&self.platform.memory, &self.controls(), linear, Access::Execute, false);
+        let leaf = std::iter::repeat_with(walk).find(|result| *result != Err(paging::RETRY))?.ok()?;
+        Some((self.platform.memory.page_index(leaf.gpa)?, leaf.global))
+    }
+}
