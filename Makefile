@@ -61,8 +61,9 @@ soak: ## a million and more fuzzed instructions; FUZZ_SEED=N looks elsewhere
 demo: build ## boot a stock Debian kernel in a virtual machine
 	scripts/demo
 
-bench: build ## measure the boot against QEMU's TCG, start and memory; render docs/benchmarks.md
+bench: build ## measure boot, guest programs, start and memory, against QEMU's TCG; render docs/benchmarks.md
 	python benches/boot/bench.py --render docs/benchmarks.md
+	python -m benches.guestbench.bench --append docs/benchmarks.md
 	python benches/footprint/footprint.py --append docs/benchmarks.md
 
 docs: build ## render the pages that are made from the code

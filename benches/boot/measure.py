@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 MARKER = b"INNKEEPER-USERSPACE"
 LIMIT_S = 600
@@ -31,12 +32,21 @@ class Boot:
     beside_guest_mib: float  # resident when userspace was reached, less the guest's own memory
 
 
+@dataclass(slots=True)
+class Measured:
+    """One engine of ours: a boot, its ledger and the start of a tiny guest for each turn."""
+
+    boots: list[Boot] = field(default_factory=list)
+    ledgers: list[dict[str, Any]] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)
+
+
 class BenchError(Exception):
     """A boot that did not do what it should have; nothing was measured."""
 
 
-def innkeeper_command(guest: Guest, stats: Path) -> list[str]:
-    inn = [sys.executable, "-m", "innkeeper.cli", "run", "--engine", "interp", "--no-reboot"]
+def innkeeper_command(guest: Guest, engine: str, stats: Path) -> list[str]:
+    inn = [sys.executable, "-m", "innkeeper.cli", "run", "--engine", engine, "--no-reboot"]
     files = ["--kernel", str(guest.kernel), "--initrd", str(guest.initrd), "--stats", str(stats)]
     return [*inn, *files, "--append", guest.append, "--memory", str(guest.memory_mib), "--timeout", str(LIMIT_S)]
 
@@ -90,9 +100,9 @@ def beside_guest_mib(pid: int, memory_mib: int) -> float:
     return kib / 1024
 
 
-def first_output_s(image: Path) -> float:
+def first_output_s(image: Path, engine: str) -> float:
     """Seconds from starting `inn run` on a guest that speaks at once, to its first byte."""
-    command = [sys.executable, "-m", "innkeeper.cli", "run", "--engine", "interp", "--kernel", str(image)]
+    command = [sys.executable, "-m", "innkeeper.cli", "run", "--engine", engine, "--kernel", str(image)]
     started = time.monotonic()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         assert run.stdout is not None
