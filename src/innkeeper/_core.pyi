@@ -5,7 +5,7 @@ Everything here releases the GIL while it waits or runs a guest.
 
 from typing import Any, Protocol, TypedDict, final, type_check_only
 
-__all__ = ["Memory", "Vcpu", "Vm", "host_features", "kvm_probe"]
+__all__ = ["Memory", "Vcpu", "Vm", "bt_unavailable", "disassemble", "host_features", "kvm_probe"]
 
 @type_check_only
 class Device(Protocol):
@@ -73,6 +73,23 @@ class CpuState(TypedDict):
     xsave: bytes
     activity: str
 
+@type_check_only
+class TracedBlock(TypedDict):
+    """A translated block: guest code as it was, the host's code made of it, and what became of that.
+
+    `mode` begins with the width, as in "64-bit CPL0". `exits` counts the reasons for leaving it.
+    """
+
+    vcpu: int
+    rip: int
+    gpa: int
+    mode: str
+    guest: bytes
+    host: bytes
+    host_address: int
+    executions: int
+    exits: dict[str, int]
+
 @final
 class Vcpu:
     """One virtual processor. `run` belongs to one thread at a time; `kick` to any."""
@@ -90,14 +107,17 @@ class Vcpu:
 
 @final
 class Vm:
-    """A virtual machine under one engine: "interp" or "kvm".
+    """A virtual machine under one engine: "bt", "interp" or "kvm".
 
-    Raises `OSError` if the host's KVM refuses. The vCPUs start in their reset state (the first at
-    F000:FFF0, the others waiting for a SIPI). APIC IDs are the indices. Interrupt controllers, PIT
-    and local APICs are the engine's own and already mapped.
+    Raises `OSError` if the host refuses or lacks what the engine needs. The vCPUs start in their reset
+    state (the first at F000:FFF0, the others waiting for a SIPI). APIC IDs are the indices. Interrupt
+    controllers, PIT and local APICs are the engine's own and already mapped. `code_cache_mib`, a
+    vCPU's share, and `trace` are for "bt".
     """
 
-    def __new__(cls, engine: str, memory: Memory, vcpus: int, /) -> Vm: ...
+    def __new__(
+        cls, engine: str, memory: Memory, vcpus: int, /, *, code_cache_mib: int = 64, trace: bool = False
+    ) -> Vm: ...
     def vcpu(self, index: int, /) -> Vcpu: ...
     def map_ports(self, base: int, size: int, device: Device, /) -> None:
         """Raises `ValueError` where it overlaps."""
@@ -113,9 +133,19 @@ class Vm:
 
         {"vcpus": [{"instructions": int, ..., "exceptions": {vector: n}, "ports": {"in 0x3fd": n}}]}
         """
+    def trace(self) -> list[TracedBlock]:
+        """Every block that bt has translated and still has. Empty without `trace`; leaves out vCPUs that run."""
+    def flight_record(self) -> list[list[int]]:
+        """The guest's RIP at each of a vCPU's last blocks, oldest first. Empty without `trace`."""
+
+def bt_unavailable() -> str | None:
+    """Why this host cannot run the engine "bt"; None if it can."""
+
+def disassemble(code: bytes, address: int, bits: int, /) -> list[tuple[int, bytes, str]]:
+    """Machine code as (address, bytes, text) of each instruction. Raises `ValueError` unless bits are 16, 32 or 64."""
 
 def host_features() -> dict[str, bool]:
-    """The instruction-set extensions of the host that the interpreter could present."""
+    """The instruction-set extensions of the host that the software engines could present."""
 
 def kvm_probe() -> dict[str, Any]:
     """What this host's /dev/kvm can really do, by running micro-guests.

@@ -6,7 +6,7 @@ import pytest
 
 from innkeeper.cli import main
 
-NAMES = ["processor", "KVM", "memory", "huge pages", "user namespaces", "tap", "firmware", "image tools"]
+NAMES = ["processor", "KVM", "translation", "memory", "huge pages", "user namespaces", "tap", "firmware", "image tools"]
 
 
 def test_every_finding_has_a_consequence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,4 +27,4 @@ def test_json_has_the_numbers_behind_it(capsys: pytest.CaptureFixture[str]) -> N
     assert findings["KVM"]["status"] in ("yes", "partly", "no")
     assert isinstance(findings["KVM"]["facts"]["usable"], bool)
     assert isinstance(findings["processor"]["facts"]["features"]["avx2"], bool)
-    assert report["engine_auto"].startswith(("interp", "kvm"))
+    assert report["engine_auto"].startswith(("bt: ", "interp: ", "kvm: "))

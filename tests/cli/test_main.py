@@ -23,7 +23,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"innkeeper {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [[], ["doctor"], ["image"], ["image", "kernel"], ["image", "initramfs"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["run"], ["trace"], ["doctor"], ["image"], ["image", "kernel"], ["image", "initramfs"]]
+)
 def test_every_verb_explains_itself(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome([*verb, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"usage: {' '.join(['inn', *verb])} ")
@@ -61,7 +63,13 @@ def test_help_loads_no_verb() -> None:
 
     modules = done.stdout.split()
     assert "innkeeper.cli" in modules
-    assert not {"innkeeper.cli.run", "innkeeper.cli.image", "innkeeper.image", "innkeeper._core"} & set(modules)
+    assert not {
+        "innkeeper.cli.run",
+        "innkeeper.cli.trace",
+        "innkeeper.cli.image",
+        "innkeeper.image",
+        "innkeeper._core",
+    } & set(modules)
 
 
 def test_a_closed_output_is_no_traceback() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.cli.status import Status
+from innkeeper.engine import bt_unavailable
 from innkeeper.testing.guests import CRASH, HALT, POWER_OFF, RESET, SPIN, flat_guest, leave_with, say
 
 INN = [sys.executable, "-m", "innkeeper.cli"]
@@ -76,7 +78,12 @@ def test_the_guest_speaks_on_stdout_and_we_on_stderr(kernel: Kernel) -> None:
         (["--timeout", "soon"], "argument --timeout: 'soon' is not a number; see inn run --help"),
         (["--timeout", "-1"], "timeout is -1 s; it must be above 0 and at most 1e+09"),
         (["--engine", "warp"], "invalid choice: 'warp'"),
-        (["--engine", "bt"], "binary translation has not landed yet"),
+        (["--code-cache", "0"], "code cache is 0 MiB; it must be between 1 and 1024"),
+        (["--code-cache", "2048"], "code cache is 2048 MiB; it must be between 1 and 1024"),
+        (["--code-cache", "big"], "argument --code-cache: 'big' is not a whole number; see inn run --help"),
+        (["--stats-interval", "often"], "argument --stats-interval: 'often' is not a number; see inn run --help"),
+        (["--stats-interval", "0"], "the interval is 0 s; it must be between 0.1 and 3600; see inn run --help"),
+        (["--stats-interval", "nan"], "the interval is nan s; it must be between 0.1 and 3600"),
         (["--console", "vt100"], "console is 'vt100'; it must be stdio, none, file:PATH, pty or unix:PATH"),
         (["--console", "file:/absent/log"], "cannot write the console to /absent/log: No such file or directory"),
         (["--stats", "/absent/stats.json"], "cannot write statistics to /absent/stats.json"),
@@ -141,6 +148,31 @@ def test_statistics_are_written_when_the_run_ends(kernel: Kernel, tmp_path: Path
     assert report["outcome"] == "powered_off"
     assert report["instructions"] >= 6
     assert {"built", "started", "first_output", "ended"} <= report["seconds"].keys()
+
+
+def test_a_small_code_cache_is_enough(kernel: Kernel, tmp_path: Path) -> None:
+    unavailable = bt_unavailable()
+    if unavailable is not None:
+        pytest.skip(f"binary translation cannot be used here: {unavailable}")
+    stats = tmp_path / "stats.json"
+
+    done = inn_run(kernel(say(b"x") + POWER_OFF), "--engine", "bt", "--code-cache", "1", "--stats", str(stats))
+
+    assert (done.returncode, done.stdout, done.stderr) == (Status.DONE, "x", "engine bt: as asked\n")
+    report = json.loads(stats.read_text())
+    assert report["engine"] == "bt"
+    assert report["vcpus"][0]["blocks_translated"] > 0
+
+
+def test_a_live_line_tells_what_the_engine_has_to_do(kernel: Kernel) -> None:
+    write_for_ever = say(b"x") + b"\xee\xeb\xfd"
+
+    done = inn_run(kernel(write_for_ever), "--console", "none", "--stats-interval", "0.1", "--timeout", "1")
+
+    first, *lines, last = done.stderr.splitlines()
+    assert (first, last) == ("engine interp: as asked", "the time limit passed")
+    assert len(lines) >= 2
+    assert all(re.fullmatch(r" +\d+\.\d s  INSN .*  I/O +[\d.]+[kM]  .*", line) for line in lines), lines
 
 
 def test_a_file_takes_the_console(kernel: Kernel, tmp_path: Path) -> None:
@@ -220,12 +252,13 @@ class Session:
         command = [*INN, "run", "--kernel", str(path), "--engine", "interp", "--memory", "16", *options]
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
 
-    def wait_for(self, words: bytes) -> None:
+    def wait_for(self, words: bytes) -> bytes:
         seen = b""
         deadline = time.monotonic() + 30
         while words not in seen:
             assert time.monotonic() < deadline, seen
             seen += os.read(self.master, 1000)
+        return seen
 
     def modes(self) -> list[object]:
         return list(termios.tcgetattr(self.slave))
@@ -247,6 +280,23 @@ def test_a_signal_restores_the_terminal_and_kills_as_it_should(kernel: Kernel, n
 
     assert session.process.wait(timeout=30) == -number
     assert session.modes() == session.before
+    session.close()
+
+
+def test_lines_of_ours_begin_at_the_left_on_a_raw_terminal(kernel: Kernel) -> None:
+    session = Session(kernel(say(b"ready") + SPIN), "--stats-interval", "0.1")
+    seen = session.wait_for(b"CPUID")
+    seen += session.wait_for(b"\r\n")
+
+    assert b"ready\r\n    0." in seen
+    session.close()
+
+
+def test_our_log_begins_at_the_left_on_a_raw_terminal(kernel: Kernel) -> None:
+    session = Session(kernel(say(b"again ") + RESET))
+
+    session.wait_for(b"again the guest asked for a reset\r\nagain ")
+
     session.close()
 
 

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from innkeeper.config import VCPUS_LIMIT, ConsoleConfig, ConsoleKind, MachineConfig
+from innkeeper.config import (
+    CODE_CACHE_MIB_LIMIT,
+    VCPUS_LIMIT,
+    ConsoleConfig,
+    ConsoleKind,
+    EngineChoice,
+    MachineConfig,
+)
 from innkeeper.errors import ConfigError
 
 KERNEL = Path("vmlinuz")
@@ -19,6 +26,10 @@ KERNEL = Path("vmlinuz")
         ({"memory_mib": -5}, "memory is -5 MiB; it must be between 2 and 1048576"),
         ({"vcpus": 0}, f"vcpus is 0; it must be between 1 and {VCPUS_LIMIT}"),
         ({"vcpus": 999}, f"vcpus is 999; it must be between 1 and {VCPUS_LIMIT}"),
+        ({"code_cache_mib": 0}, "code cache is 0 MiB; it must be between 1 and 1024"),
+        ({"code_cache_mib": 1025}, "code cache is 1025 MiB; it must be between 1 and 1024"),
+        ({"trace": True}, "trace is on, and the engine is auto; only bt traces"),
+        ({"trace": True, "engine": EngineChoice.KVM}, "trace is on, and the engine is kvm; only bt traces"),
         ({"timeout_s": 0.0}, "timeout is 0 s; it must be above 0 and at most 1e+09"),
         ({"timeout_s": float("nan")}, "timeout is nan s; it must be above 0 and at most 1e+09"),
         ({"timeout_s": 1e300}, "timeout is 1e+300 s; it must be above 0 and at most 1e+09"),
@@ -38,6 +49,15 @@ def test_the_limits_themselves_are_allowed(memory_mib: int, vcpus: int) -> None:
     config = MachineConfig(kernel=KERNEL, memory_mib=memory_mib, vcpus=vcpus)
 
     assert (config.memory_mib, config.vcpus) == (memory_mib, vcpus)
+
+
+@pytest.mark.parametrize("code_cache_mib", [1, CODE_CACHE_MIB_LIMIT])
+def test_the_limits_of_the_code_cache_are_allowed(code_cache_mib: int) -> None:
+    assert MachineConfig(kernel=KERNEL, code_cache_mib=code_cache_mib).code_cache_mib == code_cache_mib
+
+
+def test_the_engine_that_traces_may_be_told_to() -> None:
+    assert MachineConfig(kernel=KERNEL, trace=True, engine=EngineChoice.BT).trace
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Machines of a few bytes, under both engines."""
+"""Machines of a few bytes, under every engine."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -34,11 +34,13 @@ def kvm_probe() -> dict[str, Any]:
     return probe()
 
 
-@pytest.fixture(params=["interp", "kvm"])
+@pytest.fixture(params=["bt", "interp", "kvm"])
 def engine(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name == "kvm" and not probe()["usable"]:
         pytest.skip(f"KVM cannot be used here: {probe()['why']}")
+    if name == "bt" and (unavailable := _core.bt_unavailable()) is not None:
+        pytest.skip(f"binary translation cannot be used here: {unavailable}")
     return name
 
 

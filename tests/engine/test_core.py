@@ -9,6 +9,7 @@ import pytest
 
 from innkeeper import _core
 
+Start = Callable[[str], None]
 StartVcpu = Callable[[_core.Vcpu, str], None]
 
 PORT = 0x510
@@ -73,10 +74,25 @@ def test_more_memory_than_the_host_can_map_is_a_memory_error() -> None:
 # ---- machines --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "vcpus"), [("bt", 1), ("interp", 0), ("interp", 256), ("kvm", 0)])
+@pytest.mark.parametrize(("name", "vcpus"), [("warp", 1), ("bt", 0), ("interp", 0), ("interp", 256), ("kvm", 0)])
 def test_a_machine_that_cannot_be_is_refused(memory: _core.Memory, name: str, vcpus: int) -> None:
     with pytest.raises(ValueError, match=r"no engine|vCPUs"):
         _core.Vm(name, memory, vcpus)
+
+
+@pytest.mark.parametrize("code_cache_mib", [0, 1025])
+def test_a_code_cache_that_cannot_be_is_refused(memory: _core.Memory, code_cache_mib: int) -> None:
+    with pytest.raises(ValueError, match=f"{code_cache_mib} MiB of code cache; a vCPU has 1 to 1024"):
+        _core.Vm("bt", memory, 1, code_cache_mib=code_cache_mib)
+
+
+def test_an_engine_that_does_not_trace_has_nothing_to_tell(vm: _core.Vm, vcpu: _core.Vcpu, start_real: Start) -> None:
+    start_real("faf4")
+    vcpu.kick()
+    vcpu.run()
+
+    assert vm.trace() == []
+    assert not any(vm.flight_record())
 
 
 def test_vcpus_start_in_their_reset_state(engine: str, memory: _core.Memory) -> None:

@@ -1,4 +1,4 @@
-"""Accesses of a guest to Python devices, and devices that raise, under both engines."""
+"""Accesses of a guest to Python devices, and devices that raise, under every engine."""
 
 import sys
 from collections.abc import Callable

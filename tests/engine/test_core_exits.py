@@ -1,4 +1,4 @@
-"""What ends a run, interrupts, and other processors, under both engines."""
+"""What ends a run, interrupts, and other processors, under every engine."""
 
 import threading
 import time

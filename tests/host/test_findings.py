@@ -11,6 +11,7 @@ from innkeeper.host.memory import find_huge_pages, find_memory
 from innkeeper.host.namespaces import find_tap, find_user_namespaces, try_namespaces
 from innkeeper.host.packages import find_firmware, find_image_tools
 from innkeeper.host.processor import find_processor
+from innkeeper.host.translation import find_translation
 
 GOOD_KVM: dict[str, Any] = {
     "usable": True,
@@ -49,7 +50,7 @@ def test_a_kvm_that_lacks_something_says_what(lacking: str, sentence: str) -> No
 
     assert finding.status is Status.PARTLY
     assert finding.summary.endswith(f"but lacks {sentence}")
-    assert "interpreter" in finding.consequence
+    assert "in software" in finding.consequence
 
 
 @pytest.mark.parametrize(("exists", "mode", "advice"), [(False, 0, "load kvm_intel or kvm_amd"), (True, 0o600, None)])
@@ -163,13 +164,30 @@ def test_the_processor_lists_what_it_lacks(tmp_path: Path) -> None:
     assert finding.advice == "a processor that has sha"
 
 
+def test_a_processor_that_runs_translated_code() -> None:
+    finding = find_translation(None)
+
+    assert finding.status is Status.YES
+    assert "--engine bt" in finding.consequence
+    assert finding.advice is None
+
+
+def test_a_processor_that_does_not_says_what_it_lacks() -> None:
+    finding = find_translation("the host's processor has no AVX")
+
+    assert (finding.status, finding.summary) == (Status.NO, "the host's processor has no AVX")
+    assert "--engine interp" in finding.consequence
+    assert finding.advice is not None
+
+
 def test_everything_is_examined_on_this_very_host() -> None:
-    findings = examine(GOOD_KVM, {"avx2": True})
+    findings = examine(GOOD_KVM, {"avx2": True}, None)
 
     names = [finding.name for finding in findings]
     assert names == [
         "processor",
         "KVM",
+        "translation",
         "memory",
         "huge pages",
         "user namespaces",

@@ -8,7 +8,7 @@ import pytest
 
 from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
 from innkeeper.console import MemoryConsole
-from innkeeper.engine import kvm_probe
+from innkeeper.engine import bt_unavailable, kvm_probe
 from innkeeper.errors import ConfigError
 from innkeeper.machine import Machine, OutcomeKind
 from innkeeper.testing.guests import CRASH, POWER_OFF, SPIN, flat_guest, say
@@ -52,11 +52,13 @@ def kvm_is_usable() -> str:
     return "" if probe["usable"] else str(probe["why"])
 
 
-@pytest.fixture(params=[EngineChoice.INTERP, EngineChoice.KVM])
+@pytest.fixture(params=[EngineChoice.BT, EngineChoice.INTERP, EngineChoice.KVM])
 def engine(request: pytest.FixtureRequest) -> EngineChoice:
     choice: EngineChoice = request.param
     if choice is EngineChoice.KVM and kvm_is_usable():
         pytest.skip(f"KVM cannot be used here: {kvm_is_usable()}")
+    if choice is EngineChoice.BT and (unavailable := bt_unavailable()) is not None:
+        pytest.skip(f"binary translation cannot be used here: {unavailable}")
     return choice
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,21 @@ from innkeeper.testing import ScriptedEngine, ScriptedVm
 from innkeeper.testing.engine import Step
 
 from .conftest import LIMIT_S, Make, give, leave, power_off, reset, run, say
+
+if TYPE_CHECKING:
+    from innkeeper._core import TracedBlock
+
+BLOCK: "TracedBlock" = {
+    "vcpu": 0,
+    "rip": 0,
+    "gpa": 0,
+    "mode": "64-bit CPL0",
+    "guest": b"",
+    "host": b"",
+    "host_address": 0,
+    "executions": 1,
+    "exits": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -236,3 +252,44 @@ def test_a_machine_that_was_not_started_cannot_be_waited_for(config: Make) -> No
     machine.close()
     with pytest.raises(RuntimeError, match="not started"):
         machine.wait()
+
+
+def fly(vm: ScriptedVm) -> None:
+    vm.flights = [[0x1000, 0x2000], []]
+
+
+def test_a_triple_fault_comes_with_the_blocks_before_it(config: Make) -> None:
+    machine, _, _ = run(config(no_reboot=True), [[fly, give(Shutdown())]])
+
+    outcome = machine.wait()
+    assert outcome.flight_record == ((0x1000, 0x2000), ())
+    assert outcome.in_full().splitlines() == [
+        "the guest's processor shut down by a triple fault",
+        "last blocks of vCPU 0, oldest first:",
+        "  0000000000001000 0000000000002000",
+    ]
+
+
+def test_other_ends_come_without(config: Make) -> None:
+    machine, _, _ = run(config(), [[fly, power_off]])
+
+    assert machine.wait().flight_record == ()
+
+
+def test_a_triple_fault_that_resets_says_what_led_to_it(config: Make, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run(config(), [[fly, give(Shutdown())]], [[power_off]])
+
+    assert "oldest first:\n  0000000000001000 0000000000002000" in caplog.text
+
+
+def test_the_trace_is_that_of_the_last_board(config: Make) -> None:
+    def traced(rip: int) -> Step:
+        def step(vm: ScriptedVm) -> None:
+            vm.blocks = [{**BLOCK, "rip": rip}]
+
+        return step
+
+    machine, _, _ = run(config(), [[traced(0x1000), reset]], [[traced(0x2000), power_off]])
+
+    assert [block["rip"] for block in machine.trace()] == [0x2000]

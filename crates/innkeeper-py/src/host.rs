@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use innkeeper_core::kvm;
+use innkeeper_core::soft;
 use innkeeper_core::x86::cpuid::{CpuidTable, Flags};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// The extensions that the interpreter presents only where the host has them, by their flag.
+/// The extensions that the software engines present only where the host has them, by their flag.
 const FEATURES: [(&str, Flags, u32); 21] = [
     ("adx", Flags::Leaf7Ebx, 19),
     ("aes", Flags::Leaf1Ecx, 25),
@@ -31,6 +32,11 @@ const FEATURES: [(&str, Flags, u32); 21] = [
     ("ssse3", Flags::Leaf1Ecx, 9),
     ("xsave", Flags::Leaf1Ecx, 26),
 ];
+
+#[pyfunction]
+pub fn bt_unavailable() -> Option<String> {
+    soft::bt_unavailable()
+}
 
 #[pyfunction]
 pub fn host_features() -> BTreeMap<&'static str, bool> {

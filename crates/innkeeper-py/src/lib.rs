@@ -8,6 +8,7 @@ mod errors;
 mod host;
 mod memory;
 mod state;
+mod trace;
 mod vcpu;
 mod vm;
 
@@ -16,9 +17,11 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::host::{host_features, kvm_probe};
+    use super::host::{bt_unavailable, host_features, kvm_probe};
     #[pymodule_export]
     use super::memory::Memory;
+    #[pymodule_export]
+    use super::trace::disassemble;
     #[pymodule_export]
     use super::vcpu::Vcpu;
     #[pymodule_export]

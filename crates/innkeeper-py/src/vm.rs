@@ -7,7 +7,7 @@ use innkeeper_core::bus::{Bus, Device};
 use innkeeper_core::engine::{EngineError, Vm as CoreVm};
 use innkeeper_core::kvm::KvmVm;
 use innkeeper_core::memory::GuestMemory;
-use innkeeper_core::soft::SoftVm;
+use innkeeper_core::soft::{Settings, SoftVm};
 use innkeeper_core::stats::Snapshot;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -17,11 +17,14 @@ use pyo3::types::{PyDict, PyList};
 use crate::device::Adapter;
 use crate::errors;
 use crate::memory::Memory;
+use crate::trace;
 use crate::vcpu::{Shared, Vcpu};
 
 const PORTS: u64 = 0x1_0000;
 /// APIC IDs are eight bits wide, and FF is everybody.
 const MOST_VCPUS: u32 = 255;
+/// What relative branches reach from one end of a code cache to the other, with room to spare.
+const MOST_CODE_CACHE_MIB: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Space {
@@ -43,13 +46,25 @@ pub struct Vm {
 #[pymethods]
 impl Vm {
     #[new]
-    #[pyo3(signature = (engine, memory, vcpus, /))]
-    fn new(py: Python<'_>, engine: &str, memory: &Bound<'_, Memory>, vcpus: u32) -> PyResult<Self> {
+    #[pyo3(signature = (engine, memory, vcpus, /, *, code_cache_mib = 64, trace = false))]
+    fn new(
+        py: Python<'_>,
+        engine: &str,
+        memory: &Bound<'_, Memory>,
+        vcpus: u32,
+        code_cache_mib: usize,
+        trace: bool,
+    ) -> PyResult<Self> {
         if vcpus == 0 || vcpus > MOST_VCPUS {
             return Err(PyValueError::new_err(format!("{vcpus} vCPUs; a machine has 1 to {MOST_VCPUS}")));
         }
+        if code_cache_mib == 0 || code_cache_mib > MOST_CODE_CACHE_MIB {
+            let limits = format!("a vCPU has 1 to {MOST_CODE_CACHE_MIB}");
+            return Err(PyValueError::new_err(format!("{code_cache_mib} MiB of code cache; {limits}")));
+        }
         let memory = Arc::clone(&memory.get().memory);
-        let core = py.detach(|| create(engine, memory, vcpus))?;
+        let settings = Settings { translate: true, code_cache_bytes: code_cache_mib << 20, trace };
+        let core = py.detach(|| create(engine, memory, vcpus, settings))?;
         let vcpus = (0..vcpus).filter_map(|index| core.vcpu(index)).map(|vcpu| Arc::new(Shared::new(vcpu)));
         Ok(Self { vcpus: vcpus.collect(), core, devices: Mutex::default() })
     }
@@ -111,6 +126,18 @@ impl Vm {
         Ok(all)
     }
 
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let blocks = PyList::empty(py);
+        for block in py.detach(|| self.core.trace()) {
+            blocks.append(trace::block(py, &block)?)?;
+        }
+        Ok(blocks)
+    }
+
+    fn flight_record(&self, py: Python<'_>) -> Vec<Vec<u64>> {
+        py.detach(|| self.core.flight_record())
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.devices.lock().expect("device lock").values().try_for_each(|device| device.traverse(&visit))
     }
@@ -152,15 +179,29 @@ impl Vm {
     }
 }
 
-fn create(engine: &str, memory: Arc<GuestMemory>, vcpus: u32) -> PyResult<Arc<dyn CoreVm>> {
+fn create(
+    engine: &str,
+    memory: Arc<GuestMemory>,
+    vcpus: u32,
+    settings: Settings,
+) -> PyResult<Arc<dyn CoreVm>> {
     match engine {
+        "bt" => made(SoftVm::with_settings(memory, vcpus, settings)),
         "interp" => Ok(Arc::new(SoftVm::new(memory, vcpus))),
-        "kvm" => match KvmVm::new(memory, vcpus) {
-            Ok(vm) => Ok(Arc::new(vm)),
-            Err(EngineError::Refused(why)) => Err(PyOSError::new_err(why)),
-            Err(error) => Err(errors::engine(error)),
-        },
-        other => Err(PyValueError::new_err(format!("no engine {other:?}; there are \"interp\" and \"kvm\""))),
+        "kvm" => made(KvmVm::new(memory, vcpus)),
+        other => {
+            let engines = "there are \"bt\", \"interp\" and \"kvm\"";
+            Err(PyValueError::new_err(format!("no engine {other:?}; {engines}")))
+        }
+    }
+}
+
+/// What the host refuses or lacks is an `OSError`.
+fn made<Made: CoreVm + 'static>(vm: Result<Made, EngineError>) -> PyResult<Arc<dyn CoreVm>> {
+    match vm {
+        Ok(vm) => Ok(Arc::new(vm)),
+        Err(EngineError::Refused(why)) => Err(PyOSError::new_err(why)),
+        Err(error) => Err(errors::engine(error)),
     }
 }
 

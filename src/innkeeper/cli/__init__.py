@@ -13,10 +13,12 @@ from typing import NoReturn, Protocol, cast
 
 from innkeeper import __version__
 from innkeeper.cli.status import Status
+from innkeeper.cli.terminal import LogHandler
 from innkeeper.errors import EngineError, InnkeeperError
 
 VERBS = {
     "run": "run a guest until it powers off",
+    "trace": "run a guest by binary translation, and show its hottest blocks",
     "doctor": "say what this host offers, and what follows from it",
     "image": "fetch a kernel or build an initramfs",
 }
@@ -39,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one `inn` command and returns its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogHandler()])
     try:
         parsed = make_parser(words).parse_args(words)
         status = cast("Verb", parsed.verb).execute(parsed)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from innkeeper.cli.status import Status
 from innkeeper.config import EngineChoice
-from innkeeper.engine import choose
+from innkeeper.engine import Host, choose
 from innkeeper.errors import EngineError
 from innkeeper.host import Finding, examine
 
@@ -23,8 +23,10 @@ def execute(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise EngineError(f"the extension innkeeper._core does not load ({error}); build it with make build") from error
     probe = _core.kvm_probe()
-    findings = examine(probe, _core.host_features())
-    why = choose(EngineChoice.AUTO, frozenset(), lambda: probe).why
+    unavailable = _core.bt_unavailable()
+    findings = examine(probe, _core.host_features(), unavailable)
+    host = Host(kvm_probe=lambda: probe, bt_unavailable=lambda: unavailable)
+    why = choose(EngineChoice.AUTO, frozenset(), host=host).why
     if arguments.json:
         report = {"findings": [asdict(finding) for finding in findings], "engine_auto": why}
         print(json.dumps(report, indent=2))

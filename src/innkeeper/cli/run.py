@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from innkeeper.cli import live
 from innkeeper.cli.status import Status
 from innkeeper.config import ConsoleConfig, EngineChoice, MachineConfig
 from innkeeper.machine import Machine, Outcome, OutcomeKind
@@ -26,26 +27,28 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, [engine.value for engine in EngineChoice], "auto: the fastest that can")
+
+
+def add_options(parser: argparse.ArgumentParser, engines: list[str], engine: str) -> None:
+    """The options of a verb that runs a guest. `engine` is the default one, and why it is."""
     parser.epilog = (
         "exit status: 0 the guest powered off, 3 it reset (with --no-reboot), 4 it halted for good, "
         "124 --timeout, 130 left with ^], 2 a mistake in the command, 1 a bug of ours"
     )
-    parser.add_argument(
-        "--kernel", type=Path, required=True, metavar="PATH", help="a bzImage, a PVH or a multiboot ELF"
-    )
-    parser.add_argument("--initrd", type=Path, metavar="PATH", help="an initramfs or initial RAM disk")
-    parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
-    parser.add_argument(
-        "--memory", type=whole_number, default=512, metavar="MIB", help="guest memory in MiB (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
-    )
+    add_guest_options(parser)
     parser.add_argument(
         "--engine",
-        choices=[engine.value for engine in EngineChoice],
-        default="auto",
-        help="what runs the guest's instructions (default: %(default)s: the fastest that can)",
+        choices=engines,
+        default=engine.partition(":")[0],
+        help=f"what runs the guest's instructions (default: {engine})",
+    )
+    parser.add_argument(
+        "--code-cache",
+        type=whole_number,
+        default=64,
+        metavar="MIB",
+        help="translated code to keep for each vCPU, in MiB, with engine bt (default: %(default)s)",
     )
     parser.add_argument(
         "--console",
@@ -56,9 +59,29 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=number, metavar="SECONDS", help="end the run then, with status 124")
     parser.add_argument("--stats", type=Path, metavar="FILE.json", help="write what the guest did, when the run ends")
+    parser.add_argument(
+        "--stats-interval",
+        type=live.interval,
+        metavar="SECONDS",
+        help="print a line on stderr so often: what the engine had to do a second since the last line, by kind",
+    )
     parser.add_argument("--no-reboot", action="store_true", help="a reset by the guest ends the run, with status 3")
     parser.add_argument(
         "--debug-exit", action="store_true", help="test devices: a value written to port 0xf4 ends the run"
+    )
+
+
+def add_guest_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kernel", type=Path, required=True, metavar="PATH", help="a bzImage, a PVH or a multiboot ELF"
+    )
+    parser.add_argument("--initrd", type=Path, metavar="PATH", help="an initramfs or initial RAM disk")
+    parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
+    parser.add_argument(
+        "--memory", type=whole_number, default=512, metavar="MIB", help="guest memory in MiB (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
     )
 
 
@@ -81,27 +104,37 @@ def shortened(text: str) -> str:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    machine = Machine(
-        MachineConfig(
-            kernel=arguments.kernel,
-            initrd=arguments.initrd,
-            append=arguments.append,
-            memory_mib=arguments.memory,
-            vcpus=arguments.vcpus,
-            engine=EngineChoice(arguments.engine),
-            console=arguments.console,
-            timeout_s=arguments.timeout,
-            no_reboot=arguments.no_reboot,
-            stats=arguments.stats,
-            debug_exit=arguments.debug_exit,
-        )
+    outcome, signals = run_to_its_end(Machine(config_of(arguments)), arguments)
+    if signals:
+        die_of(signals[0])
+    return status_of(outcome)
+
+
+def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineConfig:
+    return MachineConfig(
+        kernel=arguments.kernel,
+        initrd=arguments.initrd,
+        append=arguments.append,
+        memory_mib=arguments.memory,
+        vcpus=arguments.vcpus,
+        engine=EngineChoice(arguments.engine),
+        code_cache_mib=arguments.code_cache,
+        trace=trace,
+        console=arguments.console,
+        timeout_s=arguments.timeout,
+        no_reboot=arguments.no_reboot,
+        stats=arguments.stats,
+        debug_exit=arguments.debug_exit,
     )
+
+
+def run_to_its_end(machine: Machine, arguments: argparse.Namespace) -> tuple[Outcome, list[int]]:
+    """How it ended, and the signals that ended it."""
     with ending_signals(machine.stop) as received, machine:
         machine.start()
-        outcome = machine.wait()
-    if received:
-        die_of(received[0])
-    return status_of(outcome)
+        with live.live_statistics(machine.statistics, arguments.stats_interval):
+            outcome = machine.wait()
+    return outcome, received
 
 
 def status_of(outcome: Outcome) -> int:
@@ -112,7 +145,7 @@ def status_of(outcome: Outcome) -> int:
         return outcome.status
     status = STATUSES[outcome.kind]
     if status is not Status.DONE:
-        print(outcome, file=sys.stderr)
+        print(outcome.in_full(), file=sys.stderr)
     return status
 
 

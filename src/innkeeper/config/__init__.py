@@ -6,6 +6,7 @@ open the file or the device say so.
 
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.machine import (
+    CODE_CACHE_MIB_LIMIT,
     COMMAND_LINE_LIMIT,
     MEMORY_MIB_LIMIT,
     MEMORY_MIB_MINIMUM,
@@ -15,6 +16,7 @@ from innkeeper.config.machine import (
 )
 
 __all__ = [
+    "CODE_CACHE_MIB_LIMIT",
     "COMMAND_LINE_LIMIT",
     "MEMORY_MIB_LIMIT",
     "MEMORY_MIB_MINIMUM",

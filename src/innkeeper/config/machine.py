@@ -11,6 +11,7 @@ from innkeeper.errors import ConfigError
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
 MEMORY_MIB_LIMIT = 1 << 20  # 1 TiB: more than any host of today lends to one guest
 VCPUS_LIMIT = 64
+CODE_CACHE_MIB_LIMIT = 1024  # a branch reaches 2 GiB, and the cache lies within reach of what it calls
 TIMEOUT_S_LIMIT = 1e9  # 31 years; hosts' clocks take little more
 COMMAND_LINE_LIMIT = 2047  # COMMAND_LINE_SIZE of an x86 Linux kernel, less its closing NUL
 
@@ -45,10 +46,15 @@ class MachineConfig:
     no_reboot: bool = False  # a guest's reset ends the run instead of restarting it
     stats: Path | None = None  # a JSON file, written when the run ends
     debug_exit: bool = False  # QEMU's isa-debug-exit at port 0xf4, for test guests
+    code_cache_mib: int = 64  # of translated code for each vCPU: engine bt
+    trace: bool = False  # count block by block, for `Machine.trace`: engine bt, and slower
 
     def __post_init__(self) -> None:
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
+        require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")
+        if self.trace and self.engine is not EngineChoice.BT:
+            raise ConfigError(f"trace is on, and the engine is {self.engine}; only bt traces")
         if self.timeout_s is not None and not 0 < self.timeout_s <= TIMEOUT_S_LIMIT:
             raise ConfigError(f"timeout is {self.timeout_s:g} s; it must be above 0 and at most {TIMEOUT_S_LIMIT:g}")
         if "\0" in self.append:

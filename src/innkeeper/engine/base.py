@@ -12,7 +12,7 @@ from innkeeper.engine.exits import Exit
 from innkeeper.memory import GuestMemory, Range
 
 if TYPE_CHECKING:
-    from innkeeper._core import CpuState, Device
+    from innkeeper._core import CpuState, Device, TracedBlock
 
 
 class Capability(Enum):
@@ -51,6 +51,14 @@ class Vm(Protocol):
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
     def signal_msi(self, address: int, data: int, /) -> None: ...
     def statistics(self) -> dict[str, Any]: ...
+
+    def trace(self) -> list[TracedBlock]:
+        """What was executed, block by block, once no vCPU runs. Empty unless the engine traces."""
+        ...
+
+    def flight_record(self) -> list[list[int]]:
+        """Where the last blocks of each vCPU began, oldest first. Empty unless the engine traces."""
+        ...
 
 
 class Engine(Protocol):

@@ -1,8 +1,8 @@
-"""The face of `innkeeper._core` that both engines share: it turns the core's exits into ours."""
+"""The face of `innkeeper._core` that all engines share: it turns the core's exits into ours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from innkeeper.engine.exits import Exit, from_core
 from innkeeper.errors import HostError
@@ -36,13 +36,12 @@ class CoreVm:
         self.unmap_mmio = core.unmap_mmio
         self.set_irq = core.set_irq
         self.signal_msi = core.signal_msi
-        self._statistics = core.statistics
+        self.statistics = core.statistics
+        self.trace = core.trace
+        self.flight_record = core.flight_record
 
     def vcpu(self, index: int, /) -> CoreVcpu:
         return self._vcpus[index]
-
-    def statistics(self) -> dict[str, Any]:
-        return self._statistics()
 
 
 def create_memory(ranges: list[Range]) -> GuestMemory:
@@ -56,11 +55,12 @@ def create_memory(ranges: list[Range]) -> GuestMemory:
         raise HostError(f"the host refuses {mib} MiB of guest memory; give the machine less") from error
 
 
-def create_vm(kind: str, memory: GuestMemory, vcpus: int) -> CoreVm:
-    """Raises `HostError` if the host refuses."""
+def create_vm(kind: str, memory: GuestMemory, vcpus: int, *, code_cache_mib: int = 64, trace: bool = False) -> CoreVm:
+    """The settings are those of binary translation. Raises `HostError` if the host refuses."""
     from innkeeper import _core
 
     try:
-        return CoreVm(_core.Vm(kind, cast("_core.Memory", memory), vcpus), vcpus)
+        core = _core.Vm(kind, cast("_core.Memory", memory), vcpus, code_cache_mib=code_cache_mib, trace=trace)
+        return CoreVm(core, vcpus)
     except OSError as error:
         raise HostError(f"engine {kind} cannot make a virtual machine here: {error}") from error

@@ -9,16 +9,18 @@ from innkeeper.host.memory import find_huge_pages, find_memory
 from innkeeper.host.namespaces import find_tap, find_user_namespaces, try_namespaces
 from innkeeper.host.packages import find_firmware, find_image_tools
 from innkeeper.host.processor import find_processor
+from innkeeper.host.translation import find_translation
 
 __all__ = ["Finding", "Status", "examine"]
 
 
-def examine(kvm_probe: Mapping[str, Any], features: Mapping[str, bool]) -> list[Finding]:
+def examine(kvm_probe: Mapping[str, Any], features: Mapping[str, bool], bt_unavailable: str | None) -> list[Finding]:
     """Examines all of it. The arguments are what the Rust core found out about KVM and the processor."""
     namespaces = try_namespaces()
     return [
         find_processor(features),
         find_kvm(kvm_probe),
+        find_translation(bt_unavailable),
         find_memory(),
         find_huge_pages(),
         find_user_namespaces(namespaces),

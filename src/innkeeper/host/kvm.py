@@ -38,7 +38,7 @@ def find_kvm(probe: Mapping[str, Any], device: Path = DEVICE) -> Finding:
         name=NAME,
         status=Status.PARTLY,
         summary=f"usable ({backend}), {speed}, but lacks {', '.join(missing)}",
-        consequence="stock kernels run on the interpreter; --engine kvm is for guests that can do without these",
+        consequence="stock kernels run in software; --engine kvm is for guests that can do without these",
         advice="a host whose /dev/kvm is backed by VT-x or AMD-V (on a cloud: an instance with nested virtualization)",
         facts=dict(probe),
     )
@@ -55,7 +55,7 @@ def unusable(probe: Mapping[str, Any], device: Path) -> Finding:
         name=NAME,
         status=Status.NO,
         summary=str(probe.get("why") or "not usable"),
-        consequence="guests run on the interpreter",
+        consequence="guests run in software",
         advice=advice,
         facts=dict(probe),
     )

@@ -18,7 +18,7 @@ def find_processor(features: Mapping[str, bool], cpuinfo: Path = CPUINFO) -> Fin
         name="processor",
         status=Status.PARTLY if absent else Status.YES,
         summary=f"{model(cpuinfo)}, {usable} usable",
-        consequence=f"the interpreter can give guests {', '.join(present) or 'the base instruction set'}",
+        consequence=f"the software engines can give guests {', '.join(present) or 'the base instruction set'}",
         advice=f"a processor that has {', '.join(absent)}" if absent else None,
         facts={"model": model(cpuinfo), "usable": usable, "features": dict(features)},
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from innkeeper.bus import HostClock
 from innkeeper.config import MachineConfig
 from innkeeper.devices.uart import ConsoleSink
-from innkeeper.engine import Capability, Choice, Engine, Vcpu, Vm, choose
+from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
 from innkeeper.memory import GuestMemory
@@ -70,7 +70,12 @@ class Assembly:
 
 def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = None) -> Parts:
     """Chooses the engine and takes the memory. Raises `InnkeeperError`."""
-    choice = Choice(engine, f"{engine.name}: as given") if engine else choose(config.engine, NEEDS[kernel.protocol])
+    translation = Translation(code_cache_mib=config.code_cache_mib, trace=config.trace)
+    choice = (
+        choose(config.engine, NEEDS[kernel.protocol], translation)
+        if engine is None
+        else Choice(engine, f"{engine.name}: as given")
+    )
     return Parts(choice, choice.engine.create_memory(ram_ranges(config.memory_mib)))
 
 

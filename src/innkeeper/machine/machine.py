@@ -3,16 +3,19 @@
 One thread supervises; each vCPU has a thread of its own that stays inside the engine.
 """
 
+from __future__ import annotations
+
 import atexit
 import logging
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
-from innkeeper.engine import Choice, Engine
+from innkeeper.engine import Choice, Engine, Vm
 from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.machine import statistics
 from innkeeper.machine.builder import (
@@ -31,6 +34,9 @@ from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
 from innkeeper.platforms import KeptState
+
+if TYPE_CHECKING:
+    from innkeeper._core import TracedBlock
 
 RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut down gets reset on a PC
 
@@ -52,6 +58,7 @@ class Machine:
         self._stop_asked = False
         self._resets = self._sleeps = 0
         self._ledger: dict[str, Any] = {}
+        self._trace: list[TracedBlock] = []
         self._timeline = Timeline()
         self._deadline: float | None = None
         self._choice: Choice | None = None
@@ -172,6 +179,10 @@ class Machine:
             sleeps=self._sleeps,
         )
 
+    def trace(self) -> list[TracedBlock]:
+        """With `MachineConfig.trace`, and once the run has ended: what was executed since the last reset, by block."""
+        return self._trace
+
     # ---- the supervisor -------------------------------------------------------------------------
 
     def _supervise(self) -> None:
@@ -216,6 +227,7 @@ class Machine:
             self._run.stop(self._let_go_if_over if self._goes_on(request) else self._let_go_of_console)
             if request is Sleep.SUSPEND:
                 request = self._sleep()
+            request = self._look_back(request, assembly.processors.vm)
             self._take_apart(for_good=request is not Sleep.WAKE)
             if not self._goes_on(request):
                 assert isinstance(request, Outcome)  # noqa: S101 - the two kinds of sleep go on
@@ -233,6 +245,14 @@ class Machine:
         request = self._run.sleep(self._deadline)
         return request if request is not Sleep.WAKE or waking_vector(self._parts) else Outcome(OutcomeKind.RESET)
 
+    def _look_back(self, request: Outcome | Sleep, vm: Vm) -> Outcome | Sleep:
+        """Keeps what an engine that traces has to tell, now that its vCPUs stand still."""
+        self._trace = vm.trace()
+        if request is Sleep.SUSPEND or request is Sleep.WAKE or request.kind is not OutcomeKind.TRIPLE_FAULT:
+            return request
+        flights = tuple(tuple(blocks) for blocks in vm.flight_record())
+        return replace(request, flight_record=flights if any(flights) else ())
+
     def _goes_on(self, request: Outcome | Sleep) -> bool:
         return isinstance(request, Sleep) or (request.kind in RESETS and not self.config.no_reboot)
 
@@ -245,7 +265,7 @@ class Machine:
             wake(self._parts, before.processors)
             self._build(before.processors, None, before.board.kept_over_sleep())
         else:
-            logger.info("%s", request)
+            logger.info("%s", request.in_full() if isinstance(request, Outcome) else request)
             self._resets += 1
             # The file is opened again, not kept: it may be large.
             kernel = open_kernel(self.config.kernel)

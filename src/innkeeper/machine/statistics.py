@@ -12,20 +12,20 @@ from innkeeper.errors import HostError
 VERSION = 1
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, what: str = "statistics") -> None:
     """Raises `HostError` now rather than when the run is over."""
     try:
         with path.open("a"):
             pass
     except OSError as error:
-        raise HostError(f"cannot write statistics to {path}: {(error.strerror or str(error)).lower()}") from error
+        raise HostError(f"cannot write {what} to {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def write(path: Path, statistics: Mapping[str, Any]) -> None:
+def write(path: Path, statistics: Mapping[str, Any], what: str = "statistics") -> None:
     try:
         path.write_text(json.dumps(statistics, indent=2) + "\n")
     except OSError as error:
-        raise HostError(f"cannot write statistics to {path}: {(error.strerror or str(error)).lower()}") from error
+        raise HostError(f"cannot write {what} to {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def merge(ledgers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from innkeeper.engine import Capability, Exit, Kicked
 from innkeeper.memory import FlatMemory, GuestMemory, Range
 
 if TYPE_CHECKING:
-    from innkeeper._core import CpuState, Segment
+    from innkeeper._core import CpuState, Segment, TracedBlock
 
 Step = Callable[["ScriptedVm"], Exit | None]
 """Does something to the machine, as a guest would; an exit if it gives one ends `run`."""
@@ -80,7 +80,10 @@ class ScriptedVcpu:
 
 
 class ScriptedVm:
-    """Buses and interrupt lines that can be looked at. `gsis` are the levels driven so far."""
+    """Buses and interrupt lines that can be looked at. `gsis` are the levels driven so far.
+
+    `blocks` and `flights` are what a step wants to have been traced.
+    """
 
     def __init__(self, memory: GuestMemory, scripts: Iterable[Iterable[Step]] = ((),)) -> None:
         self.memory = memory
@@ -92,6 +95,8 @@ class ScriptedVm:
         self.unmap_mmio = self.mmio.unmap
         self.gsis: dict[int, bool] = {}
         self.messages: list[tuple[int, int]] = []
+        self.blocks: list[TracedBlock] = []
+        self.flights: list[list[int]] = []
         self._vcpus = [ScriptedVcpu(self, steps) for steps in scripts]
 
     def vcpu(self, index: int, /) -> ScriptedVcpu:
@@ -105,6 +110,12 @@ class ScriptedVm:
 
     def statistics(self) -> dict[str, Any]:
         return {"vcpus": [{"instructions": vcpu.runs} for vcpu in self._vcpus]}
+
+    def trace(self) -> list[TracedBlock]:
+        return self.blocks
+
+    def flight_record(self) -> list[list[int]]:
+        return self.flights
 
 
 class ScriptedEngine:

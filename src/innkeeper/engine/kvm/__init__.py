@@ -29,7 +29,7 @@ class KvmEngine:
 
     def __init__(self, probe: Mapping[str, Any]) -> None:
         if not probe["usable"]:
-            raise EngineUnavailable(f"KVM cannot be used on this host: {probe['why']}; use --engine interp or auto")
+            raise EngineUnavailable(f"KVM cannot be used on this host: {probe['why']}; use --engine bt or auto")
         self.capabilities = frozenset(capability for answer, capability in PROBED.items() if probe[answer])
 
     def create_memory(self, ranges: list[Range], /) -> GuestMemory:
