@@ -1,6 +1,7 @@
 //! The loop that enters translated code, and the helpers that translated code calls.
 
 use core::arch::asm;
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,8 +57,7 @@ pub struct Translator {
     pub(super) cache: Cache,
     pub(super) encoder: Option<Encoder>,
     pub(super) exact_flags: bool,
-    /// Code was seen that expects status flags to survive a call or a return.
-    pub(super) flags_cross_calls: bool,
+    pub(super) flag_returns: FlagReturns,
     pub(super) counting: bool,
     writes: Arc<CodeWrites>,
     /// What the machine is to be told, from within a helper.
@@ -77,7 +77,35 @@ pub(super) struct Assumed {
     pub tsc_free: bool,
     /// IA32_TSC's distance from the host's counter.
     pub tsc_offset: u64,
-    pub flags_cross_calls: bool,
+    pub flag_returns: usize,
+}
+
+/// Where functions return something in status flags, against every calling convention: code was seen
+/// that calls them and then looks at flags.
+#[derive(Default)]
+pub(super) struct FlagReturns {
+    /// Linear pages that such functions lie in.
+    pages: HashSet<u64>,
+    /// One was called indirectly: it may be anywhere.
+    anywhere: bool,
+}
+
+impl FlagReturns {
+    pub fn add(&mut self, callee: Option<u64>) {
+        match callee {
+            Some(rip) => drop(self.pages.insert(rip >> 12)),
+            None => self.anywhere = true,
+        }
+    }
+
+    pub fn covers(&self, rip: u64) -> bool {
+        self.anywhere || self.pages.contains(&(rip >> 12))
+    }
+
+    /// Grows with what it covers.
+    fn count(&self) -> usize {
+        self.pages.len() + usize::from(self.anywhere)
+    }
 }
 
 impl Translator {
@@ -88,7 +116,7 @@ impl Translator {
             cache: Cache::new(settings.code_cache_bytes)?,
             encoder: None,
             exact_flags: settings.exact_flags,
-            flags_cross_calls: false,
+            flag_returns: FlagReturns::default(),
             counting: settings.counting,
             writes,
             leaving: None,
@@ -205,7 +233,7 @@ impl Cpu {
             smap: self.cr4 & cr::CR4_SMAP != 0,
             tsc_free: self.cr4 & cr::CR4_TSD == 0,
             tsc_offset: self.platform.clock.tsc_offset().wrapping_add(self.msrs.tsc_adjust),
-            flags_cross_calls: self.translator().flags_cross_calls,
+            flag_returns: self.translator().flag_returns.count(),
         };
         let translator = self.translator();
         if translator.assumed != assumed || translator.cache.is_full() {

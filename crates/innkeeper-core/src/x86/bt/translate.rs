@@ -276,7 +276,7 @@ impl Emitter<'_> {
             Kind::Jump => self.live_at(end.near_branch_target()),
             Kind::JumpIf => self.live_at(end.next_ip()),
             // By every calling convention flags do not survive a call or a return. Where code shows that it
-            // has its own, this is given up: see `Translator::flags_cross_calls`.
+            // has its own, this is given up: see `FlagReturns`.
             Kind::Call | Kind::CallIndirect | Kind::Return => self.live_across_calls(&end),
             Kind::JumpIndirect => self.live_across_calls(&end),
             Kind::Emulate => STATUS,
@@ -309,16 +309,19 @@ impl Emitter<'_> {
         }
     }
 
+    /// Whether returns here may hand flags to their callers, and calls to what they call.
+    fn flags_cross_calls(&self) -> bool {
+        self.exact || !self.mode.long() || self.translator.flag_returns.covers(self.source.key.rip)
+    }
+
     fn live_across_calls(&mut self, instruction: &Instruction) -> u32 {
-        if self.exact || !self.mode.long() || self.translator.flags_cross_calls {
+        if self.flags_cross_calls() {
             return STATUS;
         }
-        if matches!(class(instruction.code()).kind, Kind::Call | Kind::CallIndirect) {
-            let (read, _) = self.look_ahead(instruction.next_ip());
-            if read != 0 {
-                self.translator.flags_cross_calls = true;
-                return STATUS;
-            }
+        let kind = class(instruction.code()).kind;
+        if matches!(kind, Kind::Call | Kind::CallIndirect) && self.look_ahead(instruction.next_ip()).0 != 0 {
+            let callee = (kind == Kind::Call).then(|| instruction.near_branch_target());
+            self.translator.flag_returns.add(callee);
         }
         0
     }
@@ -356,7 +359,7 @@ impl Emitter<'_> {
             pending &= !killed;
             match class(instruction.code()).kind {
                 Kind::Call | Kind::CallIndirect | Kind::Return | Kind::JumpIndirect => {
-                    if self.mode.long() && !self.translator.flags_cross_calls {
+                    if !self.flags_cross_calls() {
                         pending = 0;
                     }
                     break;
