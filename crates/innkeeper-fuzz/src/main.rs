@@ -1,17 +1,20 @@
-//! `innkeeper-fuzz --cases N --seed S [--bits 64|32] [--mnemonic NAME] [--counts]`: the interpreter
-//! against the host CPU. Prints each mismatch as a line; exit status 1 if there was one. Each line
+//! `innkeeper-fuzz --cases N --seed S [--bits 64|32] [--tier interp|bt] [--mnemonic NAME] [--counts]`: one
+//! of our processors against the host's. Prints each mismatch as a line; exit status 1 if there was one. Each line
 //! begins with the options that repeat this one case and show its states in full.
 
 use std::process::ExitCode;
 
+use innkeeper_fuzz::Tier;
+
 const USAGE: &str =
-    "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--mnemonic NAME] [--counts] [--most N]
-       innkeeper-fuzz [--bits 64|32] --repro ENCODING:SEED";
+    "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--tier interp|bt] [--mnemonic NAME] [--counts] [--most N]
+       innkeeper-fuzz [--bits 64|32] [--tier interp|bt] --repro ENCODING:SEED";
 
 struct Options {
     cases: usize,
     seed: u64,
     bitness: u32,
+    tier: Tier,
     mnemonic: Option<String>,
     counts: bool,
     most: usize,
@@ -23,6 +26,7 @@ fn parse() -> Result<Options, String> {
         cases: 100_000,
         seed: 1,
         bitness: 64,
+        tier: Tier::Interp,
         mnemonic: None,
         counts: false,
         most: 40,
@@ -41,6 +45,8 @@ fn parse() -> Result<Options, String> {
             "--seed" => options.seed = number()?,
             "--most" => options.most = number()? as usize,
             "--bits" if value == "64" || value == "32" => options.bitness = number()? as u32,
+            "--tier" if value == "interp" => options.tier = Tier::Interp,
+            "--tier" if value == "bt" => options.tier = Tier::Bt,
             "--repro" => options.repro = Some(value),
             "--mnemonic" => options.mnemonic = Some(value.to_lowercase()),
             _ => return Err(format!("{word} {value} is not understood")),
@@ -58,10 +64,10 @@ fn main() -> ExitCode {
         }
     };
     if let Some(name) = &options.repro {
-        return repeat(options.bitness, name);
+        return repeat(options.tier, options.bitness, name);
     }
     let wanted = |name: &str| options.mnemonic.as_ref().is_none_or(|only| only == name);
-    let report = innkeeper_fuzz::campaign(options.bitness, options.cases, options.seed, &wanted);
+    let report = innkeeper_fuzz::campaign(options.tier, options.bitness, options.cases, options.seed, &wanted);
     if options.counts {
         for (mnemonic, count) in &report.mnemonics {
             println!("{count:8} {mnemonic}");
@@ -75,6 +81,9 @@ fn main() -> ExitCode {
     }
     let (cases, wrong, kinds) = (report.cases, report.mismatches.len(), report.mnemonics.len());
     println!("{cases} cases over {kinds} mnemonics, seed {}: {wrong} mismatches", options.seed);
+    if options.tier == Tier::Bt {
+        println!("{} of them were executed as translated code, the others handed to the interpreter", report.native);
+    }
     if wrong == 0 && cases > 0 && report.impossible.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -83,8 +92,8 @@ fn main() -> ExitCode {
 }
 
 /// Shows one case in full.
-fn repeat(bitness: u32, name: &str) -> ExitCode {
-    let Some(shown) = innkeeper_fuzz::reproduce(bitness, name) else {
+fn repeat(tier: Tier, bitness: u32, name: &str) -> ExitCode {
+    let Some(shown) = innkeeper_fuzz::reproduce(tier, bitness, name) else {
         eprintln!("error: {name} names no case; take it from a line that this program printed");
         return ExitCode::from(2);
     };

@@ -165,6 +165,13 @@ impl GuestMemory {
         self.slot(gpa).map(|slot| ((gpa - slot.gpa + slot.offset) >> PAGE_SHIFT) as u32)
     }
 
+    /// The guest-physical address of RAM page `index`.
+    pub fn page_gpa(&self, index: u32) -> u64 {
+        let offset = u64::from(index) << PAGE_SHIFT;
+        let slot = self.slots.iter().find(|slot| offset.wrapping_sub(slot.offset) < slot.size);
+        slot.map_or(u64::MAX, |slot| slot.gpa + (offset - slot.offset))
+    }
+
     /// The host address of the first byte of RAM page `index`.
     #[inline]
     pub fn page_pointer(&self, index: u32) -> *mut u8 {

@@ -24,7 +24,8 @@ pub const WRITTEN: u32 = 128;
 #[derive(Default)]
 pub struct Attention {
     bits: AtomicU32,
-    /// Translated code compares its stack pointer with this: all ones if somebody rang.
+    /// Translated code compares its stack pointer with this: all ones if somebody rang, else the lowest
+    /// address that it may have.
     doorbell: AtomicU64,
     sleeping: AtomicBool,
     asleep: Mutex<()>,
@@ -56,9 +57,9 @@ impl Attention {
 
     /// Silences the doorbell and gives the raised bits: whatever is raised later rings again.
     #[inline]
-    pub fn hush(&self) -> u32 {
-        if self.doorbell.load(Ordering::Relaxed) != 0 {
-            self.doorbell.store(0, Ordering::SeqCst);
+    pub fn hush(&self, lowest: u64) -> u32 {
+        if self.doorbell.load(Ordering::Relaxed) != lowest {
+            self.doorbell.store(lowest, Ordering::SeqCst);
         }
         self.bits.load(Ordering::SeqCst)
     }

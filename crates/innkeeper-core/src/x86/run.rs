@@ -70,7 +70,7 @@ impl Cpu {
 
     fn run_loop(&mut self) -> Exit {
         loop {
-            if self.attention.bits() != 0
+            if (self.attention.bits() != 0 || self.interrupt_waits())
                 && let Some(exit) = self.attend()
             {
                 return exit;
@@ -86,7 +86,10 @@ impl Cpu {
                 match self.run_translated() {
                     Run::Again => continue,
                     Run::Exit(exit) => return exit,
-                    Run::Interpret => self.stats.interpreted_blocks.add(1),
+                    Run::Interpret => {
+                        self.stats.interpreted_blocks.add(1);
+                        self.note_interpreted();
+                    }
                 }
                 self.save_x87();
             }
@@ -134,6 +137,12 @@ impl Cpu {
         }
     }
 
+    /// Whether an interrupt that was found pending while IF was clear can be delivered now.
+    #[inline]
+    pub(super) fn interrupt_waits(&self) -> bool {
+        self.context.irq_waiting != 0 && self.has_flag(flag::IF)
+    }
+
     /// What to do with a handler's `Stop`.
     pub(super) fn stopped(&mut self, stop: Stop, length: u8) -> Option<Exit> {
         match stop {
@@ -153,7 +162,7 @@ impl Cpu {
     /// Whether instructions must be taken one at a time: TF, an interrupt shadow, an armed
     /// instruction breakpoint, or RF, which lasts for one instruction.
     #[inline(always)]
-    fn stepping(&self) -> bool {
+    pub(super) fn stepping(&self) -> bool {
         self.rflags & (flag::TF | flag::RF) != 0 || self.shadow != Shadow::None || self.dr[7] & 0xFF != 0
     }
 
@@ -282,6 +291,8 @@ impl Cpu {
                 return self.deliver_nmi();
             }
             self.attention.take(INTERRUPT);
+            // One that comes later raises attention itself.
+            self.context.irq_waiting = (!self.has_flag(flag::IF) && self.lapic.has_interrupt()).into();
             if self.has_flag(flag::IF)
                 && let Some(vector) = self.lapic.acknowledge()
             {

@@ -4,14 +4,11 @@
 use super::buffer::CodeBuffer;
 
 pub const RAX: u8 = 0;
-pub const RCX: u8 = 1;
 pub const RDX: u8 = 2;
-pub const RBX: u8 = 3;
 pub const RSP: u8 = 4;
 pub const RBP: u8 = 5;
 pub const RSI: u8 = 6;
 pub const RDI: u8 = 7;
-pub const R8: u8 = 8;
 pub const R9: u8 = 9;
 pub const R10: u8 = 10;
 pub const R11: u8 = 11;
@@ -252,10 +249,12 @@ impl Asm {
         self.rr(D, &[0xFF], 4, reg);
     }
 
-    /// Calls a function of ours, through RAX.
-    pub fn call_host(&mut self, function: u64) {
-        self.mov_imm(RAX, function);
-        self.rr(D, &[0xFF], 2, RAX);
+    pub fn call_mem(&mut self, mem: Mem) {
+        self.rm(D, &[0xFF], 2, mem);
+    }
+
+    pub fn call_reg(&mut self, reg: u8) {
+        self.rr(D, &[0xFF], 2, reg);
     }
 
     pub fn flush(&self, buffer: &mut CodeBuffer) {

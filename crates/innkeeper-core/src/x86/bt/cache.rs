@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 
+use super::asm::{Asm, R10};
 use super::buffer::CodeBuffer;
-use super::context::Context;
 use super::mode::Mode;
 use super::thunks::{self, Thunks};
 use crate::x86::op::Op;
@@ -39,9 +39,11 @@ pub struct Block {
     pub global: bool,
     pub dead: bool,
     pub exits: (ExitId, ExitId),
+    /// Where calls out of it return to: there R10 is the guest's return address.
+    pub landings: Vec<u32>,
     /// Exits that jump here.
     pub incoming: Vec<ExitId>,
-    /// Where the execution counter is, if blocks are counted.
+    /// The execution counter, if blocks are counted.
     pub counter: Option<usize>,
 }
 
@@ -58,8 +60,6 @@ pub struct Exit {
     pub warm_vector: bool,
     pub warm_x87: bool,
     pub chained: Option<BlockId>,
-    /// Times that it left translated code.
-    pub taken: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,6 @@ pub struct Site {
     pub next: u32,
     /// Decoded for the interpreter, once it was needed.
     pub op: Option<Box<Op>>,
-    pub taken: u64,
 }
 
 /// FxHash-like: keys are few words, and not chosen to collide by anyone but the guest itself.
@@ -177,7 +176,6 @@ impl Cache {
             warm_vector: false,
             warm_x87: false,
             chained: None,
-            taken: 0,
         });
         self.arrived = None;
         self.index.clear();
@@ -266,18 +264,12 @@ impl Cache {
 
     /// Forgets the blocks that depend on bytes `[start, end)` of a RAM page. Gives how many, and the
     /// ranges that the page's other blocks still depend on.
-    pub fn invalidate(
-        &mut self,
-        page: u32,
-        start: u16,
-        end: u16,
-        context: &mut Context,
-    ) -> (u64, Vec<(u16, u16)>) {
+    pub fn invalidate(&mut self, page: u32, start: u16, end: u16) -> (u64, Vec<(u16, u16)>) {
         let Some(blocks) = self.pages.remove(&page) else { return (0, Vec::new()) };
         let hit = |block: &Block| block.ranges.iter().any(|&(from, to)| from < end && start < to);
         let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|&id| hit(&self.blocks[id as usize]));
         let count = gone.len() as u64;
-        gone.into_iter().for_each(|id| self.remove(id, context));
+        gone.into_iter().for_each(|id| self.remove(id));
         let ranges = kept.iter().flat_map(|&id| self.blocks[id as usize].ranges.iter().copied()).collect();
         if !kept.is_empty() {
             self.pages.insert(page, kept);
@@ -285,7 +277,27 @@ impl Cache {
         (count, ranges)
     }
 
-    fn remove(&mut self, id: BlockId, context: &mut Context) {
+    /// Makes the ways into a dead block that nobody keeps a list of lead out: its entry, which jump tables
+    /// name, and the landings of its calls, which the host's stack names.
+    fn bury(&mut self, id: BlockId) {
+        let block = &self.blocks[id as usize];
+        let (entry, rip) = (block.entry as usize, block.key.rip);
+        let mut grave = Asm::new(self.cold);
+        grave.mov_imm(R10, rip);
+        grave.jmp_to(self.thunks.exit_indirect);
+        self.cold = grave.here();
+        grave.flush(&mut self.buffer);
+        let jump = |buffer: &mut CodeBuffer, at: usize, to: usize| {
+            buffer.write(at, &[0xE9]);
+            buffer.patch(at + 5, to);
+        };
+        jump(&mut self.buffer, entry, grave.start);
+        for landing in std::mem::take(&mut self.blocks[id as usize].landings) {
+            jump(&mut self.buffer, landing as usize, self.thunks.exit_indirect);
+        }
+    }
+
+    fn remove(&mut self, id: BlockId) {
         let block = &mut self.blocks[id as usize];
         block.dead = true;
         let key = block.key;
@@ -294,7 +306,7 @@ impl Cache {
         if self.index.get(&key) == Some(&id) {
             self.index.remove(&key);
         }
-        context.jumps.iter_mut().for_each(|jumps| jumps.remove(key.rip));
+        self.bury(id);
         for exit in incoming {
             self.unchain(exit);
         }

@@ -44,7 +44,7 @@ pub struct Class {
     pub vector: bool,
     /// It touches x87 or MMX registers.
     pub x87: bool,
-    /// It ends a block whatever it does.
+    /// Nothing comes back to what lies behind it.
     pub ends: bool,
 }
 
@@ -60,8 +60,9 @@ pub const STATUS: u32 =
 fn classify(code: Code) -> Class {
     let (vector, x87) = (is_vector(code), is_x87(code));
     let kind = kind(code);
-    let next = code.flow_control() == FlowControl::Next;
-    Class { kind, vector, x87, ends: !next && kind != Kind::JumpIf }
+    let comes_back = matches!(kind, Kind::JumpIf | Kind::Call | Kind::CallIndirect);
+    let ends = code.flow_control() != FlowControl::Next && !comes_back;
+    Class { kind, vector, x87, ends }
 }
 
 fn kind(code: Code) -> Kind {

@@ -3,6 +3,7 @@
 
 use std::mem::offset_of;
 
+use super::trace::Flight;
 use crate::x86::cpu::Cpu;
 use crate::x86::mmu::{self, VIEWS};
 
@@ -32,21 +33,24 @@ pub struct View {
     local: [u64; WORDS],
 }
 
-/// Where the translation of an indirect branch's target is.
+/// Where the translation of a branch's target is, in the address space of a generation.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Jump {
     pub rip: u64,
     pub code: u64,
+    pub generation: u64,
+    unused: u64,
 }
 
-/// Branch targets for one view, valid while its mappings and the mode are what they were.
+/// Branch targets for one view, valid while its mappings and the mode are what they were. Only the
+/// entries of programs have a generation: the supervisor's are of all address spaces.
 #[repr(C)]
 pub struct Jumps {
     pub entries: [Jump; JUMP_ENTRIES],
     /// The mode of the blocks in it.
     pub mode: u8,
-    /// It has an entry that an address-space change ends.
+    /// It has a supervisor's entry that an address-space change ends.
     pub local: bool,
     pub empty: bool,
     /// A hash set of the linear pages that entries lie in.
@@ -70,6 +74,15 @@ pub struct Context {
     pub cpu: u64,
     /// The word to compare RSP with: see `Attention`.
     pub doorbell: u64,
+    /// The lowest address that translated code may have in the host's stack.
+    pub stack_limit: u64,
+    /// Where a return leads that no call is known of.
+    pub unpaired: u64,
+    /// The host's stack is to be emptied of return addresses before going on.
+    pub unpair: u64,
+    /// The generation of the address space, and what spreads its branch targets.
+    pub generation: u64,
+    pub spread: u64,
     /// Room for RAX while flags move through it, and for a value on its way.
     pub rax: u64,
     pub value: u64,
@@ -86,11 +99,17 @@ pub struct Context {
     pub counts: Counts,
     pub jumps: [Jumps; VIEWS],
     pub tlb: [View; VIEWS],
+    /// Where blocks are counted.
+    pub flight: Flight,
 }
+
+/// How far the upper part of a page number is folded over the lower: so arrays that lie a power of two
+/// apart do not share slots.
+pub const FOLD: u32 = TLB_ENTRIES.trailing_zeros();
 
 /// The slot of a page's first-level entries.
 pub fn slot(linear: u64) -> usize {
-    (linear >> 12) as usize & (TLB_ENTRIES - 1)
+    ((linear >> 12) ^ (linear >> (12 + FOLD))) as usize & (TLB_ENTRIES - 1)
 }
 
 /// A tag in a slot that no address of that slot matches.
@@ -98,7 +117,8 @@ fn no_tag(slot: usize) -> u64 {
     ((slot ^ 1) << 12) as u64
 }
 
-/// An address in a jump slot that belongs to another slot: 0 to the first, 1 not.
+/// An address in a jump slot that belongs to another slot: 0 to the first, 1 not. (No program has
+/// generation 0, so its slots need no such address.)
 fn no_rip(slot: usize) -> u64 {
     u64::from(slot == 0)
 }
@@ -109,7 +129,7 @@ pub const JUMP_HASH: i32 = 0x9E37_79B1_u32 as i32;
 impl Context {
     pub fn new() -> Self {
         let jumps = || Jumps {
-            entries: std::array::from_fn(|slot| Jump { rip: no_rip(slot), code: 0 }),
+            entries: std::array::from_fn(|slot| Jump { rip: no_rip(slot), code: 0, generation: 0, unused: 0 }),
             mode: 0,
             local: false,
             empty: true,
@@ -122,6 +142,11 @@ impl Context {
             host_rsp: 0,
             cpu: 0,
             doorbell: 0,
+            stack_limit: 0,
+            unpaired: 0,
+            unpair: 0,
+            generation: 0,
+            spread: 0,
             rax: 0,
             value: 0,
             vectors_loaded: 0,
@@ -132,6 +157,7 @@ impl Context {
             counts: Counts::default(),
             jumps: std::array::from_fn(|_| jumps()),
             tlb: std::array::from_fn(|_| view()),
+            flight: Flight::new(),
         }
     }
 
@@ -157,6 +183,12 @@ impl Context {
         for jumps in self.jumps.iter_mut().filter(|jumps| jumps.local) {
             jumps.clear();
         }
+    }
+
+    /// Names the address space that is in force now.
+    pub fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+        self.spread = u64::from((generation as u32).wrapping_mul(JUMP_HASH as u32));
     }
 
     /// Forgets every translation.
@@ -223,23 +255,26 @@ impl View {
 }
 
 impl Jumps {
-    pub fn slot(rip: u64) -> usize {
-        ((rip as u32).wrapping_mul(JUMP_HASH as u32) >> (32 - JUMP_ENTRIES.trailing_zeros())) as usize
+    fn slot(rip: u64, spread: u64) -> usize {
+        let hash = (rip as u32).wrapping_mul(JUMP_HASH as u32) ^ spread as u32;
+        (hash >> (32 - JUMP_ENTRIES.trailing_zeros())) as usize
     }
 
+    /// Enters a supervisor's target.
     pub fn insert(&mut self, rip: u64, code: u64, global: bool) {
-        self.entries[Self::slot(rip)] = Jump { rip, code };
-        self.empty = false;
+        self.put(rip, code, 0, 0);
         self.local |= !global;
-        self.pages[(rip >> 18 & 63) as usize] |= 1 << (rip >> 12 & 63);
     }
 
-    /// Forgets where `rip` is.
-    pub fn remove(&mut self, rip: u64) {
-        let at = Self::slot(rip);
-        if self.entries[at].rip == rip {
-            self.entries[at].rip = no_rip(at);
-        }
+    /// Enters a program's target, for the address space in force.
+    pub fn insert_for(&mut self, rip: u64, code: u64, generation: u64, spread: u64) {
+        self.put(rip, code, generation, spread);
+    }
+
+    fn put(&mut self, rip: u64, code: u64, generation: u64, spread: u64) {
+        self.entries[Self::slot(rip, spread)] = Jump { rip, code, generation, unused: 0 };
+        self.empty = false;
+        self.pages[(rip >> 18 & 63) as usize] |= 1 << (rip >> 12 & 63);
     }
 
     fn has_page(&self, linear: u64) -> bool {
@@ -285,6 +320,12 @@ pub fn tlb_array(view: usize, write: bool) -> usize {
     field!(tlb) + view * size_of::<View>() + array
 }
 
+/// Bits that a slot's number is shifted left by to be its offset in a jump table.
+pub const JUMP_SHIFT: u32 = size_of::<Jump>().trailing_zeros();
+/// Offsets in an entry.
+pub const JUMP_CODE: usize = offset_of!(Jump, code);
+pub const JUMP_GENERATION: usize = offset_of!(Jump, generation);
+
 /// The offset in `Cpu` of a view's first jump entry.
 pub fn jump_table(view: usize) -> usize {
     field!(jumps) + view * size_of::<Jumps>() + offset_of!(Jumps, entries)
@@ -303,7 +344,7 @@ mod tests {
         let context = Context::new();
         for linear in [0, 0xFFF, 0x1000, 0xFFFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000, 0x40_0000] {
             assert!(!hits(context.tlb[0].read[slot(linear)], linear));
-            assert_ne!(context.jumps[0].entries[Jumps::slot(linear)].rip, linear);
+            assert_ne!(context.jumps[0].entries[Jumps::slot(linear, 0)].rip, linear);
         }
     }
 
@@ -315,9 +356,10 @@ mod tests {
         assert!(hits(context.tlb[1].write[5], 0x5123) && hits(context.tlb[1].read[5], 0x5123));
         context.forget_local();
         assert!(!hits(context.tlb[1].write[5], 0x5123) && !hits(context.tlb[1].read[5], 0x5123));
-        assert!(hits(context.tlb[0].read[7], 0xFFFF_8000_0000_7FFF));
+        let kept = slot(0xFFFF_8000_0000_7000);
+        assert!(hits(context.tlb[0].read[kept], 0xFFFF_8000_0000_7FFF));
         context.forget_all();
-        assert!(!hits(context.tlb[0].read[7], 0xFFFF_8000_0000_7FFF));
+        assert!(!hits(context.tlb[0].read[kept], 0xFFFF_8000_0000_7FFF));
     }
 
     #[test]
@@ -328,10 +370,10 @@ mod tests {
         context.jumps[0].insert(0x6010, 1, true);
         context.forget_page(0x5010);
         assert!(!hits(context.tlb[0].read[5], 0x5000) && hits(context.tlb[0].write[6], 0x6000));
-        assert_eq!(context.jumps[0].entries[Jumps::slot(0x6010)].code, 1);
+        assert_eq!(context.jumps[0].entries[Jumps::slot(0x6010, 0)].code, 1);
         context.forget_writes();
         assert!(hits(context.tlb[0].read[6], 0x6000) && !hits(context.tlb[0].write[6], 0x6000));
         context.forget_page(0x6000);
-        assert_ne!(context.jumps[0].entries[Jumps::slot(0x6010)].rip, 0x6010);
+        assert_ne!(context.jumps[0].entries[Jumps::slot(0x6010, 0)].rip, 0x6010);
     }
 }

@@ -10,9 +10,11 @@ use iced_x86::{Decoder, Encoder};
 
 use super::cache::{Access, BlockId, Cache, Key, SiteId};
 use super::context::Jumps;
+use super::trace::{Reason, Tracer};
 use super::translate::{Source, translate};
 use crate::exit::Exit;
 use crate::memory::{CodeWrites, PAGE_SIZE};
+use crate::x86::attention::WRITTEN;
 use crate::x86::block::{self, DECODING};
 use crate::x86::cpu::{Cpu, RIP, Shadow, cr, flag};
 use crate::x86::fault::Stop;
@@ -21,6 +23,8 @@ use crate::x86::op::Op;
 /// What `enter` returns for an indirect branch whose target is RIP; else it is 0, everything being
 /// done, or the exit taken.
 pub const INDIRECT: u32 = u32::MAX;
+/// What translated code may use of the host's stack, for return addresses: helpers need the rest.
+const STACK_BYTES: u64 = 64 << 10;
 /// Marks an exit that was taken because a poll found attention wanted.
 pub const POLL: u32 = 1 << 30;
 
@@ -58,7 +62,7 @@ pub struct Translator {
     pub(super) encoder: Option<Encoder>,
     pub(super) exact_flags: bool,
     pub(super) flag_returns: FlagReturns,
-    pub(super) counting: bool,
+    pub(super) tracer: Option<Tracer>,
     writes: Arc<CodeWrites>,
     /// What the machine is to be told, from within a helper.
     leaving: Option<Exit>,
@@ -117,7 +121,7 @@ impl Translator {
             encoder: None,
             exact_flags: settings.exact_flags,
             flag_returns: FlagReturns::default(),
-            counting: settings.counting,
+            tracer: settings.counting.then(Tracer::default),
             writes,
             leaving: None,
             remapped: false,
@@ -179,51 +183,57 @@ impl Cpu {
 
     /// Runs translated code from RIP until something is to be decided.
     pub(in crate::x86) fn run_translated(&mut self) -> Run {
-        let mut indirect = false;
+        self.context.stack_limit = std::ptr::from_ref(&self).addr() as u64 - STACK_BYTES;
         self.translator().cache.arrived = None;
+        let mut indirect = false;
         loop {
-            if self.attention.hush() != 0 {
-                return Run::Again;
-            }
-            let Some(mode) = self.translation_mode() else { return Run::Interpret };
-            self.refresh_translations();
-            let linear = self.regs[RIP];
-            let page = match self.code_page(linear) {
-                Ok(Some(page)) => page,
-                Ok(None) => return Run::Interpret,
-                Err(_) => return self.deliver_fault().map_or(Run::Again, Run::Exit),
+            let block = match self.next_block() {
+                Ok(block) => block,
+                Err(run) => return run,
             };
-            self.stats.block_lookups.add(1);
-            let key = Key { rip: linear, page, mode };
-            let (block, new) = match self.translator().cache.find(&key) {
-                Some(block) => (block, false),
-                None => match self.translate_block(key) {
-                    Some(block) => (block, true),
-                    None => return Run::Interpret,
-                },
-            };
-            if new && self.attention.bits() != 0 {
-                continue; // it may be stale already
-            }
             self.arrive(block, indirect);
             let code = self.translator().cache.entry(block);
             let taken = self.enter(code);
             indirect = taken == INDIRECT;
             match taken {
                 0 => return self.translator().leaving.take().map_or(Run::Again, Run::Exit),
-                INDIRECT => {}
+                INDIRECT => self.note_indirect(),
                 _ => {
                     let id = taken & !POLL;
-                    let exit = &mut self.translator().cache.exits[id as usize];
-                    exit.taken += 1;
-                    let target = exit.target;
-                    self.regs[RIP] = target;
+                    self.note_exit(id, taken & POLL != 0);
+                    self.regs[RIP] = self.translator().cache.exits[id as usize].target;
                     if taken & POLL != 0 {
                         return Run::Again;
                     }
                     self.translator().cache.arrived = Some(id);
                 }
             }
+        }
+    }
+
+    /// The translation of the code at RIP, made if need be; or what is to be done before.
+    fn next_block(&mut self) -> Result<BlockId, Run> {
+        loop {
+            if self.attention.hush(self.context.stack_limit) != 0 || self.interrupt_waits() {
+                return Err(Run::Again);
+            }
+            let Some(mode) = self.translation_mode() else { return Err(Run::Interpret) };
+            self.refresh_translations();
+            let rip = self.regs[RIP];
+            let page = match self.code_page(rip) {
+                Ok(Some(page)) => page,
+                Ok(None) => return Err(Run::Interpret),
+                Err(_) => return Err(self.deliver_fault().map_or(Run::Again, Run::Exit)),
+            };
+            self.stats.block_lookups.add(1);
+            let key = Key { rip, page, mode };
+            if let Some(block) = self.translator().cache.find(&key) {
+                return Ok(block);
+            }
+            let Some(block) = self.translate_block(key) else { return Err(Run::Interpret) };
+            if self.attention.bits() == 0 {
+                return Ok(block);
+            } // else it may be stale already
         }
     }
 
@@ -266,18 +276,19 @@ impl Cpu {
     /// Forgets all translations. Nothing of them may be running.
     pub(in crate::x86) fn clear_translations(&mut self) {
         self.stats.code_cache_flushes.add(1);
-        self.translator().cache.clear();
+        let translator = self.translator();
+        translator.cache.clear();
+        translator.tracer.iter_mut().for_each(Tracer::clear);
         self.context.forget_jumps();
     }
 
     /// Makes the way just taken to a block shorter for the next time.
     fn arrive(&mut self, block: BlockId, indirect: bool) {
         let cache = &mut self.translator.as_mut().expect("translating").cache;
-        if let Some(exit) = cache.arrived.take()
-            && cache.chain(exit, block)
-        {
-            self.stats.chain_links.add(1);
-        }
+        let arrived = cache.arrived.take();
+        let chained = arrived.is_some_and(|exit| cache.chain(exit, block));
+        let unchainable = arrived.is_some() && !chained;
+        self.stats.chain_links.add(chained.into());
         let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);
         let (key, global) = (found.key, found.global);
         let jumps: &mut Jumps = &mut self.context.jumps[key.mode.view()];
@@ -285,7 +296,11 @@ impl Cpu {
             jumps.clear();
             jumps.mode = key.mode.0;
         }
-        if indirect {
+        if key.mode.user() {
+            if indirect || unchainable {
+                jumps.insert_for(key.rip, code, self.context.generation, self.context.spread);
+            }
+        } else if indirect {
             jumps.insert(key.rip, code, global);
         }
     }
@@ -342,13 +357,14 @@ impl Cpu {
 
     fn forget_code(&mut self, page: u32, start: u16, end: u16) {
         let cache = &mut self.translator.as_mut().expect("translating").cache;
-        let (gone, kept) = cache.invalidate(page, start, end, &mut self.context);
+        let (gone, kept) = cache.invalidate(page, start, end);
         self.stats.code_invalidations.add(gone);
         self.platform.memory.trim_code(page, &kept);
     }
 
     fn enter(&mut self, code: u64) -> u32 {
         self.context.host_flags = packed(self.rflags);
+        self.set_unpaired();
         let translator = self.translator();
         let thunk = translator.cache.address(translator.cache.thunks.enter as u32);
         // SAFETY: the thunk keeps to this signature; translated code touches nothing but this vCPU,
@@ -360,6 +376,13 @@ impl Cpu {
         self.unpack_flags();
         self.count_inlined();
         taken
+    }
+
+    /// Where returns lead that no call in translated code is known of.
+    fn set_unpaired(&mut self) {
+        let view = self.tlb.data;
+        let cache = &self.translator().cache;
+        self.context.unpaired = cache.address(cache.thunks.unpaired[view] as u32);
     }
 
     fn count_inlined(&mut self) {
@@ -394,7 +417,6 @@ impl Cpu {
             let allowed = self.platform.cpuid.allows(instruction.code());
             site.op = Some(Box::new(block::lower(&instruction, allowed)));
         }
-        site.taken += 1;
         let op = site.op.as_deref().expect("just made").clone();
         (op, rip, site.block)
     }
@@ -404,6 +426,7 @@ impl Cpu {
         self.save_x87();
         self.unpack_flags();
         self.stats.emulated_instructions.add(1);
+        self.note_emulated(id);
         let (op, rip, block) = self.site_op(id);
         let next = rip.wrapping_add(u64::from(op.length));
         self.regs[RIP] = next;
@@ -432,11 +455,30 @@ impl Cpu {
         self.finish(exit)
     }
 
-    /// Leaves translated code after an instruction, with the debug trap that it may have earned.
+    /// Goes on elsewhere after an instruction, with the debug trap that it may have earned: in other
+    /// translated code if nothing is in the way, else by leaving.
     fn finish(&mut self, exit: Option<Exit>) -> u64 {
         let exit = match exit {
             None if self.debug_hits != 0 && self.shadow != Shadow::MovSs => self.deliver_debug_trap(),
             exit => exit,
+        };
+        if self.attention.bits() == WRITTEN {
+            self.attention.take(WRITTEN);
+            self.forget_written_code();
+        }
+        let next = if exit.is_none() && !self.stepping() { self.next_block() } else { Err(Run::Again) };
+        let exit = match next {
+            Ok(block) => {
+                self.translator().cache.arrived = None;
+                self.arrive(block, false);
+                self.context.host_flags = packed(self.rflags);
+                self.context.vectors_wanted = 0;
+                self.context.unpair = 1;
+                self.set_unpaired();
+                return self.translator().cache.entry(block);
+            }
+            Err(Run::Exit(exit)) => Some(exit),
+            Err(_) => exit,
         };
         self.translator().leaving = exit;
         // `unpack_flags` comes once more on the way out.
@@ -449,6 +491,7 @@ impl Cpu {
         let block = &self.translator.as_ref().expect("translating").cache.blocks[block as usize];
         let (vector, x87) = (block.vector, block.x87);
         self.context.vectors_wanted = vector.into();
+        self.context.unpair = 0;
         if x87 {
             self.load_x87();
         }
@@ -462,10 +505,13 @@ impl Cpu {
         let (block, retry, write) = (site.block, site.retry, site.access == Access::Write);
         let crosses = (linear & (PAGE_SIZE - 1)) + u64::from(site.size) > PAGE_SIZE;
         if linear & u64::from(site.align) != 0 || crosses {
+            self.note_at(id, if crosses { Reason::AcrossPages } else { Reason::Misaligned });
             return self.interpret_site(id);
         }
         let again = cache.address(retry);
-        match self.fill_first_level(linear, write) {
+        let filled = self.fill_first_level(linear, write);
+        self.note_at(id, Reason::of_fill(filled, self.fault.vector));
+        match filled {
             Ok(true) => self.going_on(block, again),
             Ok(false) => self.interpret_site(id),
             Err(stop) => {
@@ -514,5 +560,6 @@ pub(super) unsafe extern "sysv64" fn load_x87(cpu: *mut Cpu, _: u32, next: u64) 
     let cpu = unsafe { &mut *cpu };
     cpu.load_x87();
     cpu.context.vectors_wanted = 0;
+    cpu.context.unpair = 0;
     next
 }

@@ -6,10 +6,13 @@
 
 use std::mem::offset_of;
 
-use super::asm::{Asm, R9, R10, R11, RAX, RBP, RDI, RDX, RSI, RSP, Size, cc, gs};
-use super::context::{field, register};
+use super::asm::{Asm, R9, R10, R11, RAX, RBP, RDI, RDX, RSI, RSP, Size, cc, gs, gs_indexed};
+use super::context::{
+    JUMP_CODE, JUMP_ENTRIES, JUMP_GENERATION, JUMP_HASH, JUMP_SHIFT, field, jump_table, register,
+};
 use super::runtime;
 use crate::x86::cpu::{self, Cpu, Ymm};
+use crate::x86::mmu::{USER, VIEWS};
 
 /// Guest registers that have a host register, and which.
 const PINNED: [(usize, u8); 13] = [
@@ -31,6 +34,9 @@ pub struct Thunks {
     pub slow: usize,
     /// Hand an instruction (R11D: site) to the interpreter.
     pub emulate: usize,
+    /// Go to the translation of R10, by view; and where a return leads that no call is known of.
+    pub look_up: [usize; VIEWS],
+    pub unpaired: [usize; VIEWS],
     /// Load the vector registers; a subroutine.
     pub load_vectors: usize,
     /// Load the x87 registers and resume at R11.
@@ -56,6 +62,19 @@ pub fn emit() -> (Thunks, Asm) {
     asm_ref.mov(Size::D, RAX, R11);
     asm_ref.jmp_to(leave);
     let call = call(asm_ref, save_vectors, resume, leave);
+    for view in 0..VIEWS {
+        thunks.unpaired[view] = asm_ref.here();
+        asm_ref.load(R11, gs(field!(unpaired)));
+        push(asm_ref, R11);
+        thunks.look_up[view] = asm_ref.here();
+        let found = doorbell(asm_ref);
+        let misses = look_up(asm_ref, view, Target::Register);
+        asm_ref.jmp_mem(gs_indexed(R11, jump_table(view) + JUMP_CODE));
+        asm_ref.patch(found, thunks.exit_indirect);
+        for miss in misses {
+            asm_ref.patch(miss, thunks.exit_indirect);
+        }
+    }
     thunks.slow = asm_ref.here();
     save(asm_ref);
     asm_ref.mov_imm(RAX, runtime::slow_access as *const () as u64);
@@ -155,9 +174,57 @@ fn enter(asm: &mut Asm) -> usize {
     }
     asm.alu_imm(Size::Q, 5, RSP, 8);
     asm.store(gs(field!(host_rsp)), RSP);
+    asm.load(R11, gs(field!(unpaired)));
+    push(asm, R11);
     asm.mov(Size::Q, R11, RSI);
     load(asm);
     start
+}
+
+/// How a branch's target is known.
+#[derive(Clone, Copy)]
+pub enum Target {
+    /// It is in R10.
+    Register,
+    /// It is in R10, and this.
+    Constant(u64),
+}
+
+/// Looks R10 up in a view's jump table; R11 is then the entry's offset. Gives the jumps taken where it
+/// is not there. Changes flags.
+pub fn look_up(asm: &mut Asm, view: usize, target: Target) -> Vec<usize> {
+    match target {
+        Target::Register => {
+            asm.rr(Size::D, &[0x69], R11, R10); // imul
+            asm.raw(&JUMP_HASH.to_le_bytes());
+        }
+        Target::Constant(rip) => asm.mov_imm(R11, u64::from((rip as u32).wrapping_mul(JUMP_HASH as u32))),
+    }
+    if view == USER {
+        asm.rm(Size::D, &[0x33], R11, gs(field!(spread))); // xor
+    }
+    let bits = JUMP_ENTRIES.trailing_zeros();
+    asm.rr(Size::D, &[0xC1], 5, R11); // shr
+    asm.raw(&[(32 - bits - JUMP_SHIFT) as u8]);
+    asm.alu_imm(Size::D, 4, R11, ((JUMP_ENTRIES - 1) << JUMP_SHIFT) as i32);
+    let table = jump_table(view);
+    asm.rm(Size::Q, &[0x3B], R10, gs_indexed(R11, table)); // cmp
+    let mut misses = vec![asm.jcc(cc::NE)];
+    if view == USER {
+        asm.load(R10, gs(field!(generation)));
+        asm.rm(Size::Q, &[0x3B], R10, gs_indexed(R11, table + JUMP_GENERATION)); // cmp
+        asm.load(R10, gs_indexed(R11, table)); // as it was
+        misses.push(asm.jcc(cc::NE));
+    }
+    misses
+}
+
+/// Compares the host's stack pointer with the doorbell; gives the jump taken where someone rang, or
+/// where the stack is to be emptied.
+pub fn doorbell(asm: &mut Asm) -> usize {
+    asm.load(R11, gs(field!(doorbell)));
+    asm.rm(Size::Q, &[0x3B], RSP, super::asm::at(R11, 0)); // cmp
+    asm.jcc(cc::B)
 }
 
 fn push(asm: &mut Asm, reg: u8) {
@@ -195,6 +262,13 @@ fn leave(asm: &mut Asm) -> usize {
 fn resume(asm: &mut Asm, load_vectors: usize) -> usize {
     let start = asm.here();
     asm.mov(Size::Q, R11, RAX);
+    asm.rm(Size::D, &[0x81], 7, gs(field!(unpair))); // cmp
+    asm.raw(&0_u32.to_le_bytes());
+    let paired = asm.jcc(cc::E);
+    asm.load(RSP, gs(field!(host_rsp)));
+    asm.load(RAX, gs(field!(unpaired)));
+    push(asm, RAX);
+    asm.patch(paired, asm.here());
     asm.cmp_byte(gs(field!(vectors_wanted)), 0);
     let skip = asm.jcc(cc::E);
     asm.call_to(load_vectors);

@@ -11,13 +11,14 @@ use iced_x86::{
     OpKind, Register,
 };
 
-use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, RSP, Size, at, at_sum, cc, gs, gs_indexed};
+use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_indexed};
 use super::cache::{Access, Block, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
-use super::context::{self, JUMP_HASH, field, jump_table, tlb_array};
+use super::context::{self, FOLD, JUMP_CODE, field, jump_table, tlb_array};
 use super::mode::Mode;
 use super::runtime::{Assumed, POLL, Translator};
-use super::thunks::{put_flags_aside, take_flags_back};
+use super::thunks::{Target, doorbell, look_up, put_flags_aside, take_flags_back};
+use super::trace;
 use crate::memory::PAGE_SIZE;
 use crate::x86::block::DECODING;
 use crate::x86::cpu::{Cpu, flag};
@@ -88,6 +89,10 @@ enum Cold {
     Emulate { from: Vec<usize>, site: SiteId, flags: bool },
     /// Look for attention and go on to a direct target.
     Poll { from: usize, target: u64, mode: Mode, flags: bool },
+    /// Go on to a direct target that cannot be chained to.
+    Far { from: usize, target: u64, mode: Mode, flags: bool },
+    /// A return went elsewhere than its call expected: look R10 up.
+    Unpaired { from: usize, flags: bool },
     /// Leave for a direct target, or be chained.
     Stub { exit: ExitId },
     LoadVectors { from: usize, back: usize },
@@ -124,6 +129,7 @@ pub struct Emitter<'a> {
     /// Forward jumps, perhaps to instructions of this block.
     forward: Vec<(usize, u64, Mode)>,
     ranges: Vec<(u16, u16)>,
+    landings: Vec<u32>,
     mode: Mode,
     block: u32,
     info: InstructionInfoFactory,
@@ -151,6 +157,7 @@ pub fn translate(translator: &mut Translator, source: Source<'_>) -> Option<Bloc
         starts: Vec::new(),
         forward: Vec::new(),
         ranges: Vec::new(),
+        landings: Vec::new(),
         mode,
         block,
         info: InstructionInfoFactory::new(),
@@ -171,7 +178,7 @@ impl Emitter<'_> {
         let decoded = self.decode()?;
         let key = self.source.key;
         let first = self.hot.here();
-        let counter = self.translator.counting.then(|| self.count());
+        let counter = self.count();
         let entry = self.hot.here();
         let flags_live = decoded.first().is_some_and(|first| first.live != 0) || self.exact;
         self.prologue(flags_live);
@@ -180,7 +187,8 @@ impl Emitter<'_> {
         let mut ended = false;
         for (i, it) in decoded.iter().enumerate() {
             let rip = it.instruction.ip();
-            self.starts.push((rip, self.mode, self.hot.here()));
+            let again = if i == 0 && counter.is_some() { first } else { self.hot.here() };
+            self.starts.push((rip, self.mode, again));
             let done = self.instruction(it);
             // What the interpreter does may turn out not to go elsewhere.
             ended = done && i == last && class(it.instruction.code()).ends;
@@ -188,7 +196,7 @@ impl Emitter<'_> {
         let end = decoded[last].instruction.next_ip();
         if !ended {
             let site = self.hot.jmp();
-            self.exit(site, self.wrap(end), self.mode);
+            self.jump_out(site, self.wrap(end), self.mode);
         }
         self.bind_forward();
         self.finish_cold();
@@ -209,12 +217,13 @@ impl Emitter<'_> {
             ranges: std::mem::take(&mut self.ranges),
             entry: if counter.is_some() { first as u32 } else { entry as u32 },
             warm_entry: if counter.is_some() { first as u32 } else { warm_entry as u32 },
-            hot: (first as u32, hot as u32),
+            hot: (entry as u32, hot as u32),
             vector: self.vector,
             x87: self.x87,
             global: self.source.global,
             dead: false,
             exits,
+            landings: std::mem::take(&mut self.landings),
             incoming: Vec::new(),
             counter,
         })
@@ -274,19 +283,18 @@ impl Emitter<'_> {
         let end = list[last].instruction;
         let mut live = match class(end.code()).kind {
             Kind::Jump => self.live_at(end.near_branch_target()),
-            Kind::JumpIf => self.live_at(end.next_ip()),
             // By every calling convention flags do not survive a call or a return. Where code shows that it
             // has its own, this is given up: see `FlagReturns`.
-            Kind::Call | Kind::CallIndirect | Kind::Return => self.live_across_calls(&end),
-            Kind::JumpIndirect => self.live_across_calls(&end),
+            Kind::Return | Kind::JumpIndirect => self.live_across_calls(&end),
             Kind::Emulate => STATUS,
-            _ if last + 1 < BLOCK_LENGTH => self.live_at(end.next_ip()),
-            _ => STATUS,
+            _ => self.live_at(end.next_ip()),
         };
         for it in list.iter_mut().rev() {
             it.live_after = live;
-            if class(it.instruction.code()).kind == Kind::JumpIf {
-                live |= self.live_at(it.instruction.near_branch_target());
+            match class(it.instruction.code()).kind {
+                Kind::JumpIf => live |= self.live_at(it.instruction.near_branch_target()),
+                Kind::Call | Kind::CallIndirect => live = self.live_across_calls(&it.instruction),
+                _ => {}
             }
             live = if self.is_emulated(&it.instruction) {
                 STATUS
@@ -375,12 +383,11 @@ impl Emitter<'_> {
 
     // ---- the frame of a block -------------------------------------------------------------------
 
-    /// Counts executions in a word of the cold region; gives its offset.
-    fn count(&mut self) -> usize {
-        let word = self.cold.here().next_multiple_of(8);
-        let padding = word + 8 - self.cold.here();
-        self.cold.raw(&vec![0; padding]);
-        word
+    /// Counts executions, where that is wanted; gives the counter.
+    fn count(&mut self) -> Option<usize> {
+        let (counter, address) = self.translator.tracer.as_mut()?.counter();
+        trace::count(&mut self.hot, address, self.source.key.rip, self.block);
+        Some(counter)
     }
 
     fn prologue(&mut self, flags_live: bool) {
@@ -417,7 +424,6 @@ impl Emitter<'_> {
             warm_vector: self.vector,
             warm_x87: self.x87,
             chained: None,
-            taken: 0,
         });
         if site != 0 {
             self.pending.push(Cold::Stub { exit: id });
@@ -437,7 +443,6 @@ impl Emitter<'_> {
             retry: 0,
             next: 0,
             op: None,
-            taken: 0,
         });
         id
     }
@@ -453,15 +458,28 @@ impl Emitter<'_> {
         self.starts.iter().find(same).map(|&(.., host)| host)
     }
 
+    /// The same for a jump back. Where blocks are counted a loop is a block of its own.
+    fn loop_start(&self, rip: u64, mode: Mode) -> Option<usize> {
+        let counted = self.translator.tracer.is_some() && rip != self.source.key.rip;
+        if counted { None } else { self.start_of(rip, mode) }
+    }
+
     /// Resolves the jumps to instructions further down, or makes exits of them.
     fn bind_forward(&mut self) {
         for (site, target, mode) in std::mem::take(&mut self.forward) {
             match self.start_of(target, mode) {
                 Some(host) => self.hot.patch(site, host),
-                None => {
-                    self.exit(site, target, mode);
-                }
+                None => self.jump_out(site, target, mode),
             }
+        }
+    }
+
+    /// Has the hot jump `site` leave the block.
+    fn jump_out(&mut self, site: usize, target: u64, mode: Mode) {
+        if self.is_far(target) {
+            self.pending.push(Cold::Far { from: site, target, mode, flags: true });
+        } else {
+            self.exit(site, target, mode);
         }
     }
 
@@ -487,15 +505,30 @@ impl Emitter<'_> {
                     self.cold.mov_imm(R11, site.into());
                     self.cold.jmp_to(thunks.emulate);
                 }
+                Cold::Unpaired { from, flags } => {
+                    self.hot.patch(from, here);
+                    if flags {
+                        take_flags_back(&mut self.cold);
+                    }
+                    self.cold.jmp_to(thunks.look_up[self.mode.view()]);
+                }
+                Cold::Far { from, target, mode, flags } => {
+                    self.hot.patch(from, here);
+                    self.far_jump(target, mode, flags);
+                }
                 Cold::Poll { from, target, mode, flags } => {
                     self.hot.patch(from, here);
                     let found = poll(&mut self.cold, flags);
-                    let site = self.cold.jmp();
-                    let internal = self.start_of(target, mode);
+                    let internal = self.loop_start(target, mode);
+                    let mut site = 0;
                     if let Some(host) = internal {
-                        self.cold.patch(site, host);
+                        self.cold.jmp_to(host);
+                    } else if self.is_far(target) {
+                        self.far_jump(target, mode, flags);
+                    } else {
+                        site = self.cold.jmp();
                     }
-                    let exit = self.exit(if internal.is_some() { 0 } else { site }, target, mode);
+                    let exit = self.exit(site, target, mode);
                     let found_here = self.cold.here();
                     self.cold.patch(found, found_here);
                     self.leave_polled(exit, flags);
@@ -529,6 +562,42 @@ impl Emitter<'_> {
             }
             pending.extend(self.pending.drain(..));
         }
+    }
+
+    /// Whether a direct branch to `target` may not be chained: a program's, to another page.
+    fn is_far(&self, target: u64) -> bool {
+        self.mode.user() && target >> 12 != self.source.key.rip >> 12
+    }
+
+    /// Goes to a far target, in the cold region.
+    fn far_jump(&mut self, target: u64, mode: Mode, flags: bool) {
+        if flags {
+            put_flags_aside(&mut self.cold);
+        }
+        self.cold.mov_imm(R10, target);
+        let misses = look_up(&mut self.cold, mode.view(), Target::Constant(target));
+        let code = gs_indexed(R11, jump_table(mode.view()) + JUMP_CODE);
+        if flags {
+            self.cold.load(R10, code);
+            take_flags_back(&mut self.cold);
+            self.cold.jmp_reg(R10);
+        } else {
+            self.cold.jmp_mem(code);
+        }
+        let exit = self.exit(0, target, mode);
+        let here = self.cold.here();
+        misses.into_iter().for_each(|miss| self.cold.patch(miss, here));
+        self.leave_far(exit, flags);
+    }
+
+    /// Leaves, in the cold region, by an exit that is never chained.
+    fn leave_far(&mut self, exit: ExitId, flags: bool) {
+        if flags {
+            take_flags_back(&mut self.cold);
+        }
+        self.cold.mov_imm(R11, exit.into());
+        let thunk = self.translator.cache.thunks.exit;
+        self.cold.jmp_to(thunk);
     }
 
     /// Leaves, in the cold region, because a poll found something, with the branch taken.
@@ -860,7 +929,10 @@ impl Emitter<'_> {
         self.hot = hot;
         let array = tlb_array(self.mode.view(), write);
         let asm = &mut self.hot;
-        asm.mov(Size::D, R11, R10);
+        asm.mov(Size::Q, R11, R10);
+        asm.rr(Size::Q, &[0xC1], 5, R11); // shr
+        asm.raw(&[FOLD as u8]);
+        asm.rr(Size::D, &[0x33], R11, R10); // xor
         asm.rr(Size::D, &[0xC1], 5, R11); // shr
         asm.raw(&[8]);
         asm.alu_imm(Size::D, 4, R11, ((context::TLB_ENTRIES - 1) << 4) as i32);
@@ -993,11 +1065,11 @@ impl Emitter<'_> {
     fn polled_jump(&mut self, target: u64, flags: bool) {
         let found = poll(&mut self.hot, flags);
         let site = self.hot.jmp();
-        let internal = self.start_of(target, self.mode);
-        if let Some(host) = internal {
-            self.hot.patch(site, host);
+        match self.loop_start(target, self.mode) {
+            Some(host) => self.hot.patch(site, host),
+            None => self.jump_out(site, target, self.mode),
         }
-        let exit = self.exit(if internal.is_some() { 0 } else { site }, target, self.mode);
+        let exit = self.exit(0, target, self.mode);
         let here = self.cold.here();
         self.hot.patch(found, here);
         self.leave_polled(exit, flags);
@@ -1018,11 +1090,72 @@ impl Emitter<'_> {
     }
 
     fn call(&mut self, it: &Decoded) -> bool {
-        let instruction = &it.instruction;
-        let target = self.wrap(instruction.near_branch_target());
+        if !self.is_paired() {
+            return false;
+        }
+        let target = self.wrap(it.instruction.near_branch_target());
+        let flags = it.live != 0;
         self.push_return(it);
-        self.polled_jump(target, it.live_after != 0);
+        let found = poll(&mut self.hot, flags);
+        let exit = if self.is_far(target) {
+            self.hot.mov_imm(R10, target);
+            if flags {
+                put_flags_aside(&mut self.hot);
+            }
+            let misses = look_up(&mut self.hot, self.mode.view(), Target::Constant(target));
+            let code = gs_indexed(R11, jump_table(self.mode.view()) + JUMP_CODE);
+            if flags {
+                self.hot.load(R10, code);
+                take_flags_back(&mut self.hot);
+                self.hot.call_reg(R10);
+            } else {
+                self.hot.call_mem(code);
+            }
+            let exit = self.exit(0, target, self.mode);
+            let here = self.cold.here();
+            misses.into_iter().for_each(|miss| self.hot.patch(miss, here));
+            self.leave_far(exit, flags);
+            exit
+        } else {
+            let site = self.hot.call();
+            self.exit(site, target, self.mode)
+        };
+        let here = self.cold.here();
+        self.hot.patch(found, here);
+        self.leave_polled(exit, flags);
+        self.landing(it);
         true
+    }
+
+    /// Whether calls and returns here use the host's: in the view that is the rule, so that both ends of a
+    /// pair have the same.
+    fn is_paired(&self) -> bool {
+        let rule = if self.source.assumed.smap { SUPERVISOR_SMAP } else { SUPERVISOR };
+        self.mode.user() || self.mode.view() == rule
+    }
+
+    /// Where the host's return of a call's callee arrives, with the guest's return address in R10.
+    fn landing(&mut self, it: &Decoded) {
+        let here = self.hot.here() as u32;
+        self.landings.push(here);
+        let back = self.wrap(it.instruction.next_ip());
+        let flags = it.live_after != 0;
+        if flags {
+            put_flags_aside(&mut self.hot);
+        }
+        match i32::try_from(back as i64) {
+            Ok(back) => self.hot.alu_imm(Size::Q, 7, R10, back),
+            Err(_) => {
+                self.hot.mov_imm(R11, back);
+                self.hot.rr(Size::Q, &[0x3B], R10, R11);
+            }
+        }
+        let from = self.hot.jcc(cc::NE);
+        if flags {
+            take_flags_back(&mut self.hot);
+        }
+        self.pending.push(Cold::Unpaired { from, flags });
+        self.prologue(flags);
     }
 
     /// Pushes the return address.
@@ -1052,7 +1185,14 @@ impl Emitter<'_> {
         let size = self.width();
         self.hot.rm(size, &[0x8B], R10, at_sum(R11, R10));
         self.move_stack(bytes as i32 + released);
-        self.go_indirect(it.live_after != 0);
+        if self.is_paired() {
+            self.hot.raw(&[0xC3]);
+        } else if it.live_after != 0 {
+            self.go_indirect(true, false);
+        } else {
+            let thunk = self.translator.cache.thunks.look_up[self.mode.view()];
+            self.hot.jmp_to(thunk);
+        }
         true
     }
 
@@ -1060,18 +1200,19 @@ impl Emitter<'_> {
         if !self.load_target(it) {
             return false;
         }
-        self.go_indirect(it.live_after != 0);
+        self.go_indirect(it.live_after != 0, false);
         true
     }
 
     fn call_indirect(&mut self, it: &Decoded) -> bool {
-        if !self.load_target(it) {
+        if !self.is_paired() || !self.load_target(it) {
             return false;
         }
         self.hot.store(gs(field!(value)), R10);
         self.push_return(it);
         self.hot.load(R10, gs(field!(value)));
-        self.go_indirect(it.live_after != 0);
+        self.go_indirect(it.live != 0, true);
+        self.landing(it);
         true
     }
 
@@ -1097,38 +1238,32 @@ impl Emitter<'_> {
         true
     }
 
-    /// Jumps to the translation of R10, looking for attention on the way.
-    fn go_indirect(&mut self, flags: bool) {
-        let table = jump_table(self.mode.view());
+    /// Jumps to the translation of R10, or calls it, looking for attention on the way.
+    fn go_indirect(&mut self, flags: bool, call: bool) {
         if flags {
             put_flags_aside(&mut self.hot);
         }
-        let found = doorbell(&mut self.hot);
+        let mut out = vec![doorbell(&mut self.hot)];
+        let view = self.mode.view();
+        out.extend(look_up(&mut self.hot, view, Target::Register));
+        let code = gs_indexed(R11, jump_table(view) + JUMP_CODE);
         let asm = &mut self.hot;
-        asm.rr(Size::D, &[0x69], R11, R10); // imul
-        asm.raw(&JUMP_HASH.to_le_bytes());
-        let shift = 32 - context::JUMP_ENTRIES.trailing_zeros() - 4;
-        asm.rr(Size::D, &[0xC1], 5, R11); // shr
-        asm.raw(&[shift as u8]);
-        asm.alu_imm(Size::D, 4, R11, ((context::JUMP_ENTRIES - 1) << 4) as i32);
-        asm.rm(Size::Q, &[0x3B], R10, gs_indexed(R11, table)); // cmp
-        let miss = asm.jcc(cc::NE);
-        if flags {
-            asm.load(R10, gs_indexed(R11, table + 8));
-            take_flags_back(asm);
-            asm.jmp_reg(R10);
-        } else {
-            asm.jmp_mem(gs_indexed(R11, table + 8));
-        }
-        for from in [found, miss] {
-            let here = self.cold.here();
-            self.hot.patch(from, here);
-            if flags {
-                take_flags_back(&mut self.cold);
+        match (flags, call) {
+            (true, _) => {
+                asm.load(R10, code);
+                take_flags_back(asm);
+                if call { asm.call_reg(R10) } else { asm.jmp_reg(R10) }
             }
-            let thunk = self.translator.cache.thunks.exit_indirect;
-            self.cold.jmp_to(thunk);
+            (false, true) => asm.call_mem(code),
+            (false, false) => asm.jmp_mem(code),
         }
+        let here = self.cold.here();
+        out.into_iter().for_each(|from| self.hot.patch(from, here));
+        if flags {
+            take_flags_back(&mut self.cold);
+        }
+        let thunk = self.translator.cache.thunks.exit_indirect;
+        self.cold.jmp_to(thunk);
     }
 
     // ---- the rest -------------------------------------------------------------------------------
@@ -1306,13 +1441,6 @@ fn poll(asm: &mut Asm, flags: bool) -> usize {
         take_flags_back(asm);
     }
     found
-}
-
-/// Compares the host's stack pointer with the doorbell; gives the jump taken where someone rang.
-fn doorbell(asm: &mut Asm) -> usize {
-    asm.load(R11, gs(field!(doorbell)));
-    asm.rm(Size::Q, &[0x3B], RSP, at(R11, 0)); // cmp
-    asm.jcc(cc::B)
 }
 
 /// Makes a memory operand that of a checked access.

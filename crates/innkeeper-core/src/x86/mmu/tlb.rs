@@ -43,7 +43,7 @@ pub const VIEWS: usize = 3;
 
 /// Which view data accesses use.
 pub(in crate::x86) const SUPERVISOR: usize = 0;
-pub(super) const USER: usize = 1;
+pub(in crate::x86) const USER: usize = 1;
 /// Supervisor with SMAP in force.
 pub(in crate::x86) const SUPERVISOR_SMAP: usize = 2;
 /// Alignment checking in force: never filled, so that each access is checked.
@@ -92,9 +92,11 @@ impl Tlb {
     }
 
     /// Retires the current address space's entries, and global ones if asked, by renumbering.
-    fn renumber(&mut self, global_too: bool) {
+    /// Tells whether numbers begin anew.
+    fn renumber(&mut self, global_too: bool) -> bool {
         if self.next + 1 > LAST_GENERATION {
-            return self.reset();
+            self.reset();
+            return true;
         }
         self.generation = self.next;
         self.next += 1;
@@ -103,6 +105,7 @@ impl Tlb {
             self.next += 1;
             (self.large, self.huge) = ([0; 64], 0);
         }
+        false
     }
 
     pub(super) fn note_leaf(&mut self, linear: u64, size: u64) {
@@ -156,6 +159,7 @@ impl Cpu {
         self.tlb.renumber(true);
         self.remember_pcid();
         self.context.forget_all();
+        self.enter_generation();
         if let Some(translator) = &mut self.translator {
             translator.note_remapped();
         }
@@ -165,9 +169,11 @@ impl Cpu {
     /// Forgets the current address space's translations, but not global ones.
     pub fn flush_address_space(&mut self) {
         self.stats.tlb_flushes.add(1);
-        self.tlb.renumber(false);
+        if self.tlb.renumber(false) {
+            self.context.forget_all();
+        }
         self.remember_pcid();
-        self.context.forget_local();
+        self.enter_generation();
         self.leave = true;
     }
 
@@ -193,7 +199,7 @@ impl Cpu {
         if keep && known != 0 {
             self.stats.tlb_switches.add(1);
             self.tlb.generation = known;
-            self.context.forget_local();
+            self.enter_generation();
             self.leave = true;
         } else {
             self.flush_address_space();
@@ -231,6 +237,12 @@ impl Cpu {
             view.write.fill(Entry::default());
         }
         self.context.forget_writes();
+    }
+
+    /// The address space is another one, or to be taken for one.
+    fn enter_generation(&mut self) {
+        self.context.forget_local();
+        self.context.set_generation(self.tlb.generation);
     }
 
     fn pcid(&self) -> u64 {

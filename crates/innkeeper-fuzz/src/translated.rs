@@ -1,0 +1,52 @@
+//! The translator's answer: the vCPU's own run loop over translated code.
+
+use innkeeper_core::x86::bt::Settings;
+use innkeeper_core::x86::fault::vector;
+
+use crate::guest::{FOR_CASES, Guest};
+use crate::interpreted::place;
+use crate::state::{Case, Outcome};
+
+pub struct Translated {
+    /// With exact flags, and as a machine has it; cases take turns.
+    guests: [Guest; 2],
+    cases: usize,
+    /// Cases whose instruction the host executed, not the interpreter.
+    pub native: usize,
+}
+
+impl Translated {
+    /// # Panics
+    /// If the host has no memory for two small guests and their code.
+    pub fn new(bitness: u32) -> Self {
+        let guest = |exact_flags| {
+            let settings = Settings { exact_flags, code_cache_bytes: CODE_CACHE, ..Settings::default() };
+            Guest::new(bitness, FOR_CASES, Some(settings))
+        };
+        Self { guests: [guest(true), guest(false)], cases: 0, native: 0 }
+    }
+
+    /// Runs one case to its trap.
+    ///
+    /// # Panics
+    /// If the guest ends otherwise than in one of its handlers.
+    pub fn run(&mut self, case: &Case) -> Outcome {
+        let guest = &mut self.guests[self.cases % 2];
+        self.cases += 1;
+        place(guest, case);
+        guest.load(&case.state);
+        let interpreted = |guest: &Guest| {
+            let stats = &guest.cpu.stats;
+            stats.emulated_instructions.get() + stats.interpreted_blocks.get()
+        };
+        let before = interpreted(guest);
+        let (trap, state) = guest.run(|| true).expect("kicks are passed over");
+        // The handler's HLT, and the INT3 that the instruction led to.
+        let around = if trap.vector == vector::BP { 2 } else { 1 };
+        self.native += usize::from(interpreted(guest) - before <= around);
+        Outcome { state, trap }
+    }
+}
+
+/// Enough for many cases; now and then it is full, and starts anew.
+const CODE_CACHE: usize = 2 << 20;
