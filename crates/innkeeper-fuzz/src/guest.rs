@@ -92,7 +92,6 @@ impl Guest {
         cpu.cr3 = TABLES;
         cpu.gdtr = TableState { base: SYSTEM, limit: 0x1F };
         cpu.idtr = TableState { base: GATES, limit: 0xFFF };
-        // A limit that ends with the fixed part: no permission for any port.
         cpu.tr = SegmentState { selector: 0x20, attributes: 0x8B, limit: 0x67, base: TASK };
         let mut guest = Self { cpu, attention, memory, bitness, pages };
         guest.enter_user_mode(0x202);
@@ -240,8 +239,11 @@ fn furnish_system(memory: &GuestMemory) {
     const CODE_SEGMENT: u64 = 0x00AF_9B00_0000_FFFF;
     const INTERRUPT_GATE: u64 = 0x8E;
     const FOR_PROGRAMS: u64 = 0x60;
+    /// The permission map's offset in the task state: beyond its limit.
+    const NO_PORTS: u64 = 0x1000;
     put(memory, SYSTEM_FRAME + KERNEL_CS, CODE_SEGMENT);
     put(memory, SYSTEM_FRAME + (TASK - SYSTEM) + 4, STACK_TOP);
+    put(memory, SYSTEM_FRAME + (TASK - SYSTEM) + 0x60, NO_PORTS << 48);
     for vector in 0..256 {
         let handler = HANDLERS + vector;
         let kind = INTERRUPT_GATE | if matches!(vector, 3 | 4) { FOR_PROGRAMS } else { 0 };

@@ -14,6 +14,7 @@ mod operands;
 pub mod rng;
 pub mod state;
 pub mod translated;
+mod vendor;
 
 use generate::Generator;
 use interpreted::Interpreter;
@@ -44,10 +45,10 @@ impl Ours {
         }
     }
 
-    pub fn run(&mut self, case: &Case) -> Outcome {
+    pub fn run(&mut self, case: &Case, native: &Outcome) -> Outcome {
         match self {
             Self::Interpreted(interpreter) => interpreter.run(case),
-            Self::Translated(translated) => translated.run(case),
+            Self::Translated(translated) => translated.run(case, native),
         }
     }
 
@@ -99,7 +100,7 @@ pub fn campaign(
         for (case, native) in batch.into_iter().zip(results) {
             report.cases += 1;
             *report.mnemonics.entry(case.mnemonic()).or_default() += 1;
-            let answer = ours.run(&case);
+            let answer = ours.run(&case, &native);
             if let Some(text) = confirmed(&case, &native, &answer) {
                 report.mismatches.push(Mismatch { case, text });
             }
@@ -131,7 +132,7 @@ pub fn reproduce(tier: Tier, bitness: u32, name: &str) -> Option<Shown> {
     let code = iced_x86::Code::values().find(|value| format!("{value:?}") == code)?;
     let case = Generator::new(bitness, 0, &|_| true).reproduce(code, seed)?;
     let native = native::run(std::slice::from_ref(&case)).remove(0);
-    let ours = Ours::new(tier, bitness).run(&case);
+    let ours = Ours::new(tier, bitness).run(&case, &native);
     let states = format!(
         "before {}\nhost {:x?} {}\nours {:x?} {}",
         case.state, native.trap, native.state, ours.trap, ours.state

@@ -1,11 +1,13 @@
 //! The translator's answer: the vCPU's own run loop over translated code.
 
+use iced_x86::FlowControl;
 use innkeeper_core::x86::bt::Settings;
+use innkeeper_core::x86::cpu::flag::STATUS;
 use innkeeper_core::x86::fault::vector;
 
 use crate::guest::{FOR_CASES, Guest};
 use crate::interpreted::place;
-use crate::state::{Case, Outcome};
+use crate::state::{Case, Outcome, Trap};
 
 pub struct Translated {
     /// With exact flags, and as a machine has it; cases take turns.
@@ -26,11 +28,11 @@ impl Translated {
         Self { guests: [guest(true), guest(false)], cases: 0, native: 0 }
     }
 
-    /// Runs one case to its trap.
+    /// Runs one case to its trap. Flags that a machine's translation need not keep are the host's.
     ///
     /// # Panics
     /// If the guest ends otherwise than in one of its handlers.
-    pub fn run(&mut self, case: &Case) -> Outcome {
+    pub fn run(&mut self, case: &Case, native: &Outcome) -> Outcome {
         let guest = &mut self.guests[self.cases % 2];
         self.cases += 1;
         place(guest, case);
@@ -40,12 +42,25 @@ impl Translated {
             stats.emulated_instructions.get() + stats.interpreted_blocks.get()
         };
         let before = interpreted(guest);
-        let (trap, state) = guest.run(|| true).expect("kicks are passed over");
+        let (trap, mut state) = guest.run(|| true).expect("kicks are passed over");
         // The handler's HLT, and the INT3 that the instruction led to.
         let around = if trap.vector == vector::BP { 2 } else { 1 };
         self.native += usize::from(interpreted(guest) - before <= around);
+        if self.cases % 2 == 0 && flags_may_die(case, trap) {
+            state.rflags = state.rflags & !STATUS | native.state.rflags & STATUS;
+        }
         Outcome { state, trap }
     }
+}
+
+/// Whether flags are not kept: over calls and returns, and where an instruction that is about to
+/// replace them faults.
+fn flags_may_die(case: &Case, trap: Trap) -> bool {
+    trap.vector != vector::BP
+        || matches!(
+            case.instruction().flow_control(),
+            FlowControl::Call | FlowControl::IndirectCall | FlowControl::Return | FlowControl::IndirectBranch
+        )
 }
 
 /// Enough for many cases; now and then it is full, and starts anew.

@@ -85,8 +85,8 @@ pub fn emit() -> (Thunks, Asm) {
     asm_ref.mov_imm(RAX, runtime::emulate as *const () as u64);
     asm_ref.jmp_to(call);
     thunks.load_x87 = asm_ref.here();
+    // The flags, if anyone needs them, have been put aside by who comes here.
     save(asm_ref);
-    save_flags(asm_ref);
     asm_ref.mov(Size::Q, R10, R11);
     asm_ref.mov_imm(RAX, runtime::load_x87 as *const () as u64);
     asm_ref.jmp_to(call);

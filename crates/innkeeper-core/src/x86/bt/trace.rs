@@ -59,6 +59,11 @@ pub fn count(asm: &mut Asm, counter: u64, rip: u64, block: BlockId) {
     asm.load(R11, at(R10, 0));
     asm.lea(Size::Q, R11, at(R11, 1));
     asm.store(at(R10, 0), R11);
+    record(asm, rip, block);
+}
+
+/// Emits what records that a block is at `rip`: at its start, or behind a call. Otherwise as `count`.
+pub fn record(asm: &mut Asm, rip: u64, block: BlockId) {
     asm.load(R11, gs(field!(flight.count)));
     asm.rr(Size::D, &[0x0F, 0xB6], R10, R11); // movzx r10d, r11b
     asm.lea(Size::Q, R11, at(R11, 1));
@@ -135,7 +140,7 @@ impl Cpu {
         };
         let mut traced: Vec<_> = cache.blocks.iter().map(|block| self.traced(cache, tracer, block)).collect();
         for (&(block, reason), &times) in &tracer.reasons {
-            let traced = &mut traced[block as usize];
+            let Some(traced) = traced.get_mut(block as usize) else { continue };
             let reason = reason.describe(&cache.blocks[block as usize], &traced.guest);
             match traced.exits.iter_mut().find(|(known, _)| *known == reason) {
                 Some((_, sum)) => *sum += times,
@@ -168,7 +173,8 @@ impl Cpu {
         }
     }
 
-    /// The linear addresses of the last blocks, oldest first; also of those that were interpreted.
+    /// Where the last blocks began or were returned to, as linear addresses, oldest first; interpreted
+    /// ones among them.
     pub fn flight_record(&self) -> Vec<u64> {
         self.context.flight.list()
     }
@@ -238,7 +244,7 @@ impl Reason {
     fn describe(self, block: &Block, guest: &[u8]) -> String {
         match self {
             Self::Jump(target) => format!("unchained jump to {target:x}"),
-            Self::Indirect => "indirect branch to a new target".into(),
+            Self::Indirect => "indirect branch miss".into(),
             Self::Attention(bits) => attention(bits).into(),
             Self::Fill => "TLB miss".into(),
             Self::Fault(vector::PF) => "page fault".into(),
@@ -255,7 +261,8 @@ impl Reason {
     }
 }
 
-/// What the attention was for, the most telling first.
+/// What the attention was for, the most telling first. Where nobody wants any, the host's stack has no
+/// room for more return addresses, and that rings too.
 fn attention(bits: u32) -> &'static str {
     const NAMES: [(u32, &str); 5] = [
         (KICK, "kick"),
@@ -264,6 +271,9 @@ fn attention(bits: u32) -> &'static str {
         (INIT | SIPI, "start-up message"),
         (CODE | WRITTEN, "code written or guarded"),
     ];
+    if bits == 0 {
+        return "calls too deep";
+    }
     NAMES.iter().find(|&&(mask, _)| bits & mask != 0).map_or("interrupt check", |&(_, name)| name)
 }
 

@@ -7,6 +7,7 @@ use crate::engine::TracedBlock;
 use crate::exit::Exit;
 use crate::memory::CodeWrites;
 use crate::state::Activity;
+use crate::x86::attention::LOCAL;
 use crate::x86::bt::{Settings, unavailable};
 use crate::x86::cpu::flag;
 use crate::x86::testing::{ABSENT, CODE as START, DATA, machine};
@@ -160,7 +161,7 @@ fn jumps_are_told_until_they_are_chained() {
     counted(&code, &|cpu| {
         let f = block(cpu, 16);
         assert_eq!(f.executions, 9);
-        assert!(left(&f, "indirect branch to a new target") <= 1, "{:?}", f.exits);
+        assert!(left(&f, "indirect branch miss") <= 1, "{:?}", f.exits);
         let caller = block(cpu, 0);
         assert_eq!(left(&caller, &format!("unchained jump to {:x}", START + 16)), 1, "{:?}", caller.exits);
     });
@@ -194,6 +195,24 @@ fn the_flight_record_ends_with_the_last_block() {
     counted(&[0x90], &|cpu| assert_eq!(cpu.flight_record(), vec![START]));
 }
 
+/// call f; jmp rax; f: lea rax,[rip+1]; ret; hlt
+const CALL: [u8; 15] = [0xE8, 2, 0, 0, 0, 0xFF, 0xE0, 0x48, 0x8D, 5, 1, 0, 0, 0, 0xC3];
+
+#[test]
+fn a_return_is_recorded_and_what_follows_is_the_callers() {
+    counted(&CALL, &|cpu| {
+        let (caller, callee) = (block(cpu, 0), block(cpu, 7));
+        assert_eq!((caller.executions, callee.executions), (1, 1));
+        let caller_again = cpu.trace().into_iter().find(|block| block.rip == START + 5);
+        let shown = caller_again.unwrap_or(caller);
+        assert_eq!(left(&shown, "indirect branch miss"), 1, "{:?}", cpu.trace());
+        assert_eq!(cpu.flight_record(), [0, 7, 5, 15].map(|at| START + at));
+        again(cpu);
+        assert_eq!(cpu.flight_record()[4..], [0, 7, 5, 15].map(|at| START + at));
+        assert!(left(&block(cpu, 7), "indirect branch miss") <= 1, "{:?}", cpu.trace());
+    });
+}
+
 #[test]
 fn the_flight_record_has_interpreted_blocks_too() {
     let Some(mut cpu) = translating(&[0x90], true) else { return };
@@ -224,5 +243,6 @@ fn counters_keep_their_addresses_as_their_number_grows() {
 fn the_most_telling_bit_of_attention_is_named() {
     assert_eq!(attention(KICK | INTERRUPT), "kick");
     assert_eq!(attention(INTERRUPT | CODE), "interrupt");
-    assert_eq!(attention(0), "interrupt check");
+    assert_eq!(attention(LOCAL), "interrupt check");
+    assert_eq!(attention(0), "calls too deep");
 }

@@ -1,0 +1,151 @@
+//! Which instructions a block has, and which status flags matter between them.
+
+use super::*;
+
+impl Emitter<'_> {
+    pub(super) fn decode(&mut self) -> Option<Vec<Decoded>> {
+        let rip = self.source.key.rip;
+        let mut decoder = Decoder::with_ip(self.mode.bits(), self.source.bytes, rip, DECODING);
+        let mut list: Vec<Decoded> = Vec::with_capacity(16);
+        while decoder.can_decode() && list.len() < BLOCK_LENGTH {
+            let mut instruction = Instruction::default();
+            decoder.decode_out(&mut instruction);
+            let left = self.source.bytes.len() as u64 - (instruction.ip() - rip);
+            if instruction.is_invalid() && left < 15 {
+                break; // cut off by the page's end, or perhaps invalid: the interpreter will tell
+            }
+            if !list.is_empty() {
+                let key = Key { rip: instruction.ip(), ..self.source.key };
+                if self.translator.cache.find(&key).is_some() {
+                    break;
+                }
+            }
+            let class = class(instruction.code());
+            let native = matches!(class.kind, Kind::Native) && self.allowed(&instruction);
+            self.vector |= native && class.vector;
+            self.x87 |= native && class.x87;
+            list.push(Decoded { instruction, live: STATUS, live_after: STATUS });
+            if class.ends {
+                break;
+            }
+        }
+        if list.is_empty() {
+            return None;
+        }
+        self.instructions = list.len();
+        self.liveness(&mut list);
+        Some(list)
+    }
+
+    /// Whether the guest may execute an instruction that the host can.
+    pub(super) fn allowed(&self, instruction: &Instruction) -> bool {
+        let class = class(instruction.code());
+        let vex = instruction.encoding() == iced_x86::EncodingKind::VEX && class.vector;
+        self.source.cpuid.allows(instruction.code())
+            && (self.mode.fpu() || !(class.vector || class.x87))
+            && (self.mode.avx() || !vex)
+    }
+
+    pub(super) fn liveness(&mut self, list: &mut [Decoded]) {
+        let last = list.len() - 1;
+        let end = list[last].instruction;
+        let mut live = match class(end.code()).kind {
+            Kind::Jump => self.live_at(end.near_branch_target()),
+            // By every calling convention flags do not survive a call or a return. Where code shows that it
+            // has its own, this is given up: see `FlagReturns`.
+            Kind::Return | Kind::JumpIndirect => self.live_across_calls(&end),
+            Kind::Emulate => STATUS,
+            _ => self.live_at(end.next_ip()),
+        };
+        for it in list.iter_mut().rev() {
+            it.live_after = live;
+            match class(it.instruction.code()).kind {
+                Kind::JumpIf => live |= self.live_at(it.instruction.near_branch_target()),
+                Kind::Call | Kind::CallIndirect => live = self.live_across_calls(&it.instruction),
+                _ => {}
+            }
+            live = if self.is_emulated(&it.instruction) {
+                STATUS
+            } else {
+                let (read, killed) = flag_effect(&it.instruction);
+                read | live & !killed
+            };
+            it.live = if self.exact { STATUS } else { live };
+        }
+        if self.exact {
+            list.iter_mut().for_each(|it| it.live_after = STATUS);
+        }
+    }
+
+    pub(super) fn is_emulated(&self, instruction: &Instruction) -> bool {
+        match class(instruction.code()).kind {
+            Kind::Emulate | Kind::Pushf | Kind::Popf | Kind::StringMove | Kind::SwapGs => true,
+            Kind::Native => !self.allowed(instruction),
+            _ => false,
+        }
+    }
+
+    /// Whether returns here may hand flags to their callers, and calls to what they call.
+    pub(super) fn flags_cross_calls(&self) -> bool {
+        self.exact || !self.mode.long() || self.translator.flag_returns.covers(self.source.key.rip)
+    }
+
+    pub(super) fn live_across_calls(&mut self, instruction: &Instruction) -> u32 {
+        if self.flags_cross_calls() {
+            return STATUS;
+        }
+        let kind = class(instruction.code()).kind;
+        if matches!(kind, Kind::Call | Kind::CallIndirect) && self.look_ahead(instruction.next_ip()).0 != 0 {
+            let callee = (kind == Kind::Call).then(|| instruction.near_branch_target());
+            self.translator.flag_returns.add(callee);
+        }
+        0
+    }
+
+    /// Flags that code at `rip` may need.
+    pub(super) fn live_at(&mut self, rip: u64) -> u32 {
+        if self.exact {
+            return STATUS;
+        }
+        let (read, unknown) = self.look_ahead(rip);
+        read | unknown
+    }
+
+    /// Flags that code at `rip` surely reads before it replaces them, and those it is not known to
+    /// replace. The translation then depends on the bytes looked at.
+    pub(super) fn look_ahead(&mut self, rip: u64) -> (u32, u32) {
+        let rip = self.wrap(rip);
+        if rip >> 12 != self.source.key.rip >> 12 {
+            return (0, STATUS);
+        }
+        let offset = (rip & (PAGE_SIZE - 1)) as usize;
+        let mut decoder = Decoder::with_ip(self.mode.bits(), &self.source.page[offset..], rip, DECODING);
+        let (mut live, mut pending) = (0, STATUS);
+        let mut instruction = Instruction::default();
+        for _ in 0..LOOKAHEAD {
+            if pending == 0 || !decoder.can_decode() {
+                break;
+            }
+            decoder.decode_out(&mut instruction);
+            if instruction.is_invalid() || self.is_emulated(&instruction) {
+                break;
+            }
+            let (read, killed) = flag_effect(&instruction);
+            live |= read & pending;
+            pending &= !killed;
+            match class(instruction.code()).kind {
+                Kind::Call | Kind::CallIndirect | Kind::Return | Kind::JumpIndirect => {
+                    if !self.flags_cross_calls() {
+                        pending = 0;
+                    }
+                    break;
+                }
+                Kind::Jump | Kind::JumpIf => break,
+                _ => {}
+            }
+        }
+        let end = (offset as u64 + (decoder.position() as u64)).min(PAGE_SIZE) as u16;
+        self.ranges.push((offset as u16, end));
+        (live, pending)
+    }
+}

@@ -1,0 +1,199 @@
+//! Memory operands: their addresses, the check of each access, and the stack.
+
+use super::*;
+
+impl Emitter<'_> {
+    /// R10 := the linear address. May use R11; changes status flags.
+    pub(super) fn address(&mut self, asm: &mut Asm, instruction: &Instruction, what: Address) {
+        match what {
+            Address::Plain(base, 0) => asm.mov(self.width(), R10, base),
+            Address::Plain(base, disp) => asm.lea(self.width(), R10, at(base, disp)),
+            Address::Operand => {
+                self.offset(asm, instruction);
+                let segment = match instruction.memory_segment() {
+                    Register::FS => seg::FS,
+                    Register::GS => seg::GS,
+                    _ => return,
+                };
+                let base = std::mem::offset_of!(Cpu, bases) + 8 * usize::from(segment);
+                let size = if self.mode.long() { Size::Q } else { Size::D };
+                asm.rm(size, &[0x03], R10, gs(base));
+            }
+        }
+    }
+
+    pub(super) fn width(&self) -> Size {
+        if self.mode.long() { Size::Q } else { Size::D }
+    }
+
+    /// R10 := the offset in its segment of the memory operand. May use R11; changes no flags.
+    pub(super) fn offset(&mut self, asm: &mut Asm, instruction: &Instruction) {
+        let (base, index) = (instruction.memory_base(), instruction.memory_index());
+        let displacement = instruction.memory_displacement64();
+        let absolute = base == Register::None && index == Register::None;
+        if absolute || instruction.is_ip_rel_memory_operand() {
+            let narrow = !self.mode.long() || base == Register::EIP || (absolute && self.is_address_32(instruction));
+            return asm.mov_imm(R10, if narrow { displacement & 0xFFFF_FFFF } else { displacement });
+        }
+        let narrow = base.is_gpr32() || index.is_gpr32();
+        let size = if narrow { Size::D } else { Size::Q };
+        let host = |asm: &mut Asm, register: Register, scratch: u8| {
+            number(register).map(|guest| match place(guest) {
+                Place::Host(host) => host,
+                Place::Memory(slot) => {
+                    asm.load(scratch, gs(slot));
+                    scratch
+                }
+            })
+        };
+        let base = host(asm, base, R10);
+        let index = host(asm, index, R11);
+        let scale = instruction.memory_index_scale().trailing_zeros() as u8;
+        let disp = displacement as i32;
+        match (base, index) {
+            (Some(base), None) if disp == 0 => {
+                if base != R10 || narrow {
+                    asm.mov(size, R10, base);
+                }
+            }
+            (base, index) => {
+                asm.lea(size, R10, Mem { base, index: index.map(|index| (index, scale)), disp, gs: false });
+            }
+        }
+    }
+
+    /// An absolute operand with an address-size prefix.
+    pub(super) fn is_address_32(&self, instruction: &Instruction) -> bool {
+        let start = (instruction.ip() - self.source.key.rip) as usize;
+        self.source.bytes[start..start + instruction.len()].iter().take(4).any(|&byte| byte == 0x67)
+    }
+
+    /// Checks an access of `size` bytes; behind it the operand is at R11 + R10, or at R10.
+    pub(super) fn check(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8, form: Form) -> SiteId {
+        let site = self.site(&it.instruction, if write { Access::Write } else { Access::Read });
+        let flags = it.live != 0;
+        if flags {
+            put_flags_aside(&mut self.hot);
+        }
+        let retry = self.hot.here() as u32;
+        let mut hot = std::mem::take(&mut self.hot);
+        self.address(&mut hot, &it.instruction, what);
+        self.hot = hot;
+        let array = tlb_array(self.mode.view(), write);
+        let asm = &mut self.hot;
+        asm.mov(Size::Q, R11, R10);
+        asm.rr(Size::Q, &[0xC1], 5, R11); // shr
+        asm.raw(&[FOLD as u8]);
+        asm.rr(Size::D, &[0x33], R11, R10); // xor
+        asm.rr(Size::D, &[0xC1], 5, R11); // shr
+        asm.raw(&[8]);
+        asm.alu_imm(Size::D, 4, R11, ((context::TLB_ENTRIES - 1) << 4) as i32);
+        asm.rm(Size::Q, &[0x33], R10, gs_indexed(R11, array));
+        asm.alu_imm(Size::Q, 7, R10, (PAGE_SIZE as usize - size) as i32);
+        let mut from = vec![asm.jcc(cc::A)];
+        if align != 0 {
+            asm.rr(Size::B, &[0xF6], 0, R10); // test
+            asm.raw(&[align]);
+            from.push(asm.jcc(cc::NE));
+        }
+        match form {
+            Form::Sum => asm.load(R11, gs_indexed(R11, array + 8)),
+            Form::Single => asm.rm(Size::Q, &[0x03], R10, gs_indexed(R11, array + 8)),
+        }
+        if flags {
+            take_flags_back(&mut self.hot);
+        }
+        let record = self.site_mut(site);
+        (record.retry, record.size, record.align) = (retry, size as u16, align);
+        self.pending.push(Cold::Slow { from, instruction: it.instruction, what, site });
+        site
+    }
+
+    pub(super) fn stack_bytes(&self) -> usize {
+        if self.mode.long() { 8 } else { 4 }
+    }
+
+    pub(super) fn move_stack(&mut self, by: i32) {
+        let width = self.width();
+        self.hot.lea(width, R9, at(R9, by));
+    }
+
+    pub(super) fn push(&mut self, it: &Decoded) -> bool {
+        let instruction = &it.instruction;
+        let bytes = self.stack_bytes();
+        let down = -(bytes as i32);
+        let size = self.width();
+        match instruction.op0_kind() {
+            OpKind::Register => {
+                let Some(guest) = number(instruction.op0_register()) else { return false };
+                match place(guest) {
+                    Place::Host(host) => {
+                        self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
+                        self.hot.rm(size, &[0x89], host, at_sum(R11, R10));
+                    }
+                    Place::Memory(slot) => {
+                        self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
+                        self.hot.load(R11, gs(slot));
+                        self.hot.rm(size, &[0x89], R11, at(R10, 0));
+                    }
+                }
+            }
+            OpKind::Memory => {
+                if !self.is_addressable(instruction) || !self.mode.long() {
+                    return false;
+                }
+                let site = self.check(it, Address::Operand, bytes, false, 0, Form::Sum);
+                self.hot.load(R10, at_sum(R11, R10));
+                self.hot.store(gs(field!(value)), R10);
+                let second = self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
+                self.hot.load(R11, gs(field!(value)));
+                self.hot.store(at(R10, 0), R11);
+                self.move_stack(down);
+                let here = self.hot.here() as u32;
+                self.site_mut(site).next = here;
+                self.site_mut(second).next = here;
+                return true;
+            }
+            _ => {
+                let value = instruction.immediate(0);
+                self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
+                self.hot.rm(size, &[0xC7], 0, at_sum(R11, R10));
+                self.hot.raw(&(value as u32).to_le_bytes());
+            }
+        }
+        self.move_stack(down);
+        self.behind();
+        true
+    }
+
+    pub(super) fn pop(&mut self, it: &Decoded) -> bool {
+        let Some(guest) = number(it.instruction.op0_register()) else { return false };
+        let bytes = self.stack_bytes();
+        let size = self.width();
+        self.check(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
+        match place(guest) {
+            Place::Host(R9) => self.hot.rm(size, &[0x8B], R9, at_sum(R11, R10)),
+            Place::Host(host) => {
+                self.hot.rm(size, &[0x8B], host, at_sum(R11, R10));
+                self.move_stack(bytes as i32);
+            }
+            Place::Memory(slot) => {
+                self.hot.rm(size, &[0x8B], R10, at_sum(R11, R10));
+                self.hot.store(gs(slot), R10);
+                self.move_stack(bytes as i32);
+            }
+        }
+        self.behind();
+        true
+    }
+
+    pub(super) fn leave(&mut self, it: &Decoded) -> bool {
+        let bytes = self.stack_bytes();
+        let size = self.width();
+        self.check(it, Address::Plain(5, 0), bytes, false, 0, Form::Sum);
+        self.hot.lea(size, R9, at(5, bytes as i32));
+        self.hot.rm(size, &[0x8B], 5, at_sum(R11, R10));
+        self.behind();
+        true
+    }
+}
