@@ -58,12 +58,12 @@ pub fn forgive(case: &Case, native: &Outcome, ours: &mut Outcome) {
             ours.trap.address = native.trap.address;
         }
         mnemonic if image_size(mnemonic).is_some() && instruction.op0_kind() == OpKind::Memory => {
-            // Pointers of x87 instructions are saved only with an exception pending; SSE state counts as
-            // used.
+            // Pointers of x87 instructions are saved only with an exception pending; MXCSR has one bit more;
+            // SSE state counts as used.
             let differs = |&at: &usize| native.state.window[at] != ours.state.window[at];
             let Some(first) = (0..native.state.window.len()).find(differs) else { return };
             let start = operand(case).map_or(first, |start| start as usize);
-            for at in (start + 6..start + 24).chain(start + 512..start + 513) {
+            for at in (start + 6..start + 24).chain(start + 28..start + 32).chain(start + 512..start + 513) {
                 if let Some(byte) = ours.state.window.get_mut(at) {
                     *byte = native.state.window[at];
                 }

@@ -354,6 +354,14 @@ mod tests {
     }
 
     #[test]
+    fn a_page_knows_its_address_on_both_sides_of_the_hole() {
+        let memory = split();
+        for gpa in [0, PAGE_SIZE, 1 << 32, (1 << 32) + 3 * PAGE_SIZE] {
+            assert_eq!(memory.page_gpa(memory.page_index(gpa + 5).unwrap()), gpa);
+        }
+    }
+
+    #[test]
     fn ranges_that_leave_a_slot_are_refused() {
         let memory = split();
         assert!(memory.write(LOW - 1, &[1, 2]).is_err());

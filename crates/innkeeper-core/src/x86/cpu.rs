@@ -428,6 +428,7 @@ impl Cpu {
             self.bases[number] = if flat { 0 } else { self.segments[number].base };
         }
         self.refresh_tlb_view();
+        self.context.cpuid = Default::default();
         self.leave = true;
     }
 

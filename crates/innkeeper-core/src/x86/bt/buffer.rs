@@ -53,13 +53,6 @@ impl CodeBuffer {
         self.executable.as_ptr() as u64 + offset as u64
     }
 
-    /// The offset of an address in the executable view.
-    pub fn offset(&self, address: u64) -> usize {
-        let offset = address.wrapping_sub(self.executable.as_ptr() as u64) as usize;
-        assert!(offset < self.bytes);
-        offset
-    }
-
     pub fn write(&mut self, offset: usize, code: &[u8]) {
         assert!(offset + code.len() <= self.bytes);
         // SAFETY: just checked to lie in the mapping, which nobody else writes to.

@@ -34,6 +34,14 @@ pub enum Kind {
     Popf,
     SmapAccess,
     SwapGs,
+    /// RDFSBASE and RDGSBASE, WRFSBASE and WRGSBASE.
+    ReadBase,
+    WriteBase,
+    /// MOV from a segment register.
+    ReadSelector,
+    /// BT, BTS, BTR, BTC of a register's bit number.
+    BitString,
+    Cpuid,
     StringMove,
 }
 
@@ -81,6 +89,17 @@ fn kind(code: Code) -> Kind {
         Code::Pushfq => return Kind::Pushf,
         Code::Popfq => return Kind::Popf,
         Code::Swapgs => return Kind::SwapGs,
+        Code::Rdfsbase_r64 | Code::Rdgsbase_r64 => return Kind::ReadBase,
+        Code::Wrfsbase_r64 | Code::Wrgsbase_r64 => return Kind::WriteBase,
+        Code::Mov_rm16_Sreg | Code::Mov_r32m16_Sreg | Code::Mov_r64m16_Sreg => return Kind::ReadSelector,
+        Code::Cpuid => return Kind::Cpuid,
+        Code::Rdtscp => return Kind::Rdtsc,
+        Code::Bt_rm32_r32 | Code::Bts_rm32_r32 | Code::Btr_rm32_r32 | Code::Btc_rm32_r32 => {
+            return Kind::BitString;
+        }
+        Code::Bt_rm64_r64 | Code::Bts_rm64_r64 | Code::Btr_rm64_r64 | Code::Btc_rm64_r64 => {
+            return Kind::BitString;
+        }
         Code::Movsb_m8_m8 | Code::Movsd_m32_m32 | Code::Movsq_m64_m64 => return Kind::StringMove,
         Code::Stosb_m8_AL | Code::Stosd_m32_EAX | Code::Stosq_m64_RAX => return Kind::StringMove,
         _ => {}

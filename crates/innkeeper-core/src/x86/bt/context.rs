@@ -10,7 +10,7 @@ use crate::x86::mmu::{self, VIEWS};
 /// Entries of each first-level TLB array.
 pub const TLB_ENTRIES: usize = 1024;
 /// Entries of each table of indirect-branch targets.
-pub const JUMP_ENTRIES: usize = 1024;
+pub const JUMP_ENTRIES: usize = 2048;
 const WORDS: usize = TLB_ENTRIES / 64;
 
 /// A translation that translated code uses with one comparison: `linear ^ tag` is the offset in the
@@ -62,6 +62,39 @@ pub struct Jumps {
 #[repr(C)]
 pub struct Counts {
     pub interrupt_flag_changes: u64,
+    pub cpuids: u64,
+}
+
+/// Where a string instruction's registers are meanwhile: the guest's, and the host address to read from.
+#[derive(Default)]
+#[repr(C)]
+pub struct StringRegisters {
+    pub rsi: u64,
+    pub rdi: u64,
+    pub from: u64,
+}
+
+/// What CPUID answered last. Forgotten when it could answer otherwise; then it is what it answers to a
+/// leaf beyond all others.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Cpuid {
+    /// Leaf, and subleaf in the upper half.
+    pub key: u64,
+    /// EAX, ECX, EDX, EBX.
+    pub answer: [u32; 4],
+}
+
+impl Default for Cpuid {
+    fn default() -> Self {
+        Self { key: u64::MAX, answer: [0; 4] }
+    }
+}
+
+impl Cpuid {
+    pub fn fill(&mut self, key: u64, regs: &[u64]) {
+        *self = Self { key, answer: std::array::from_fn(|number| regs[number] as u32) };
+    }
 }
 
 #[repr(C, align(64))]
@@ -86,6 +119,7 @@ pub struct Context {
     /// Room for RAX while flags move through it, and for a value on its way.
     pub rax: u64,
     pub value: u64,
+    pub string: StringRegisters,
     /// Vector registers and MXCSR are the guest's in the host's registers.
     pub vectors_loaded: u8,
     /// The code to be resumed needs them there.
@@ -97,6 +131,7 @@ pub struct Context {
     /// MXCSR as the host's code expects it.
     pub host_mxcsr: u32,
     pub counts: Counts,
+    pub cpuid: Cpuid,
     pub jumps: [Jumps; VIEWS],
     pub tlb: [View; VIEWS],
     /// Where blocks are counted.
@@ -149,12 +184,14 @@ impl Context {
             spread: 0,
             rax: 0,
             value: 0,
+            string: StringRegisters::default(),
             vectors_loaded: 0,
             vectors_wanted: 0,
             x87_loaded: 0,
             irq_waiting: 0,
             host_mxcsr: 0x1F80,
             counts: Counts::default(),
+            cpuid: Cpuid::default(),
             jumps: std::array::from_fn(|_| jumps()),
             tlb: std::array::from_fn(|_| view()),
             flight: Flight::new(),

@@ -6,17 +6,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use iced_x86::{Decoder, Encoder};
+use iced_x86::{Code, Decoder, Encoder};
 
 use super::cache::{Access, BlockId, Cache, Key, SiteId};
-use super::context::Jumps;
+use super::context::{Cpuid, Jumps};
 use super::trace::{Reason, Tracer};
 use super::translate::{Source, translate};
 use crate::exit::Exit;
 use crate::memory::{CodeWrites, PAGE_SIZE};
 use crate::x86::attention::WRITTEN;
 use crate::x86::block::{self, DECODING};
-use crate::x86::cpu::{Cpu, RIP, Shadow, cr, flag};
+use crate::x86::cpu::{Cpu, RAX, RCX, RIP, Shadow, cr, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::Op;
 
@@ -81,6 +81,8 @@ pub(super) struct Assumed {
     pub tsc_free: bool,
     /// IA32_TSC's distance from the host's counter.
     pub tsc_offset: u64,
+    /// Programs may set the bases of FS and GS.
+    pub bases: bool,
     pub flag_returns: usize,
 }
 
@@ -243,6 +245,7 @@ impl Cpu {
             smap: self.cr4 & cr::CR4_SMAP != 0,
             tsc_free: self.cr4 & cr::CR4_TSD == 0,
             tsc_offset: self.platform.clock.tsc_offset().wrapping_add(self.msrs.tsc_adjust),
+            bases: self.cr4 & cr::CR4_FSGSBASE != 0,
             flag_returns: self.translator().flag_returns.count(),
         };
         let translator = self.translator();
@@ -319,6 +322,7 @@ impl Cpu {
             global,
             cpuid: &platform.cpuid,
             assumed: translator.assumed,
+            alone: platform.fabric.vcpus() == 1,
         };
         let before = (translator.cache.hot, translator.cache.cold);
         let block = translate(translator, source)?;
@@ -387,9 +391,8 @@ impl Cpu {
 
     fn count_inlined(&mut self) {
         let counts = std::mem::take(&mut self.context.counts);
-        if counts.interrupt_flag_changes != 0 {
-            self.stats.interrupt_flag_changes.add(counts.interrupt_flag_changes);
-        }
+        self.stats.interrupt_flag_changes.add(counts.interrupt_flag_changes);
+        self.stats.cpuids.add(counts.cpuids);
     }
 
     fn unpack_flags(&mut self) {
@@ -431,7 +434,13 @@ impl Cpu {
         let next = rip.wrapping_add(u64::from(op.length));
         self.regs[RIP] = next;
         self.leave = false;
+        let leaf = cpuid_key(self);
         let result = (op.handler)(self, &op);
+        match op.code {
+            Code::Cpuid => self.context.cpuid.fill(leaf, &self.regs),
+            Code::Wrmsr | Code::Xsetbv => self.context.cpuid = Cpuid::default(),
+            _ => {}
+        }
         let mode = self.translation_mode();
         let cache = &self.translator.as_ref().expect("translating").cache;
         let site = &cache.sites[id as usize];
@@ -526,6 +535,11 @@ impl Cpu {
             }
         }
     }
+}
+
+/// Leaf and subleaf that CPUID would be asked for.
+fn cpuid_key(cpu: &Cpu) -> u64 {
+    cpu.regs[RAX] & 0xFFFF_FFFF | cpu.regs[RCX] << 32
 }
 
 /// Status flags as `Context::host_flags` keeps them.

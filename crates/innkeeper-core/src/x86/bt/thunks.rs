@@ -34,8 +34,10 @@ pub struct Thunks {
     pub slow: usize,
     /// Hand an instruction (R11D: site) to the interpreter.
     pub emulate: usize,
-    /// Go to the translation of R10, by view; and where a return leads that no call is known of.
+    /// Go to the translation of R10, by view; the same where flags matter; and where a return leads that no
+    /// call is known of.
     pub look_up: [usize; VIEWS],
+    pub look_up_keeping: [usize; VIEWS],
     pub unpaired: [usize; VIEWS],
     /// Load the vector registers; a subroutine.
     pub load_vectors: usize,
@@ -66,6 +68,16 @@ pub fn emit() -> (Thunks, Asm) {
         thunks.unpaired[view] = asm_ref.here();
         asm_ref.load(R11, gs(field!(unpaired)));
         push(asm_ref, R11);
+        thunks.look_up_keeping[view] = asm_ref.here();
+        put_flags_aside(asm_ref);
+        let mut out = vec![doorbell(asm_ref)];
+        out.extend(look_up(asm_ref, view, Target::Register));
+        asm_ref.load(R10, gs_indexed(R11, jump_table(view) + JUMP_CODE));
+        take_flags_back(asm_ref);
+        asm_ref.jmp_reg(R10);
+        out.into_iter().for_each(|from| asm_ref.patch(from, asm_ref.here()));
+        take_flags_back(asm_ref);
+        asm_ref.jmp_to(thunks.exit_indirect);
         thunks.look_up[view] = asm_ref.here();
         let found = doorbell(asm_ref);
         let misses = look_up(asm_ref, view, Target::Register);

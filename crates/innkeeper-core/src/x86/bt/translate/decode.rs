@@ -1,5 +1,7 @@
 //! Which instructions a block has, and which status flags matter between them.
 
+use iced_x86::Mnemonic;
+
 use super::*;
 
 impl Emitter<'_> {
@@ -44,6 +46,8 @@ impl Emitter<'_> {
         self.source.cpuid.allows(instruction.code())
             && (self.mode.fpu() || !(class.vector || class.x87))
             && (self.mode.avx() || !vex)
+            // In 32-bit mode they leave the registers alone that it cannot name.
+            && (self.mode.long() || !matches!(instruction.mnemonic(), Mnemonic::Vzeroall | Mnemonic::Vzeroupper))
     }
 
     pub(super) fn liveness(&mut self, list: &mut [Decoded]) {
@@ -79,7 +83,8 @@ impl Emitter<'_> {
 
     pub(super) fn is_emulated(&self, instruction: &Instruction) -> bool {
         match class(instruction.code()).kind {
-            Kind::Emulate | Kind::Pushf | Kind::Popf | Kind::StringMove | Kind::SwapGs => true,
+            // It reads status flags whatever its operands.
+            Kind::Emulate | Kind::Pushf | Kind::Popf => true,
             Kind::Native => !self.allowed(instruction),
             _ => false,
         }

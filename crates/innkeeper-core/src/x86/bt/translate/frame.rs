@@ -129,8 +129,10 @@ impl Emitter<'_> {
                     self.hot.patch(from, here);
                     if flags {
                         take_flags_back(&mut self.cold);
+                        self.cold.jmp_to(thunks.look_up_keeping[self.mode.view()]);
+                    } else {
+                        self.cold.jmp_to(thunks.look_up[self.mode.view()]);
                     }
-                    self.cold.jmp_to(thunks.look_up[self.mode.view()]);
                 }
                 Cold::Record { from, rip } => {
                     self.hot.patch(from, here);

@@ -8,6 +8,10 @@ impl Emitter<'_> {
         match what {
             Address::Plain(base, 0) => asm.mov(self.width(), R10, base),
             Address::Plain(base, disp) => asm.lea(self.width(), R10, at(base, disp)),
+            Address::Bits => {
+                self.address(asm, instruction, Address::Operand);
+                self.bit_offset(asm, instruction);
+            }
             Address::Operand => {
                 self.offset(asm, instruction);
                 let segment = match instruction.memory_segment() {
@@ -24,6 +28,55 @@ impl Emitter<'_> {
 
     pub(super) fn width(&self) -> Size {
         if self.mode.long() { Size::Q } else { Size::D }
+    }
+
+    /// R10 += the bytes that a bit number in a register reaches beyond the operand (Intel SDM vol. 2, BT).
+    fn bit_offset(&self, asm: &mut Asm, instruction: &Instruction) {
+        let bits = instruction.op1_register();
+        let wide = bits.size() == 8;
+        match number(bits).map(place) {
+            Some(Place::Host(host)) if wide => asm.mov(Size::Q, R11, host),
+            Some(Place::Host(host)) => asm.rr(Size::Q, &[0x63], R11, host), // movsxd
+            Some(Place::Memory(slot)) if wide => asm.load(R11, gs(slot)),
+            Some(Place::Memory(slot)) => asm.rm(Size::Q, &[0x63], R11, gs(slot)),
+            None => {}
+        }
+        asm.rr(Size::Q, &[0xC1], 7, R11); // sar
+        asm.raw(&[if wide { 6 } else { 5 }]);
+        let sum = Mem { base: Some(R10), index: Some((R11, if wide { 3 } else { 2 })), disp: 0, gs: false };
+        asm.lea(self.width(), R10, sum);
+    }
+
+    /// BT and its kin on memory, with the bit number in a register.
+    pub(super) fn bit_string(&mut self, it: &Decoded) -> bool {
+        let instruction = &it.instruction;
+        if !self.allowed(instruction) || !self.is_addressable(instruction) {
+            return false;
+        }
+        let wide = instruction.op1_register().size() == 8;
+        let bytes = if wide { 8 } else { 4 };
+        let write = instruction.mnemonic() != iced_x86::Mnemonic::Bt;
+        let Some(bits) = number(instruction.op1_register()).map(place) else { return false };
+        self.check(it, Address::Bits, bytes, write, 0, Form::Single);
+        match bits {
+            Place::Host(host) => self.hot.mov(Size::Q, R11, host),
+            Place::Memory(slot) => self.hot.load(R11, gs(slot)),
+        }
+        if it.live != 0 {
+            put_flags_aside(&mut self.hot);
+        }
+        self.hot.alu_imm(Size::D, 4, R11, if wide { 63 } else { 31 });
+        if it.live != 0 {
+            take_flags_back(&mut self.hot);
+        }
+        let mut pointed = *instruction;
+        pointed.set_op1_register(if wide { Register::R11 } else { Register::R11D });
+        point_to(&mut pointed, Form::Single);
+        if !self.encode(&pointed) {
+            return false;
+        }
+        self.behind();
+        true
     }
 
     /// R10 := the offset in its segment of the memory operand. May use R11; changes no flags.

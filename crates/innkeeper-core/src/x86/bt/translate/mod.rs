@@ -9,6 +9,7 @@ mod decode;
 mod frame;
 mod memory;
 mod native;
+mod string;
 mod system;
 
 use std::collections::VecDeque;
@@ -48,6 +49,8 @@ pub struct Source<'a> {
     pub global: bool,
     pub cpuid: &'a CpuidTable,
     pub assumed: Assumed,
+    /// The machine has no other vCPU.
+    pub alone: bool,
 }
 
 /// Where a guest register is.
@@ -115,6 +118,8 @@ enum Address {
     Operand,
     /// Host register plus displacement.
     Plain(u8, i32),
+    /// The memory operand, moved by a bit number in a register.
+    Bits,
 }
 
 struct Decoded {
@@ -139,6 +144,8 @@ pub struct Emitter<'a> {
     forward: Vec<(usize, u64, Mode)>,
     ranges: Vec<(u16, u16)>,
     landings: Vec<u32>,
+    /// STI was just translated: after one instruction more interrupts may come.
+    shadow: bool,
     mode: Mode,
     block: u32,
     info: InstructionInfoFactory,
@@ -167,6 +174,7 @@ pub fn translate(translator: &mut Translator, source: Source<'_>) -> Option<Bloc
         forward: Vec::new(),
         ranges: Vec::new(),
         landings: Vec::new(),
+        shadow: false,
         mode,
         block,
         info: InstructionInfoFactory::new(),
@@ -198,7 +206,8 @@ impl Emitter<'_> {
             let rip = it.instruction.ip();
             let again = if i == 0 && counter.is_some() { first } else { self.hot.here() };
             self.starts.push((rip, self.mode, again));
-            let done = self.instruction(it);
+            let done = self.instruction(it, decoded.get(i + 1));
+            self.look_after_sti(it);
             // What the interpreter does may turn out not to go elsewhere.
             ended = done && i == last && class(it.instruction.code()).ends;
         }

@@ -4,7 +4,7 @@ use super::*;
 
 impl Emitter<'_> {
     /// Translates one instruction. Tells whether the host does it.
-    pub(super) fn instruction(&mut self, it: &Decoded) -> bool {
+    pub(super) fn instruction(&mut self, it: &Decoded, next: Option<&Decoded>) -> bool {
         let instruction = &it.instruction;
         let done = match class(instruction.code()).kind {
             Kind::Native => self.allowed(instruction) && self.native(it),
@@ -20,12 +20,22 @@ impl Emitter<'_> {
             Kind::Pop => self.pop(it),
             Kind::Leave => self.leave(it),
             Kind::Divide => self.divide(it),
-            Kind::Cli | Kind::Sti => self.interrupt_flag(it),
+            Kind::Cli => self.cli(it),
+            Kind::Sti => self.sti(it, next),
             Kind::Cld => self.direction(it, false),
             Kind::Std => self.direction(it, true),
             Kind::Rdtsc => self.rdtsc(it),
             Kind::SmapAccess => self.smap(it),
-            Kind::Pushf | Kind::Popf | Kind::SwapGs | Kind::StringMove => false,
+            Kind::Pushf => self.pushf(it),
+            Kind::SwapGs => self.swapgs(),
+            Kind::ReadBase => self.read_base(it),
+            Kind::WriteBase => self.write_base(it),
+            Kind::ReadSelector => self.read_selector(it),
+            Kind::Cpuid => self.cpuid(it),
+            Kind::BitString if instruction.op0_kind() == OpKind::Memory => self.bit_string(it),
+            Kind::BitString => self.native(it),
+            Kind::StringMove => self.string(it),
+            Kind::Popf => false,
         };
         if !done {
             self.emulate(instruction);
@@ -177,6 +187,10 @@ impl Emitter<'_> {
         }
         let align = alignment(instruction, size);
         let mut renamed = *instruction;
+        if self.mode.user() && self.source.alone {
+            // Nobody but the vCPU itself could come between: programs do not share memory with devices.
+            renamed.set_has_lock_prefix(false);
+        }
         let Some(spilled) = self.rename(instruction, &mut renamed, &[R11]) else { return false };
         let form = if spilled.is_empty() { Form::Sum } else { Form::Single };
         self.check(it, Address::Operand, size, write, align, form);
