@@ -15,6 +15,8 @@ pub struct Draft<'a> {
     pub window: [u8; WINDOW],
     /// Where its memory operand lies, if it has one.
     address: u64,
+    /// Hardly any operand is to fault.
+    pub careful: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -28,7 +30,7 @@ impl<'a> Draft<'a> {
         gpr[4] = DATA + WINDOW_AT + MIDDLE - 32 + 8 * rng.below(8);
         let ymm = std::array::from_fn(|_| std::array::from_fn(|_| rng.floats()));
         let address = DATA + WINDOW_AT + MIDDLE;
-        Self { rng, bitness, instruction: Instruction::default(), gpr, ymm, window, address }
+        Self { rng, bitness, instruction: Instruction::default(), gpr, ymm, window, address, careful: false }
     }
 
     /// Gives `code` operands; `None` if these cannot be encoded.
@@ -300,6 +302,11 @@ impl<'a> Draft<'a> {
         }
         if !self.rng.one_in(16) {
             offset &= !(alignment - 1);
+        }
+        if self.careful && !self.rng.one_in(50) {
+            // What faults on misaligned operands mostly has the size of a vector.
+            let vector = matches!(code.op_code().memory_size().size(), 16 | 32);
+            return DATA + WINDOW_AT + if vector { offset & !31 } else { offset };
         }
         match self.rng.below(40) {
             0 => UNMAPPED + offset,

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use iced_x86::Code;
 
-use super::attention::Attention;
+use super::attention::{Attention, WRITTEN};
+use super::bt::{self, Translator};
 use super::cpu::{Cpu, Platform, RIP, RSP, cr};
 use super::cpuid::CpuidTable;
 use super::fault::{Fault, Stop};
@@ -20,7 +21,7 @@ use super::segment as attr;
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::irq::Fabric;
-use crate::memory::GuestMemory;
+use crate::memory::{CodeWrites, GuestMemory};
 use crate::state::SegmentState;
 
 /// Where snippets begin.
@@ -59,6 +60,19 @@ pub fn machine(code: &[u8]) -> Cpu {
     cpu.efer = cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE | cr::EFER_SCE;
     flat(&mut cpu, attr::LONG);
     cpu
+}
+
+/// A `machine` that translates; `None` where this host cannot.
+pub fn translating(code: &[u8], settings: bt::Settings) -> Option<Cpu> {
+    if bt::unavailable().is_some() {
+        return None;
+    }
+    let mut cpu = machine(code);
+    let attention = Arc::clone(&cpu.attention);
+    let writes = CodeWrites::new(Box::new(move || attention.raise_quietly(WRITTEN)));
+    cpu.platform.memory.watch_code(vec![Arc::clone(&writes)]);
+    cpu.translator = Some(Box::new(Translator::new(settings, writes).expect("memory for code")));
+    Some(cpu)
 }
 
 /// A vCPU in flat 32-bit protected mode at CPL 0, without paging.

@@ -306,7 +306,6 @@ impl Cache {
         if self.index.get(&key) == Some(&id) {
             self.index.remove(&key);
         }
-        self.bury(id);
         for exit in incoming {
             self.unchain(exit);
         }
@@ -316,5 +315,6 @@ impl Cache {
                 self.unchain(exit);
             }
         }
+        self.bury(id); // last: what was just patched may lie in what that overwrites
     }
 }

@@ -144,7 +144,7 @@ pub const FOLD: u32 = TLB_ENTRIES.trailing_zeros();
 
 /// The slot of a page's first-level entries.
 pub fn slot(linear: u64) -> usize {
-    ((linear >> 12) ^ (linear >> (12 + FOLD))) as usize & (TLB_ENTRIES - 1)
+    (linear >> 12) as usize & (TLB_ENTRIES - 1)
 }
 
 /// A tag in a slot that no address of that slot matches.

@@ -13,6 +13,8 @@ mod classify;
 pub mod context;
 mod mode;
 pub(in crate::x86) mod runtime;
+#[cfg(test)]
+mod tests;
 mod thunks;
 mod trace;
 mod translate;

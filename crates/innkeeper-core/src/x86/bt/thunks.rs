@@ -152,6 +152,12 @@ fn move_vectors(asm: &mut Asm, opcode: u8) {
     }
 }
 
+/// A VEX.128 instruction on XMM0 and the upper half of a YMM register in the vCPU.
+fn upper_half(asm: &mut Asm, opcode: u8, number: u8) {
+    asm.raw(&[0x65, 0xC5, 0xF8, opcode, 0x04, 0x25]);
+    asm.raw(&(vector(number) as u32 + 16).to_le_bytes());
+}
+
 fn subroutine_save_vectors(asm: &mut Asm) -> usize {
     let start = asm.here();
     move_vectors(asm, 0x11);
@@ -165,7 +171,19 @@ fn subroutine_save_vectors(asm: &mut Asm) -> usize {
 
 fn subroutine_load_vectors(asm: &mut Asm) -> usize {
     let start = asm.here();
+    // Where no upper half is used, processors are to know that: many are slow with SSE code otherwise.
+    upper_half(asm, 0x10, 0); // vmovups xmm0, upper half of ymm0
+    (1..16).for_each(|number| upper_half(asm, 0x56, number)); // vorps xmm0, xmm0, upper half
+    asm.raw(&[0xC4, 0xE2, 0x79, 0x17, 0xC0]); // vptest xmm0, xmm0
+    let used = asm.jcc(cc::NE);
+    asm.raw(&[0xC5, 0xF8, 0x77]); // vzeroupper
+    for number in 0..16 {
+        asm.rm(Size::D, &[0x0F, 0x10], number, gs(vector(number))); // movups
+    }
+    let loaded = asm.jmp();
+    asm.patch(used, asm.here());
     move_vectors(asm, 0x10);
+    asm.patch(loaded, asm.here());
     asm.rm(Size::D, &[0x0F, 0xAE], 2, gs(offset_of!(Cpu, mxcsr))); // ldmxcsr
     asm.mov_byte(gs(field!(vectors_loaded)), 1);
     asm.raw(&[0xC3]);

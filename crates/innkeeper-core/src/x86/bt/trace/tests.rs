@@ -5,28 +5,17 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::TracedBlock;
 use crate::exit::Exit;
-use crate::memory::CodeWrites;
 use crate::state::Activity;
 use crate::x86::attention::LOCAL;
-use crate::x86::bt::{Settings, unavailable};
+use crate::x86::bt::Settings;
 use crate::x86::cpu::flag;
-use crate::x86::testing::{ABSENT, CODE as START, DATA, machine};
+use crate::x86::testing::{self, ABSENT, CODE as START, DATA};
 
 /// What a test asks for beside the run itself.
 type Check<'a> = &'a dyn Fn(&mut Cpu);
 
-/// A vCPU that translates, about to execute `code`; `None` where this host cannot.
 fn translating(code: &[u8], counting: bool) -> Option<Cpu> {
-    if unavailable().is_some() {
-        return None;
-    }
-    let mut cpu = machine(code);
-    let attention = Arc::clone(&cpu.attention);
-    let writes = CodeWrites::new(Box::new(move || attention.raise_quietly(WRITTEN)));
-    cpu.platform.memory.watch_code(vec![Arc::clone(&writes)]);
-    let settings = Settings { code_cache_bytes: 1 << 20, counting, ..Settings::default() };
-    cpu.translator = Some(Box::new(Translator::new(settings, writes).expect("memory for code")));
-    Some(cpu)
+    testing::translating(code, Settings { code_cache_bytes: 1 << 20, counting, ..Settings::default() })
 }
 
 /// Runs `code` with its blocks counted.

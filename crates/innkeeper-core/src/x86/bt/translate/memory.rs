@@ -134,10 +134,7 @@ impl Emitter<'_> {
         self.hot = hot;
         let array = tlb_array(self.mode.view(), write);
         let asm = &mut self.hot;
-        asm.mov(Size::Q, R11, R10);
-        asm.rr(Size::Q, &[0xC1], 5, R11); // shr
-        asm.raw(&[FOLD as u8]);
-        asm.rr(Size::D, &[0x33], R11, R10); // xor
+        asm.mov(Size::D, R11, R10);
         asm.rr(Size::D, &[0xC1], 5, R11); // shr
         asm.raw(&[8]);
         asm.alu_imm(Size::D, 4, R11, ((context::TLB_ENTRIES - 1) << 4) as i32);

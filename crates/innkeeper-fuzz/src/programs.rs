@@ -1,0 +1,472 @@
+//! Random programs: straight code, loops, branches, calls, stack traffic and code that changes itself, all
+//! of it bounded; laid out over a few pages.
+
+use iced_x86::{Code, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
+
+use crate::encodings::Encodings;
+use crate::guest::Pages;
+use crate::operands::{Draft, image_size};
+use crate::rng::Rng;
+use crate::state::{CODE, DATA, State};
+
+pub const PAGES: Pages = Pages { code: 3, data: 8 };
+/// Loop counters, and room to save the stack pointer: nothing random is aimed there.
+const COUNTERS: u64 = DATA + 0x7000;
+const SAVED: u64 = COUNTERS + 0x40;
+const POINTER: u64 = COUNTERS + 0x48;
+const STACK: u64 = DATA + 0x5000;
+const MOST_DEPTH: usize = 3;
+const FUNCTIONS: usize = 3;
+
+/// A piece of a program.
+#[derive(Clone, Debug)]
+pub enum Node {
+    Plain { moves: Vec<(u8, u64)>, instruction: Instruction, defines: Option<u8> },
+    Loop { count: u8, body: Vec<Self> },
+    /// Jumps over `body` under a condition.
+    If { condition: u8, far: bool, body: Vec<Self> },
+    Call { function: usize, way: u8 },
+    /// PUSH and, behind `body`, POP.
+    Stack { push: Vec<u8>, body: Vec<Self>, pop: u8 },
+    /// PUSHF to a register, or these flags from the stack.
+    Flags { to: u8, set: Option<u32> },
+    /// Goes on behind itself, by a return to an address that no call pushed or by a jump through a register.
+    Onward { way: u8 },
+    /// MOV of a constant to EAX, which is another constant the next time.
+    Changing { constant: u32, next: u32 },
+}
+
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub bitness: u32,
+    /// The offsets of the program and its functions from `CODE`.
+    starts: [u64; 1 + FUNCTIONS],
+    pub body: Vec<Node>,
+    pub functions: [Vec<Node>; FUNCTIONS],
+    pub state: State,
+}
+
+pub struct Programs {
+    bitness: u32,
+    codes: Vec<Code>,
+    info: InstructionInfoFactory,
+}
+
+impl Programs {
+    pub fn new(bitness: u32) -> Self {
+        let codes = Encodings::new(bitness).iter().filter(|&code| is_wanted(code)).collect();
+        Self { bitness, codes, info: InstructionInfoFactory::new() }
+    }
+
+    /// The program that a seed names.
+    pub fn make(&mut self, seed: u64) -> Program {
+        let mut rng = Rng::new(seed);
+        let near_end = |rng: &mut Rng, page: u64| (page << 12) + 0xFFF - rng.below(0x200);
+        let starts = [
+            if rng.one_in(2) { near_end(&mut rng, 0) } else { rng.below(0x800) },
+            0x2800 + rng.below(0x80),
+            0x2A00 + rng.below(0x80),
+            if rng.one_in(2) { 0x2C00 } else { 0x0F80 - rng.below(0x40) },
+        ];
+        // A function at the end of the first page would be in the program's way.
+        let starts = if starts[0] < 0x1000 { [starts[0], starts[1], starts[2], 0x2C00] } else { starts };
+        let state = self.state(&mut rng);
+        let length = 6 + rng.below(20) as usize;
+        let body = self.nodes(&mut rng, length, 0, FUNCTIONS);
+        let functions = std::array::from_fn(|number| {
+            let length = 1 + rng.below(6) as usize;
+            self.nodes(&mut rng, length, MOST_DEPTH - 1, number)
+        });
+        Program { bitness: self.bitness, starts, body, functions, state }
+    }
+
+    fn state(&self, rng: &mut Rng) -> State {
+        let mut state = State::default();
+        let narrow = if self.bitness == 32 { 0xFFFF_FFFF } else { u64::MAX };
+        let draft = Draft::new(rng, self.bitness);
+        (state.ymm, state.window) = (draft.ymm, draft.window);
+        state.gpr = draft.gpr.map(|value| value & narrow);
+        state.gpr[4] = STACK + rng.below(64);
+        state.rflags = 0x202 | rng.word() & 0x8D5;
+        state.mxcsr = 0x1F80 | (rng.below(4) as u32) << 13;
+        state.fcw = 0x7F | rng.pick(&[0, 2, 3, 3]) << 8;
+        state.ftw = if rng.one_in(2) { 0x3F } else { 0 };
+        for (i, st) in state.st.iter_mut().enumerate() {
+            *st = [0, 0, 0, 0, 0, 0, i as u8, 0x80 | rng.word() as u8, rng.word() as u8 & 7, 0x40];
+        }
+        state
+    }
+
+    fn nodes(&mut self, rng: &mut Rng, length: usize, depth: usize, callable: usize) -> Vec<Node> {
+        (0..length).filter_map(|_| self.node(rng, depth, callable)).collect()
+    }
+
+    fn node(&mut self, rng: &mut Rng, depth: usize, callable: usize) -> Option<Node> {
+        let deeper = depth < MOST_DEPTH;
+        let shorter = |rng: &mut Rng| 1 + rng.below(5) as usize;
+        let register = |rng: &mut Rng, bitness: u32| loop {
+            let number = rng.below(if bitness == 64 { 16 } else { 8 }) as u8;
+            if number != 4 {
+                return number;
+            }
+        };
+        Some(match rng.below(24) {
+            0 | 1 if deeper => {
+                let (count, length) = (1 + rng.below(5) as u8, shorter(rng));
+                Node::Loop { count, body: self.nodes(rng, length, depth + 1, callable) }
+            }
+            2 | 3 if deeper => {
+                let (condition, far, length) = (rng.below(16) as u8, rng.one_in(2), shorter(rng));
+                Node::If { condition, far, body: self.nodes(rng, length, depth + 1, callable) }
+            }
+            4 if deeper => {
+                let (push, length) = (self.push(rng), shorter(rng) - 1);
+                let body = self.nodes(rng, length, depth + 1, callable);
+                Node::Stack { push, body, pop: register(rng, self.bitness) }
+            }
+            5 | 6 if callable > 0 => {
+                Node::Call { function: rng.below(callable as u64) as usize, way: rng.below(3) as u8 }
+            }
+            7 => Node::Flags {
+                to: register(rng, self.bitness),
+                set: rng.one_in(2).then(|| rng.word() as u32 & 0x8D5 | 0x202),
+            },
+            8 => Node::Onward { way: rng.below(4) as u8 },
+            9 if rng.one_in(2) => Node::Changing { constant: rng.word() as u32, next: rng.word() as u32 },
+            _ => return self.plain(rng),
+        })
+    }
+
+    /// Some form of PUSH that does not fault.
+    fn push(&self, rng: &mut Rng) -> Vec<u8> {
+        let constant = (rng.word() as u32).to_le_bytes();
+        let slot = (POINTER as u32).to_le_bytes();
+        match rng.below(5) {
+            0 => vec![0x6A, constant[0]],
+            1 => [&[0x68][..], &constant].concat(),
+            2 if self.bitness == 64 => [&[0xFF, 0x34, 0x25][..], &slot].concat(),
+            2 => [&[0xFF, 0x35][..], &slot].concat(),
+            3 if self.bitness == 64 => vec![0x41, 0x50 | rng.below(8) as u8],
+            _ => vec![0x50 | rng.below(8) as u8],
+        }
+    }
+
+    fn plain(&mut self, rng: &mut Rng) -> Option<Node> {
+        let code = loop {
+            let code = rng.pick(&self.codes);
+            // Half of all encodings are vector instructions; programs are not.
+            if code.op_code().table() == iced_x86::OpCodeTableKind::Normal || rng.one_in(3) {
+                break code;
+            }
+        };
+        let mut draft = Draft::new(rng, self.bitness);
+        draft.gpr = [UNTOUCHED; 16];
+        draft.careful = true;
+        draft.build(code)?;
+        let (instruction, gpr) = (draft.instruction, draft.gpr);
+        Encoder::new(self.bitness).encode(&instruction, CODE).ok()?;
+        let writes = |access| !matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+        let moves_stack = self
+            .info
+            .info(&instruction)
+            .used_registers()
+            .iter()
+            .any(|used| used.register().full_register() == Register::RSP && writes(used.access()));
+        let moves_stack =
+            moves_stack || self.info.info(&instruction).used_registers().iter().any(|used| {
+                used.register().full_register32() == Register::ESP && writes(used.access())
+            });
+        if moves_stack {
+            return None;
+        }
+        let mut moves: Vec<(u8, u64)> =
+            (0..16).filter(|&i| gpr[i as usize] != UNTOUCHED).map(|i| (i, gpr[i as usize])).collect();
+        if matches!(instruction.mnemonic(), Mnemonic::Div | Mnemonic::Idiv) {
+            if instruction.op0_kind() != iced_x86::OpKind::Register && !rng.one_in(8) {
+                return None;
+            }
+            let divisor = instruction.op0_register().full_register().number() as u8;
+            moves.push((0, rng.interesting() >> 2));
+            moves.push((2, 0));
+            if !matches!(divisor, 0 | 2 | 4) {
+                moves.push((divisor, rng.interesting() | 0x11));
+            }
+        }
+        // Flags that processors leave differently are replaced.
+        let defines = leaves_flags_undefined(&instruction).then(|| rng.word() as u8);
+        Some(Node::Plain { moves, instruction, defines })
+    }
+}
+
+/// A value that no operand asks for.
+const UNTOUCHED: u64 = 0x0BAD_0BAD_0BAD_0BAD;
+
+fn is_wanted(code: Code) -> bool {
+    use Mnemonic as M;
+    let info = code.op_code();
+    code.flow_control() == FlowControl::Next
+        && !code.is_privileged()
+        && !info.is_input_output()
+        && !code.is_stack_instruction()
+        && image_size(code.mnemonic()).is_none()
+        && !format!("{:?}", code.mnemonic()).contains("gather")
+        && !matches!(
+            code.mnemonic(),
+            M::Bound | M::Into | M::Ldmxcsr | M::Vldmxcsr | M::Fldcw | M::Cli | M::Sti | M::Enter | M::Leave
+                | M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu | M::Ud0 | M::Ud1 | M::Ud2 | M::INVALID
+                | M::Arpl | M::Aam | M::Outsb | M::Outsw | M::Outsd | M::Insb | M::Insw | M::Insd | M::Wait
+        )
+        && !(0..info.op_count()).any(|i| {
+            use iced_x86::OpCodeOperandKind as K;
+            matches!(info.op_kind(i), K::cr_reg | K::dr_reg | K::tr_reg | K::seg_reg)
+        })
+}
+
+/// Whether a host may leave other flags than the interpreter, where the manuals allow both.
+pub fn leaves_flags_undefined(instruction: &Instruction) -> bool {
+    use Mnemonic as M;
+    matches!(
+        instruction.mnemonic(),
+        M::Bsf | M::Bsr | M::Mul | M::Imul | M::Lzcnt | M::Tzcnt | M::Rcl | M::Rcr | M::Andn | M::Bextr | M::Blsi
+            | M::Blsmsk | M::Blsr | M::Bzhi | M::Aaa | M::Aad | M::Aam | M::Aas | M::Daa | M::Das
+    )
+}
+
+// ---- layout -------------------------------------------------------------------------------------
+
+/// Machine code on its way to an address.
+struct Layout {
+    bitness: u32,
+    at: u64,
+    bytes: Vec<u8>,
+    functions: [u64; FUNCTIONS],
+    depth: u64,
+}
+
+impl Program {
+    /// Offsets from `CODE` and the bytes there; `None` if it does not fit.
+    pub fn lay_out(&self) -> Option<Vec<(u64, Vec<u8>)>> {
+        let functions = std::array::from_fn(|i| CODE + self.starts[1 + i]);
+        let mut parts = Vec::new();
+        for (number, &start) in self.starts.iter().enumerate() {
+            let mut layout =
+                Layout { bitness: self.bitness, at: CODE + start, bytes: Vec::new(), functions, depth: 0 };
+            match number {
+                0 => {
+                    layout.nodes(&self.body)?;
+                    layout.raw(&[0xCC]);
+                }
+                _ => {
+                    layout.depth = 4;
+                    layout.nodes(&self.functions[number - 1])?;
+                    match number {
+                        3 => layout.raw(&[0x59, 0xFF, 0xE1]), // pop rcx; jmp rcx
+                        _ => layout.raw(&[0xC3]),
+                    }
+                }
+            }
+            parts.push((start, layout.bytes));
+        }
+        let mut ranges: Vec<_> = parts.iter().map(|(start, bytes)| (*start, start + bytes.len() as u64)).collect();
+        ranges.sort_unstable();
+        let apart = ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+        (apart && ranges.last()?.1 <= PAGES.code << 12).then_some(parts)
+    }
+
+    /// Where it begins.
+    pub fn entry(&self) -> u64 {
+        CODE + self.starts[0]
+    }
+
+    pub fn changes_itself(&self) -> bool {
+        fn any(nodes: &[Node]) -> bool {
+            nodes.iter().any(|node| match node {
+                Node::Changing { .. } => true,
+                Node::Loop { body, .. } | Node::If { body, .. } | Node::Stack { body, .. } => any(body),
+                _ => false,
+            })
+        }
+        any(&self.body) || self.functions.iter().any(|body| any(body))
+    }
+}
+
+impl Layout {
+    fn here(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn wide(&self) -> bool {
+        self.bitness == 64
+    }
+
+    /// MOV of a constant to a whole register.
+    fn constant(&mut self, register: u8, value: u64) {
+        if self.wide() {
+            self.raw(&[0x48 | register >> 3, 0xB8 | register & 7]);
+            self.raw(&value.to_le_bytes());
+        } else {
+            self.raw(&[0xB8 | register & 7]);
+            self.raw(&(value as u32).to_le_bytes());
+        }
+    }
+
+    /// An instruction with one operand at a fixed address.
+    fn absolute(&mut self, opcode: &[u8], extension: u8, address: u64) {
+        self.raw(opcode);
+        if self.wide() {
+            self.raw(&[extension << 3 | 4, 0x25]);
+        } else {
+            self.raw(&[extension << 3 | 5]);
+        }
+        self.raw(&(address as u32).to_le_bytes());
+    }
+
+    fn rex(&self) -> &'static [u8] {
+        if self.wide() { &[0x48] } else { &[] }
+    }
+
+    fn pop(&mut self, register: u8) {
+        if register >= 8 {
+            self.raw(&[0x41]);
+        }
+        self.raw(&[0x58 | register & 7]);
+    }
+
+    fn nodes(&mut self, nodes: &[Node]) -> Option<()> {
+        nodes.iter().try_for_each(|node| self.node(node))
+    }
+
+    fn node(&mut self, node: &Node) -> Option<()> {
+        match node {
+            Node::Plain { moves, instruction, defines } => {
+                let mut moves = moves.clone();
+                let stack = moves.iter().any(|&(register, _)| register == 4);
+                if stack {
+                    self.absolute(&[self.rex(), &[0x89]].concat(), 4, SAVED);
+                }
+                // RIP-relative operands are encoded for their place.
+                moves.iter_mut().for_each(|(register, value)| self.constant(*register, *value));
+                let mut encoder = Encoder::new(self.bitness);
+                encoder.encode(instruction, self.here()).ok()?;
+                self.raw(&encoder.take_buffer());
+                if stack {
+                    self.absolute(&[self.rex(), &[0x8B]].concat(), 4, SAVED);
+                }
+                if let Some(value) = defines {
+                    self.raw(&[0x83, 0xF8, *value]); // cmp eax, value
+                }
+            }
+            Node::Loop { count, body } => {
+                let counter = COUNTERS + 8 * self.depth;
+                self.depth += 1;
+                self.absolute(&[0xC7], 0, counter);
+                self.raw(&u32::from(*count).to_le_bytes());
+                let top = self.here();
+                self.nodes(body)?;
+                self.depth -= 1;
+                self.absolute(&[0xFF], 1, counter); // dec
+                self.branch(&[0x75], &[0x0F, 0x85], top);
+            }
+            Node::If { condition, far, body } => {
+                let from = self.bytes.len();
+                self.raw(if *far { &[0; 6] } else { &[0; 2] });
+                let start = self.bytes.len();
+                self.nodes(body)?;
+                let distance = (self.bytes.len() - start) as i32;
+                match far {
+                    false => {
+                        let distance = i8::try_from(distance).ok()?;
+                        self.bytes[from..start].copy_from_slice(&[0x70 | condition, distance as u8]);
+                    }
+                    true => {
+                        self.bytes[from..from + 2].copy_from_slice(&[0x0F, 0x80 | condition]);
+                        self.bytes[from + 2..start].copy_from_slice(&distance.to_le_bytes());
+                    }
+                }
+            }
+            Node::Call { function, way } => self.call(self.functions[*function], *way),
+            Node::Stack { push, body, pop } => {
+                self.raw(push);
+                self.nodes(body)?;
+                self.pop(*pop);
+            }
+            Node::Flags { to, set: None } => {
+                self.raw(&[0x9C]);
+                self.pop(*to);
+            }
+            Node::Flags { set: Some(flags), .. } => {
+                self.raw(&[0x68]);
+                self.raw(&flags.to_le_bytes());
+                self.raw(&[0x9D]);
+            }
+            Node::Onward { way } => self.onward(*way),
+            Node::Changing { constant, next } => {
+                self.raw(&[0xB8]);
+                let place = self.here();
+                self.raw(&constant.to_le_bytes());
+                self.absolute(&[0xC7], 0, place);
+                self.raw(&next.to_le_bytes());
+            }
+        }
+        Some(())
+    }
+
+    fn branch(&mut self, short: &[u8], long: &[u8], target: u64) {
+        let distance = |layout: &Self, length: usize| target as i64 - (layout.here() as i64 + length as i64);
+        match i8::try_from(distance(self, short.len() + 1)) {
+            Ok(near) => {
+                self.raw(short);
+                self.raw(&[near as u8]);
+            }
+            Err(_) => {
+                let distance = distance(self, long.len() + 4) as i32;
+                self.raw(long);
+                self.raw(&distance.to_le_bytes());
+            }
+        }
+    }
+
+    fn call(&mut self, target: u64, way: u8) {
+        match way {
+            0 => {
+                let distance = (target as i64 - (self.here() as i64 + 5)) as i32;
+                self.raw(&[0xE8]);
+                self.raw(&distance.to_le_bytes());
+            }
+            1 => {
+                self.constant(2, target);
+                self.raw(&[0xFF, 0xD2]); // call rdx
+            }
+            _ => {
+                self.constant(0, target);
+                self.absolute(&[self.rex(), &[0x89]].concat(), 0, POINTER);
+                self.absolute(&[0xFF], 2, POINTER);
+            }
+        }
+    }
+
+    fn onward(&mut self, way: u8) {
+        let constant = if self.wide() { 10 } else { 5 };
+        match way {
+            0 => {
+                self.constant(1, self.here() + constant + 2);
+                self.raw(&[0x51, 0xC3]); // push rcx; ret
+            }
+            1 => {
+                self.constant(6, self.here() + constant + 2);
+                self.raw(&[0xFF, 0xE6]); // jmp rsi
+            }
+            2 if self.wide() => {
+                self.raw(&[0x49, 0xBA]); // mov r10, target; jmp r10
+                self.raw(&(self.here() + 8 + 3).to_le_bytes());
+                self.raw(&[0x41, 0xFF, 0xE2]);
+            }
+            // A call of what follows, whose return address is dropped.
+            _ => self.raw(&[0xE8, 0, 0, 0, 0, 0x59]),
+        }
+    }
+}
