@@ -136,7 +136,7 @@ class Vm:
     def trace(self) -> list[TracedBlock]:
         """Every block that bt has translated and still has. Empty without `trace`; leaves out vCPUs that run."""
     def flight_record(self) -> list[list[int]]:
-        """The guest's RIP at each of a vCPU's last blocks, oldest first. Empty without `trace`."""
+        """Where each vCPU's last blocks began or were returned to, oldest first. Empty without `trace`."""
 
 def bt_unavailable() -> str | None:
     """Why this host cannot run the engine "bt"; None if it can."""

@@ -23,10 +23,11 @@ use crate::state::{CODE, DATA, DATA_SIZE, State, Trap, WINDOW, WINDOW_AT};
 pub struct Pages {
     pub code: u64,
     pub data: u64,
+    pub writable_code: bool,
 }
 
 /// As many as the host's child has.
-pub const FOR_CASES: Pages = Pages { code: 1, data: DATA_SIZE >> 12 };
+pub const FOR_CASES: Pages = Pages { code: 1, data: DATA_SIZE >> 12, writable_code: false };
 
 const RAM: u64 = 1 << 20;
 const TABLES: u64 = 0x1000;
@@ -215,13 +216,13 @@ fn put(memory: &GuestMemory, gpa: u64, word: u64) {
     memory.write(gpa, &word.to_le_bytes()).expect("within the guest's RAM");
 }
 
-/// Four-level tables for the code (read and execute), the data, and the supervisor's pages.
+/// Four-level tables for the code, the data, and the supervisor's pages.
 fn map_pages(memory: &GuestMemory, pages: Pages) {
     let (pdpt, directory) = (TABLES + 0x1000, TABLES + 0x2000);
     put(memory, TABLES, pdpt | USER_WRITABLE);
     put(memory, pdpt, directory | USER_WRITABLE);
     let ranges = [
-        (CODE, CODE_FRAME, pages.code, USER),
+        (CODE, CODE_FRAME, pages.code, if pages.writable_code { USER_WRITABLE } else { USER }),
         (DATA, DATA_FRAME, pages.data, USER_WRITABLE),
         (SYSTEM, SYSTEM_FRAME, SYSTEM_PAGES, SUPERVISOR_WRITABLE),
     ];

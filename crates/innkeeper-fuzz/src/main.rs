@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use innkeeper_fuzz::Tier;
+use innkeeper_fuzz::lockstep::Lockstep;
 
 const USAGE: &str =
     "usage: innkeeper-fuzz [--cases N] [--seed S] [--bits 64|32] [--tier interp|bt] [--mnemonic NAME] [--counts] [--most N]
@@ -19,6 +20,8 @@ struct Options {
     counts: bool,
     most: usize,
     repro: Option<String>,
+    lockstep: bool,
+    stress: bool,
 }
 
 fn parse() -> Result<Options, String> {
@@ -31,11 +34,21 @@ fn parse() -> Result<Options, String> {
         counts: false,
         most: 40,
         repro: None,
+        lockstep: false,
+        stress: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--counts" {
             options.counts = true;
+            continue;
+        }
+        if word == "--lockstep" {
+            options.lockstep = true;
+            continue;
+        }
+        if word == "--stress" {
+            options.stress = true;
             continue;
         }
         let value = words.next().ok_or(format!("{word} needs a value"))?;
@@ -63,6 +76,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.lockstep {
+        return lockstep(&options);
+    }
     if let Some(name) = &options.repro {
         return repeat(options.tier, options.bitness, name);
     }
@@ -105,4 +121,28 @@ fn repeat(tier: Tier, bitness: u32, name: &str) -> ExitCode {
         }
         None => ExitCode::SUCCESS,
     }
+}
+
+/// Random programs in both tiers.
+fn lockstep(options: &Options) -> ExitCode {
+    let drives = innkeeper_fuzz::lockstep::drives(options.stress);
+    let mut good = true;
+    for (name, drive) in drives {
+        let mut lockstep = Lockstep::new(options.bitness, drive);
+        if let Some(seed) = &options.repro {
+            let Ok(seed) = u64::from_str_radix(seed, 16) else { return ExitCode::from(2) };
+            let text = lockstep.repeat(seed);
+            println!("{name}: {}", text.as_deref().unwrap_or("no difference"));
+            good &= text.is_none();
+            continue;
+        }
+        let report = lockstep.campaign(options.cases, options.seed, options.most);
+        report.mismatches.iter().for_each(|text| println!("{text}"));
+        println!(
+            "{} programs, {name}, seed {}: {} mismatches ({} faulted; {} blocks translated, {} instructions emulated)",
+            report.programs, options.seed, report.mismatches.len(), report.faults, report.blocks, report.emulated
+        );
+        good &= report.mismatches.is_empty();
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,6 +1,6 @@
 //! Operands for an encoding, and a machine state in which they mostly work.
 
-use iced_x86::{Code, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind as Kind, OpKind, Register};
+use iced_x86::{Code, EncodingKind, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind as Kind, OpKind, Register};
 
 use crate::rng::Rng;
 use crate::state::{CODE, CODE_AT, DATA, DATA_SIZE, MIDDLE, UNMAPPED, WINDOW, WINDOW_AT};
@@ -305,8 +305,10 @@ impl<'a> Draft<'a> {
         }
         if self.careful && !self.rng.one_in(50) {
             // What faults on misaligned operands mostly has the size of a vector.
-            let vector = matches!(code.op_code().memory_size().size(), 16 | 32);
-            return DATA + WINDOW_AT + if vector { offset & !31 } else { offset };
+            let info = code.op_code();
+            let legacy = info.encoding() == EncodingKind::Legacy;
+            let aligned = legacy && matches!(info.memory_size().size(), 16 | 32);
+            return DATA + WINDOW_AT + if aligned { offset & !31 } else { offset };
         }
         match self.rng.below(40) {
             0 => UNMAPPED + offset,

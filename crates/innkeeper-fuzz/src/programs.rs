@@ -9,7 +9,7 @@ use crate::operands::{Draft, image_size};
 use crate::rng::Rng;
 use crate::state::{CODE, DATA, State};
 
-pub const PAGES: Pages = Pages { code: 3, data: 8 };
+pub const PAGES: Pages = Pages { code: 3, data: 8, writable_code: true };
 /// Loop counters, and room to save the stack pointer: nothing random is aimed there.
 const COUNTERS: u64 = DATA + 0x7000;
 const SAVED: u64 = COUNTERS + 0x40;
@@ -166,16 +166,9 @@ impl Programs {
         let (instruction, gpr) = (draft.instruction, draft.gpr);
         Encoder::new(self.bitness).encode(&instruction, CODE).ok()?;
         let writes = |access| !matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
-        let moves_stack = self
-            .info
-            .info(&instruction)
-            .used_registers()
-            .iter()
-            .any(|used| used.register().full_register() == Register::RSP && writes(used.access()));
+        let used = self.info.info(&instruction).used_registers();
         let moves_stack =
-            moves_stack || self.info.info(&instruction).used_registers().iter().any(|used| {
-                used.register().full_register32() == Register::ESP && writes(used.access())
-            });
+            used.iter().any(|used| used.register().full_register() == Register::RSP && writes(used.access()));
         if moves_stack {
             return None;
         }
@@ -377,12 +370,15 @@ impl Layout {
                 let start = self.bytes.len();
                 self.nodes(body)?;
                 let distance = (self.bytes.len() - start) as i32;
-                match far {
-                    false => {
-                        let distance = i8::try_from(distance).ok()?;
-                        self.bytes[from..start].copy_from_slice(&[0x70 | condition, distance as u8]);
+                match i8::try_from(distance) {
+                    Ok(short) if !far => {
+                        self.bytes[from..start].copy_from_slice(&[0x70 | condition, short as u8]);
                     }
-                    true => {
+                    _ if !far => {
+                        self.bytes.truncate(from);
+                        return self.node(&Node::If { condition: *condition, far: true, body: body.clone() });
+                    }
+                    _ => {
                         self.bytes[from..from + 2].copy_from_slice(&[0x0F, 0x80 | condition]);
                         self.bytes[from + 2..start].copy_from_slice(&distance.to_le_bytes());
                     }

@@ -83,6 +83,8 @@ pub struct Site {
     /// Host code: try again, and go on behind the instruction.
     pub retry: u32,
     pub next: u32,
+    /// It checks a run of accesses, of which this is the first.
+    pub run: bool,
     /// Decoded for the interpreter, once it was needed.
     pub op: Option<Box<Op>>,
 }

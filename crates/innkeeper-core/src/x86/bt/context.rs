@@ -8,7 +8,7 @@ use crate::x86::cpu::Cpu;
 use crate::x86::mmu::{self, VIEWS};
 
 /// Entries of each first-level TLB array.
-pub const TLB_ENTRIES: usize = 1024;
+pub const TLB_ENTRIES: usize = 2048;
 /// Entries of each table of indirect-branch targets.
 pub const JUMP_ENTRIES: usize = 2048;
 const WORDS: usize = TLB_ENTRIES / 64;
@@ -137,10 +137,6 @@ pub struct Context {
     /// Where blocks are counted.
     pub flight: Flight,
 }
-
-/// How far the upper part of a page number is folded over the lower: so arrays that lie a power of two
-/// apart do not share slots.
-pub const FOLD: u32 = TLB_ENTRIES.trailing_zeros();
 
 /// The slot of a page's first-level entries.
 pub fn slot(linear: u64) -> usize {

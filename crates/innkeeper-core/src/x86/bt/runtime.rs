@@ -63,6 +63,8 @@ pub struct Translator {
     pub(super) exact_flags: bool,
     pub(super) flag_returns: FlagReturns,
     pub(super) tracer: Option<Tracer>,
+    /// Addresses of instructions whose accesses are checked one by one.
+    apart: HashSet<u64>,
     writes: Arc<CodeWrites>,
     /// What the machine is to be told, from within a helper.
     leaving: Option<Exit>,
@@ -124,12 +126,17 @@ impl Translator {
             exact_flags: settings.exact_flags,
             flag_returns: FlagReturns::default(),
             tracer: settings.counting.then(Tracer::default),
+            apart: HashSet::new(),
             writes,
             leaving: None,
             remapped: false,
             remapped_pages: Vec::new(),
             assumed: Assumed::default(),
         })
+    }
+
+    pub(super) fn is_apart(&self, rip: u64) -> bool {
+        self.apart.contains(&rip)
     }
 
     /// Every mapping may have changed.
@@ -281,6 +288,7 @@ impl Cpu {
         self.stats.code_cache_flushes.add(1);
         let translator = self.translator();
         translator.cache.clear();
+        translator.apart.clear();
         translator.tracer.iter_mut().for_each(Tracer::clear);
         self.context.forget_jumps();
     }
@@ -507,12 +515,38 @@ impl Cpu {
         next
     }
 
+    /// The check of a run found no plain RAM.
+    fn slow_run(&mut self, id: SiteId, linear: u64, crosses: bool) -> u64 {
+        let cache = &self.translator.as_ref().expect("translating").cache;
+        let site = &cache.sites[id as usize];
+        let key = cache.blocks[site.block as usize].key;
+        let (block, again, misaligned) = (site.block, cache.address(site.retry), linear & u64::from(site.align) != 0);
+        let rip = key.rip.wrapping_add(u64::from(site.offset));
+        if !crosses && !misaligned {
+            match self.fill_first_level(linear, site.access == Access::Write) {
+                Ok(true) => return self.going_on(block, again),
+                Ok(false) => {}
+                // The first access tells which fault it really is. Later the page may be there.
+                Err(_) => return self.interpret_site(id),
+            }
+        }
+        self.translator().apart.insert(rip);
+        let offset = (rip & (PAGE_SIZE - 1)) as u16;
+        self.forget_code(key.page, offset, offset + 1);
+        self.unpack_flags();
+        self.regs[RIP] = rip;
+        self.finish(None)
+    }
+
     fn slow_access(&mut self, id: SiteId, linear: u64) -> u64 {
         self.stats.slow_accesses.add(1);
         let cache = &self.translator.as_ref().expect("translating").cache;
         let site = &cache.sites[id as usize];
         let (block, retry, write) = (site.block, site.retry, site.access == Access::Write);
         let crosses = (linear & (PAGE_SIZE - 1)) + u64::from(site.size) > PAGE_SIZE;
+        if site.run {
+            return self.slow_run(id, linear, crosses);
+        }
         if linear & u64::from(site.align) != 0 || crosses {
             self.note_at(id, if crosses { Reason::AcrossPages } else { Reason::Misaligned });
             return self.interpret_site(id);

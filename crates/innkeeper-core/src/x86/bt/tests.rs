@@ -9,7 +9,8 @@ use crate::x86::testing::translating;
 #[test]
 fn a_forgotten_block_that_begins_with_a_chained_jump_leads_out() {
     // lea rbx,[rip+f]; mov ecx,3; again: xor eax,eax; call rbx; sub ecx,1; jnz again
-    let calls = [0x48, 0x8D, 0x1D, 21, 0, 0, 0, 0xB9, 3, 0, 0, 0, 0x31, 0xC0, 0xFF, 0xD3, 0x83, 0xE9, 1, 0x75, 0xF7];
+    let calls =
+        [0x48, 0x8D, 0x1D, 21, 0, 0, 0, 0xB9, 3, 0, 0, 0, 0x31, 0xC0, 0xFF, 0xD3, 0x83, 0xE9, 1, 0x75, 0xF7];
     // mov byte [rbx],0x84; call rbx; jmp end
     let change = [0xC6, 3, 0x84, 0xFF, 0xD3, 0xEB, 6];
     // f: test al,al; jz over; ret; over: ret; end:

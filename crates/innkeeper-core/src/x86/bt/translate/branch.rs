@@ -123,25 +123,25 @@ impl Emitter<'_> {
         let short = i32::try_from(back as i64).is_ok() || !self.mode.long();
         let down = -(bytes as i32);
         let form = if short { Form::Sum } else { Form::Single };
-        self.check(it, Address::Plain(R9, down), bytes, true, 0, form);
+        let to = self.access(it, Address::Plain(R9, down), bytes, true, 0, form);
         let size = self.width();
         if short {
-            self.hot.rm(size, &[0xC7], 0, at_sum(R11, R10));
+            self.hot.rm(size, &[0xC7], 0, to);
             self.hot.raw(&(back as u32).to_le_bytes());
         } else {
-            self.hot.mov_imm(R11, back);
-            self.hot.store(at(R10, 0), R11);
+            self.hot.mov_imm(free(to), back);
+            self.hot.store(to, free(to));
         }
         self.move_stack(down);
-        self.behind();
+        self.behind(it);
     }
 
     pub(super) fn ret(&mut self, it: &Decoded) -> bool {
         let bytes = self.stack_bytes();
         let released = if it.instruction.op_count() == 0 { 0 } else { i32::from(it.instruction.immediate16()) };
-        self.check(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
+        let from = self.access(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
         let size = self.width();
-        self.hot.rm(size, &[0x8B], R10, at_sum(R11, R10));
+        self.hot.rm(size, &[0x8B], R10, from);
         self.move_stack(bytes as i32 + released);
         if self.is_paired() {
             self.hot.raw(&[0xC3]);
@@ -189,8 +189,8 @@ impl Emitter<'_> {
                     return false;
                 }
                 let bytes = self.stack_bytes();
-                self.check(it, Address::Operand, bytes, false, 0, Form::Sum);
-                self.hot.rm(size, &[0x8B], R10, at_sum(R11, R10));
+                let from = self.access(it, Address::Operand, bytes, false, 0, Form::Sum);
+                self.hot.rm(size, &[0x8B], R10, from);
             }
         }
         true

@@ -26,7 +26,7 @@ impl Emitter<'_> {
             let native = matches!(class.kind, Kind::Native) && self.allowed(&instruction);
             self.vector |= native && class.vector;
             self.x87 |= native && class.x87;
-            list.push(Decoded { instruction, live: STATUS, live_after: STATUS });
+            list.push(Decoded { instruction, live: STATUS, live_after: STATUS, run: None, held: false });
             if class.ends {
                 break;
             }
@@ -36,6 +36,7 @@ impl Emitter<'_> {
         }
         self.instructions = list.len();
         self.liveness(&mut list);
+        self.plan_runs(&mut list);
         Some(list)
     }
 

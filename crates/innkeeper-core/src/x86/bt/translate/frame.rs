@@ -62,6 +62,7 @@ impl Emitter<'_> {
             align: 0,
             retry: 0,
             next: 0,
+            run: false,
             op: None,
         });
         id

@@ -57,7 +57,7 @@ impl Emitter<'_> {
         let bytes = if wide { 8 } else { 4 };
         let write = instruction.mnemonic() != iced_x86::Mnemonic::Bt;
         let Some(bits) = number(instruction.op1_register()).map(place) else { return false };
-        self.check(it, Address::Bits, bytes, write, 0, Form::Single);
+        let to = self.access(it, Address::Bits, bytes, write, 0, Form::Single);
         match bits {
             Place::Host(host) => self.hot.mov(Size::Q, R11, host),
             Place::Memory(slot) => self.hot.load(R11, gs(slot)),
@@ -71,11 +71,11 @@ impl Emitter<'_> {
         }
         let mut pointed = *instruction;
         pointed.set_op1_register(if wide { Register::R11 } else { Register::R11D });
-        point_to(&mut pointed, Form::Single);
+        point_to(&mut pointed, to);
         if !self.encode(&pointed) {
             return false;
         }
-        self.behind();
+        self.behind(it);
         true
     }
 
@@ -121,11 +121,40 @@ impl Emitter<'_> {
         self.source.bytes[start..start + instruction.len()].iter().take(4).any(|&byte| byte == 0x67)
     }
 
-    /// Checks an access of `size` bytes; behind it the operand is at R11 + R10, or at R10.
-    pub(super) fn check(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8, form: Form) -> SiteId {
+    /// Checks an access of `size` bytes, unless one check was made for a whole run; gives where the operand
+    /// is. With `Form::Single` one of R10 and R11 is free then: see [`free`].
+    pub(super) fn access(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8, form: Form) -> Mem {
+        if it.held {
+            let (base, disp) = match what {
+                Address::Plain(base, disp) => (base, disp),
+                _ => {
+                    let base = number(it.instruction.memory_base()).map(place);
+                    let Some(Place::Host(base)) = base else { unreachable!("runs have a base in a host register") };
+                    (base, it.instruction.memory_displacement64() as i32)
+                }
+            };
+            return Mem { base: Some(R11), index: Some((base, 0)), disp, gs: false };
+        }
+        self.look_up_page(it, what, size, write, align);
+        let array = tlb_array(self.mode.view(), write);
+        match form {
+            Form::Sum => self.hot.load(R11, gs_indexed(R11, array + 8)),
+            Form::Single => self.hot.rm(Size::Q, &[0x03], R10, gs_indexed(R11, array + 8)),
+        }
+        if it.live != 0 {
+            take_flags_back(&mut self.hot);
+        }
+        match form {
+            Form::Sum => at_sum(R11, R10),
+            Form::Single => at(R10, 0),
+        }
+    }
+
+    /// Looks up the page of an access: then R10 is the offset in it, and R11 the TLB entry's. Leaves flags
+    /// aside if they are needed.
+    pub(super) fn look_up_page(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8) -> SiteId {
         let site = self.site(&it.instruction, if write { Access::Write } else { Access::Read });
-        let flags = it.live != 0;
-        if flags {
+        if it.live != 0 {
             put_flags_aside(&mut self.hot);
         }
         let retry = self.hot.here() as u32;
@@ -138,20 +167,13 @@ impl Emitter<'_> {
         asm.rr(Size::D, &[0xC1], 5, R11); // shr
         asm.raw(&[8]);
         asm.alu_imm(Size::D, 4, R11, ((context::TLB_ENTRIES - 1) << 4) as i32);
-        asm.rm(Size::Q, &[0x33], R10, gs_indexed(R11, array));
-        asm.alu_imm(Size::Q, 7, R10, (PAGE_SIZE as usize - size) as i32);
+        asm.rm(Size::Q, &[0x33], R10, gs_indexed(R11, array)); // xor
+        asm.alu_imm(Size::Q, 7, R10, (PAGE_SIZE as usize - size) as i32); // cmp
         let mut from = vec![asm.jcc(cc::A)];
         if align != 0 {
             asm.rr(Size::B, &[0xF6], 0, R10); // test
             asm.raw(&[align]);
             from.push(asm.jcc(cc::NE));
-        }
-        match form {
-            Form::Sum => asm.load(R11, gs_indexed(R11, array + 8)),
-            Form::Single => asm.rm(Size::Q, &[0x03], R10, gs_indexed(R11, array + 8)),
-        }
-        if flags {
-            take_flags_back(&mut self.hot);
         }
         let record = self.site_mut(site);
         (record.retry, record.size, record.align) = (retry, size as u16, align);
@@ -178,13 +200,13 @@ impl Emitter<'_> {
                 let Some(guest) = number(instruction.op0_register()) else { return false };
                 match place(guest) {
                     Place::Host(host) => {
-                        self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
-                        self.hot.rm(size, &[0x89], host, at_sum(R11, R10));
+                        let to = self.access(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
+                        self.hot.rm(size, &[0x89], host, to);
                     }
                     Place::Memory(slot) => {
-                        self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
-                        self.hot.load(R11, gs(slot));
-                        self.hot.rm(size, &[0x89], R11, at(R10, 0));
+                        let to = self.access(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
+                        self.hot.load(free(to), gs(slot));
+                        self.hot.rm(size, &[0x89], free(to), to);
                     }
                 }
             }
@@ -192,27 +214,25 @@ impl Emitter<'_> {
                 if !self.is_addressable(instruction) || !self.mode.long() {
                     return false;
                 }
-                let site = self.check(it, Address::Operand, bytes, false, 0, Form::Sum);
-                self.hot.load(R10, at_sum(R11, R10));
+                let from = self.access(it, Address::Operand, bytes, false, 0, Form::Sum);
+                self.hot.load(R10, from);
                 self.hot.store(gs(field!(value)), R10);
-                let second = self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
-                self.hot.load(R11, gs(field!(value)));
-                self.hot.store(at(R10, 0), R11);
+                let to = self.access(it, Address::Plain(R9, down), bytes, true, 0, Form::Single);
+                self.hot.load(free(to), gs(field!(value)));
+                self.hot.store(to, free(to));
                 self.move_stack(down);
-                let here = self.hot.here() as u32;
-                self.site_mut(site).next = here;
-                self.site_mut(second).next = here;
+                self.behind(it);
                 return true;
             }
             _ => {
                 let value = instruction.immediate(0);
-                self.check(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
-                self.hot.rm(size, &[0xC7], 0, at_sum(R11, R10));
+                let to = self.access(it, Address::Plain(R9, down), bytes, true, 0, Form::Sum);
+                self.hot.rm(size, &[0xC7], 0, to);
                 self.hot.raw(&(value as u32).to_le_bytes());
             }
         }
         self.move_stack(down);
-        self.behind();
+        self.behind(it);
         true
     }
 
@@ -220,30 +240,30 @@ impl Emitter<'_> {
         let Some(guest) = number(it.instruction.op0_register()) else { return false };
         let bytes = self.stack_bytes();
         let size = self.width();
-        self.check(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
+        let from = self.access(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
         match place(guest) {
-            Place::Host(R9) => self.hot.rm(size, &[0x8B], R9, at_sum(R11, R10)),
+            Place::Host(R9) => self.hot.rm(size, &[0x8B], R9, from),
             Place::Host(host) => {
-                self.hot.rm(size, &[0x8B], host, at_sum(R11, R10));
+                self.hot.rm(size, &[0x8B], host, from);
                 self.move_stack(bytes as i32);
             }
             Place::Memory(slot) => {
-                self.hot.rm(size, &[0x8B], R10, at_sum(R11, R10));
+                self.hot.rm(size, &[0x8B], R10, from);
                 self.hot.store(gs(slot), R10);
                 self.move_stack(bytes as i32);
             }
         }
-        self.behind();
+        self.behind(it);
         true
     }
 
     pub(super) fn leave(&mut self, it: &Decoded) -> bool {
         let bytes = self.stack_bytes();
         let size = self.width();
-        self.check(it, Address::Plain(5, 0), bytes, false, 0, Form::Sum);
+        let from = self.access(it, Address::Plain(5, 0), bytes, false, 0, Form::Sum);
         self.hot.lea(size, R9, at(5, bytes as i32));
-        self.hot.rm(size, &[0x8B], 5, at_sum(R11, R10));
-        self.behind();
+        self.hot.rm(size, &[0x8B], 5, from);
+        self.behind(it);
         true
     }
 }

@@ -5,6 +5,7 @@
 //! is common goes to the hot region, what is rare behind it to the cold one.
 
 mod branch;
+mod coalesce;
 mod decode;
 mod frame;
 mod memory;
@@ -20,9 +21,10 @@ use iced_x86::{
 };
 
 use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_indexed};
+use self::coalesce::Run;
 use super::cache::{Access, Block, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
-use super::context::{self, FOLD, JUMP_CODE, field, jump_table, tlb_array};
+use super::context::{self, JUMP_CODE, field, jump_table, tlb_array};
 use super::mode::Mode;
 use super::runtime::{Assumed, POLL, Translator};
 use super::thunks::{Target, doorbell, look_up, put_flags_aside, take_flags_back};
@@ -128,6 +130,10 @@ struct Decoded {
     live: u32,
     /// And behind it.
     live_after: u32,
+    /// It begins a run of accesses that are checked together.
+    run: Option<Run>,
+    /// It belongs to one: R11 is not to be touched, and its access is checked.
+    held: bool,
 }
 
 pub struct Emitter<'a> {
@@ -206,6 +212,9 @@ impl Emitter<'_> {
             let rip = it.instruction.ip();
             let again = if i == 0 && counter.is_some() { first } else { self.hot.here() };
             self.starts.push((rip, self.mode, again));
+            if let Some(run) = it.run {
+                self.check_run(it, run);
+            }
             let done = self.instruction(it, decoded.get(i + 1));
             self.look_after_sti(it);
             // What the interpreter does may turn out not to go elsewhere.
@@ -283,21 +292,19 @@ fn poll(asm: &mut Asm, flags: bool) -> usize {
 }
 
 /// Makes a memory operand that of a checked access.
-fn point_to(instruction: &mut Instruction, form: Form) {
+fn point_to(instruction: &mut Instruction, to: Mem) {
+    let named = |number: Option<u8>| number.map_or(Register::None, |number| renamed(Register::RAX, number));
     instruction.set_segment_prefix(Register::None);
-    instruction.set_memory_displ_size(0);
-    instruction.set_memory_displacement64(0);
+    instruction.set_memory_base(named(to.base));
+    instruction.set_memory_index(named(to.index.map(|(index, _)| index)));
     instruction.set_memory_index_scale(1);
-    match form {
-        Form::Sum => {
-            instruction.set_memory_base(Register::R11);
-            instruction.set_memory_index(Register::R10);
-        }
-        Form::Single => {
-            instruction.set_memory_base(Register::R10);
-            instruction.set_memory_index(Register::None);
-        }
-    }
+    instruction.set_memory_displacement64(to.disp as i64 as u64);
+    instruction.set_memory_displ_size(if to.disp == 0 { 0 } else { 8 });
+}
+
+/// The scratch register that an operand, asked for in `Form::Single`, leaves free.
+fn free(operand: Mem) -> u8 {
+    if operand.base == Some(R10) { R11 } else { R10 }
 }
 
 /// A LEA whose registers are all in host registers, renamed.

@@ -170,13 +170,8 @@ impl Emitter<'_> {
         if instruction.mnemonic() == iced_x86::Mnemonic::Lea {
             return self.lea(instruction);
         }
-        let access = self.info.info(instruction).op_access(operand);
         let size = instruction.memory_size().size();
-        let write = match access {
-            OpAccess::Read | OpAccess::CondRead => false,
-            OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => true,
-            _ => return false,
-        };
+        let Some(write) = self.writes_memory(instruction, operand) else { return false };
         if size == 0 || size > 32 || self.is_bit_string(instruction) || !self.is_addressable(instruction) {
             return false;
         }
@@ -191,21 +186,22 @@ impl Emitter<'_> {
             // Nobody but the vCPU itself could come between: programs do not share memory with devices.
             renamed.set_has_lock_prefix(false);
         }
-        let Some(spilled) = self.rename(instruction, &mut renamed, &[R11]) else { return false };
+        let Some(spilled) = self.rename(instruction, &mut renamed, &[if it.held { R10 } else { R11 }]) else { return false };
         let form = if spilled.is_empty() { Form::Sum } else { Form::Single };
-        self.check(it, Address::Operand, size, write, align, form);
-        point_to(&mut renamed, form);
+        let operand = self.access(it, Address::Operand, size, write, align, form);
+        point_to(&mut renamed, operand);
         if !self.wrapped(&renamed, &spilled) {
             return false;
         }
-        self.behind();
+        self.behind(it);
         true
     }
 
-    /// The latest site's instruction is done here.
-    pub(super) fn behind(&mut self) {
+    /// An instruction is done here, where its sites go on.
+    pub(super) fn behind(&mut self, it: &Decoded) {
         let here = self.hot.here() as u32;
-        if let Some(site) = self.sites.last_mut() {
+        let offset = (it.instruction.ip() - self.source.key.rip) as u16;
+        for site in self.sites.iter_mut().filter(|site| site.offset == offset && !site.run) {
             site.next = here;
         }
     }

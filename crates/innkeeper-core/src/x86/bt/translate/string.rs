@@ -35,7 +35,7 @@ impl Emitter<'_> {
             put_flags_aside(&mut self.hot);
         }
         // Beyond what is checked one by one, flags are aside already.
-        let quiet = Decoded { instruction: it.instruction, live: 0, live_after: 0 };
+        let quiet = Decoded { instruction: it.instruction, live: 0, live_after: 0, run: None, held: false };
         let mut from = Vec::new();
         let asm = &mut self.hot;
         asm.rm(Size::D, &[0xF7], 0, gs(std::mem::offset_of!(Cpu, rflags))); // test
@@ -92,7 +92,7 @@ impl Emitter<'_> {
     /// jumps that are added to `from`.
     fn elements(&mut self, it: &Decoded, register: u8, write: bool, scale: u8, repeated: bool, from: &mut Vec<usize>) {
         let bytes = 1 << scale;
-        self.check(it, Address::Plain(register, 0), bytes, write, 0, Form::Sum);
+        self.access(it, Address::Plain(register, 0), bytes, write, 0, Form::Sum);
         let asm = &mut self.hot;
         asm.rr(Size::Q, &[0x03], R11, R10); // add
         if repeated {

@@ -27,8 +27,8 @@ impl Emitter<'_> {
                     return false;
                 }
                 let bytes = if wide { 8 } else { 4 };
-                self.check(it, Address::Operand, bytes, false, 0, Form::Sum);
-                self.hot.rm(size, &[0x8B], R11, at_sum(R11, R10));
+                let from = self.access(it, Address::Operand, bytes, false, 0, Form::Sum);
+                self.hot.rm(size, &[0x8B], R11, from);
             }
         }
         let flags = it.live != 0;
@@ -129,11 +129,11 @@ impl Emitter<'_> {
             asm.rr(Size::D, &[0x0B], R10, R11); // or
         });
         self.hot.store(gs(field!(value)), R10);
-        self.check(it, Address::Plain(R9, -8), 8, true, 0, Form::Single);
-        self.hot.load(R11, gs(field!(value)));
-        self.hot.store(at(R10, 0), R11);
+        let to = self.access(it, Address::Plain(R9, -8), 8, true, 0, Form::Single);
+        self.hot.load(free(to), gs(field!(value)));
+        self.hot.store(to, free(to));
         self.move_stack(-8);
-        self.behind();
+        self.behind(it);
         true
     }
 
