@@ -50,7 +50,7 @@ const RIP: usize = 17;
 const HLT: u8 = 0xF4;
 
 pub struct Guest {
-    pub cpu: Cpu,
+    pub cpu: Box<Cpu>,
     pub attention: Arc<Attention>,
     memory: Arc<GuestMemory>,
     bitness: u32,

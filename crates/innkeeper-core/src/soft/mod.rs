@@ -47,7 +47,7 @@ pub struct SoftVm {
 
 /// One of its vCPUs. `run` holds the lock; `kick` and the counters need none.
 pub struct SoftVcpu {
-    cpu: Mutex<Cpu>,
+    cpu: Mutex<Box<Cpu>>,
     attention: Arc<Attention>,
     stats: Arc<Stats>,
 }
@@ -162,7 +162,7 @@ impl SoftVm {
 }
 
 impl SoftVcpu {
-    fn idle(&self) -> Result<MutexGuard<'_, Cpu>, EngineError> {
+    fn idle(&self) -> Result<MutexGuard<'_, Box<Cpu>>, EngineError> {
         match self.cpu.try_lock() {
             Ok(cpu) => Ok(cpu),
             Err(TryLockError::WouldBlock) => Err(EngineError::Running),

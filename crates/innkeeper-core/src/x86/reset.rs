@@ -26,8 +26,8 @@ pub const DR7: u64 = 0x400;
 impl Cpu {
     /// A vCPU after power-up. The bootstrap processor runs from the reset vector; the others wait
     /// for their SIPI.
-    pub fn new(index: u32, platform: Arc<Platform>, lapic: Arc<Lapic>, attention: Arc<Attention>) -> Self {
-        let mut cpu = Self {
+    pub fn new(index: u32, platform: Arc<Platform>, lapic: Arc<Lapic>, attention: Arc<Attention>) -> Box<Self> {
+        let mut cpu = Box::new(Self {
             regs: [0; 32],
             rflags: flag::FIXED,
             bases: [0; 8],
@@ -72,8 +72,8 @@ impl Cpu {
             stats: Arc::new(Stats::default()),
             blocks: BlockCache::default(),
             translator: None,
-            context: Context::new(),
-        };
+            context: Context::default(),
+        });
         cpu.lapic.set_model(Model { physical_bits: PHYSICAL_BITS, x2apic: true });
         cpu.init();
         cpu

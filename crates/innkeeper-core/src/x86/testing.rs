@@ -47,7 +47,7 @@ const PATIENCE: u32 = 10_000_000;
 
 /// A vCPU in flat 64-bit mode at CPL 0, about to execute `code`. The first 1 GiB of linear addresses
 /// maps to itself, but for `ABSENT` and `READ_ONLY`.
-pub fn machine(code: &[u8]) -> Cpu {
+pub fn machine(code: &[u8]) -> Box<Cpu> {
     let mut cpu = bare(code);
     map_identity(&cpu.platform.memory);
     cpu.cr0 |= cr::CR0_PE | cr::CR0_PG | cr::CR0_WP | cr::CR0_NE | cr::CR0_MP;
@@ -63,7 +63,7 @@ pub fn machine(code: &[u8]) -> Cpu {
 }
 
 /// A `machine` that translates; `None` where this host cannot.
-pub fn translating(code: &[u8], settings: bt::Settings) -> Option<Cpu> {
+pub fn translating(code: &[u8], settings: bt::Settings) -> Option<Box<Cpu>> {
     if bt::unavailable().is_some() {
         return None;
     }
@@ -76,7 +76,7 @@ pub fn translating(code: &[u8], settings: bt::Settings) -> Option<Cpu> {
 }
 
 /// A vCPU in flat 32-bit protected mode at CPL 0, without paging.
-pub fn machine_32(code: &[u8]) -> Cpu {
+pub fn machine_32(code: &[u8]) -> Box<Cpu> {
     let mut cpu = bare(code);
     cpu.cr0 |= cr::CR0_PE | cr::CR0_NE | cr::CR0_MP;
     cpu.cr4 |= cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT;
@@ -86,7 +86,7 @@ pub fn machine_32(code: &[u8]) -> Cpu {
 
 /// A vCPU in real mode. CS, DS and ES are based at `CODE`, SS at the stack's 32 KiB; so the snippet
 /// is at 0 and `DATA` at 0 of a segment that the test loads.
-pub fn machine_16(code: &[u8]) -> Cpu {
+pub fn machine_16(code: &[u8]) -> Box<Cpu> {
     let mut cpu = bare(code);
     for number in [seg::CS, seg::DS, seg::ES] {
         cpu.segments[number as usize] = SegmentState::real((CODE >> 4) as u16, 0);
@@ -154,7 +154,7 @@ pub fn poke(cpu: &Cpu, address: u64, bytes: &[u8]) {
 }
 
 /// A reset vCPU with the snippet in RAM.
-fn bare(code: &[u8]) -> Cpu {
+fn bare(code: &[u8]) -> Box<Cpu> {
     let attention = [Arc::new(Attention::default())];
     let clock = Arc::new(Clock::new());
     let fabric = Fabric::new(Arc::clone(&clock), &attention);

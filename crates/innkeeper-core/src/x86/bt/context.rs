@@ -157,8 +157,8 @@ fn no_rip(slot: usize) -> u64 {
 /// What spreads addresses over the jump slots: the top bits of their product with this.
 pub const JUMP_HASH: i32 = 0x9E37_79B1_u32 as i32;
 
-impl Context {
-    pub fn new() -> Self {
+impl Default for Context {
+    fn default() -> Self {
         let jumps = || Jumps {
             entries: std::array::from_fn(|slot| Jump { rip: no_rip(slot), code: 0, generation: 0, unused: 0 }),
             mode: 0,
@@ -193,7 +193,9 @@ impl Context {
             flight: Flight::new(),
         }
     }
+}
 
+impl Context {
     /// Enters a translation. `global`: it outlives address-space changes.
     pub fn fill(&mut self, view: usize, linear: u64, host: u64, write: bool, global: bool) {
         let (at, view) = (slot(linear), &mut self.tlb[view]);
@@ -374,7 +376,7 @@ mod tests {
 
     #[test]
     fn an_empty_slot_matches_no_address_of_its_own() {
-        let context = Context::new();
+        let context = Context::default();
         for linear in [0, 0xFFF, 0x1000, 0xFFFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000, 0x40_0000] {
             assert!(!hits(context.tlb[0].read[slot(linear)], linear));
             assert_ne!(context.jumps[0].entries[Jumps::slot(linear, 0)].rip, linear);
@@ -383,7 +385,7 @@ mod tests {
 
     #[test]
     fn an_address_space_change_spares_global_pages() {
-        let mut context = Context::new();
+        let mut context = Context::default();
         context.fill(1, 0x5000, 0x10_0000, true, false);
         context.fill(0, 0xFFFF_8000_0000_7000, 0x20_0000, false, true);
         assert!(hits(context.tlb[1].write[5], 0x5123) && hits(context.tlb[1].read[5], 0x5123));
@@ -397,7 +399,7 @@ mod tests {
 
     #[test]
     fn one_page_and_write_access_are_forgotten_alone() {
-        let mut context = Context::new();
+        let mut context = Context::default();
         context.fill(0, 0x5000, 0x10_0000, true, true);
         context.fill(0, 0x6000, 0x11_0000, true, true);
         context.jumps[0].insert(0x6010, 1, true);

@@ -168,7 +168,7 @@ mod tests {
 
     const CMPXCHG16B: [u8; 5] = [0xF0, 0x48, 0x0F, 0xC7, 0x0E]; // lock cmpxchg16b [rsi]
 
-    fn sixteen(address: u64, code: &[u8]) -> Cpu {
+    fn sixteen(address: u64, code: &[u8]) -> Box<Cpu> {
         let mut cpu = machine(code);
         poke(&cpu, address, &(5u128 << 64 | 4).to_le_bytes());
         cpu.regs[RSI] = address;

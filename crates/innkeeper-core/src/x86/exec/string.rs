@@ -381,7 +381,7 @@ mod tests {
     const REP: u8 = 0xF3;
     const REPNE: u8 = 0xF2;
 
-    fn with(code: &[u8], rsi: u64, rdi: u64, rcx: u64) -> Cpu {
+    fn with(code: &[u8], rsi: u64, rdi: u64, rcx: u64) -> Box<Cpu> {
         let mut cpu = machine(code);
         (cpu.regs[RSI], cpu.regs[RDI], cpu.regs[RCX]) = (rsi, rdi, rcx);
         cpu

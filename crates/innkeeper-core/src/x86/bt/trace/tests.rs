@@ -14,7 +14,7 @@ use crate::x86::testing::{self, ABSENT, CODE as START, DATA};
 /// What a test asks for beside the run itself.
 type Check<'a> = &'a dyn Fn(&mut Cpu);
 
-fn translating(code: &[u8], counting: bool) -> Option<Cpu> {
+fn translating(code: &[u8], counting: bool) -> Option<Box<Cpu>> {
     testing::translating(code, Settings { code_cache_bytes: 1 << 20, counting, ..Settings::default() })
 }
 
@@ -120,10 +120,10 @@ fn an_emulated_instruction_is_named() {
 
 #[test]
 fn memory_accesses_that_leave_say_why() {
-    // mov [rbx],eax; mov [rbx],eax; mov [rbx+4093],eax; movaps xmm0,[rbx+4]
-    let code = [0x89, 3, 0x89, 3, 0x89, 0x83, 0xFD, 0x0F, 0, 0, 0x0F, 0x28, 0x43, 4];
+    // mov [rbx],eax; mov [rcx],eax; mov [rdx+4093],eax; movaps xmm0,[rsi+4]
+    let code = [0x89, 3, 0x89, 1, 0x89, 0x82, 0xFD, 0x0F, 0, 0, 0x0F, 0x28, 0x46, 4];
     let Some(mut cpu) = translating(&code, true) else { return };
-    cpu.regs[3] = DATA;
+    [1, 2, 3, 6].map(|register: usize| cpu.regs[register] = DATA);
     cpu.run(); // there is no IDT for the misaligned one's #GP
     let shown = block(&cpu, 0);
     assert_eq!(left(&shown, "TLB miss"), 1, "{:?}", shown.exits);

@@ -8,7 +8,7 @@ use crate::x86::testing::{DATA, machine_16, run};
 const GP: Result<(), Fault> = Err(Fault { vector: vector::GP, error: 0, address: 0 });
 const UD: Result<(), Fault> = Err(Fault { vector: vector::UD, error: 0, address: 0 });
 
-fn write_cr(number: u8, value: u64) -> (Result<(), Fault>, Cpu) {
+fn write_cr(number: u8, value: u64) -> (Result<(), Fault>, Box<Cpu>) {
     let mut cpu = guest(&[0x0F, 0x22, 0xC0 | number << 3]);
     cpu.regs[RAX] = value;
     (run(&mut cpu), cpu)

@@ -45,7 +45,7 @@ fn a_far_jump_leaves_real_mode() {
 }
 
 /// Ring-0 code that enters virtual-8086 mode at 1000:0 by IRET.
-fn v86(code: &[u8], iopl: u64) -> Cpu {
+fn v86(code: &[u8], iopl: u64) -> Box<Cpu> {
     let mut cpu = guest_32(&[0xCF]);
     let words = [0, 0x2000, flag::VM | flag::FIXED | iopl << 12, 0x800, 0x3000, 0x11, 0x12, 0x13, 0x14];
     for (i, word) in words.iter().enumerate() {

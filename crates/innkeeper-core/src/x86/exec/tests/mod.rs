@@ -37,7 +37,7 @@ pub const INTERRUPT_GATE: u8 = 0x8E;
 pub const DPL_3: u8 = 0x60;
 
 /// A 64-bit guest with GDT, IDT and TSS.
-pub fn guest(code: &[u8]) -> Cpu {
+pub fn guest(code: &[u8]) -> Box<Cpu> {
     let mut cpu = machine(code);
     let entries = [
         0,
@@ -57,7 +57,7 @@ pub fn guest(code: &[u8]) -> Cpu {
 }
 
 /// A 32-bit guest with GDT, IDT and TSS, no paging.
-pub fn guest_32(code: &[u8]) -> Cpu {
+pub fn guest_32(code: &[u8]) -> Box<Cpu> {
     let mut cpu = machine_32(code);
     let entries = [
         0,

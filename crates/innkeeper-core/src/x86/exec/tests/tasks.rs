@@ -8,7 +8,7 @@ use crate::x86::testing::DATA;
 const OTHER: u64 = 0xB000;
 
 /// A guest with a second 32-bit TSS at `FREE`, whose task begins at `DATA`.
-fn two_tasks(code: &[u8], rights: u8, limit: u32) -> Cpu {
+fn two_tasks(code: &[u8], rights: u8, limit: u32) -> Box<Cpu> {
     let cpu = guest_32(code);
     describe(&cpu, FREE, OTHER as u32, limit, rights);
     let words = [(0x20, DATA as u32), (0x24, 2), (0x28, 0xAAAA), (0x38, STACK as u32 - 0x1000)];

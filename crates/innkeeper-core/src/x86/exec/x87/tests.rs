@@ -5,7 +5,7 @@ use super::*;
 use crate::x86::exec::xsave::{load_xsave_image, xsave_image};
 use crate::x86::testing::{self, DATA, machine, peek, poke, run};
 
-fn ran(code: &[u8]) -> Cpu {
+fn ran(code: &[u8]) -> Box<Cpu> {
     let mut cpu = machine(code);
     cpu.regs[3] = DATA;
     run(&mut cpu).expect("no fault");

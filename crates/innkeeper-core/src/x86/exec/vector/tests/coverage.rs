@@ -17,7 +17,7 @@ fn every_encoding_has_a_handler() {
 }
 
 /// A machine whose vector registers hold nothing that makes an address or an exception.
-fn quiet() -> Cpu {
+fn quiet() -> Box<Cpu> {
     let mut cpu = machine(&[]);
     (cpu.regs[RSI], cpu.regs[RDI]) = (DATA, DATA);
     cpu

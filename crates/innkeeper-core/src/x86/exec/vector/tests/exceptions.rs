@@ -31,7 +31,7 @@ fn singles(values: [f32; 4]) -> Ymm {
 }
 
 /// Executes `code` on registers 1 (destination, for legacy encodings) and 2.
-fn compute(code: Code, mxcsr: u32, a: Ymm, b: Ymm) -> (Cpu, Result<(), u8>) {
+fn compute(code: Code, mxcsr: u32, a: Ymm, b: Ymm) -> (Box<Cpu>, Result<(), u8>) {
     let mut cpu = machine(&[]);
     cpu.mxcsr = mxcsr;
     (cpu.ymm[1], cpu.ymm[2]) = (a, b);

@@ -235,7 +235,7 @@ fn string_comparison_finds_the_end_and_the_first_match() {
 }
 
 /// A machine with eight dwords at DATA and AVX2, if the host has it.
-fn avx2() -> Option<Cpu> {
+fn avx2() -> Option<Box<Cpu>> {
     let mut cpu = machine(&[]);
     cpu.regs[RSI] = DATA;
     for i in 0..8u32 {
