@@ -250,7 +250,8 @@ impl Program {
                     layout.raw(&[0xCC]);
                 }
                 _ => {
-                    layout.depth = 4;
+                    // One that is called in a loop of another has a counter of its own.
+                    layout.depth = (MOST_DEPTH + number) as u64;
                     layout.nodes(&self.functions[number - 1])?;
                     match number {
                         3 => layout.raw(&[0x59, 0xFF, 0xE1]), // pop rcx; jmp rcx

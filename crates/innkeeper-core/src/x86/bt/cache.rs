@@ -53,9 +53,11 @@ pub struct Exit {
     pub target: u64,
     /// The mode in which it leaves.
     pub mode: Mode,
-    /// The end of the jump's displacement, and where it leads while it is not chained.
+    /// The end of the jump's displacement, and where it leads while it is not chained. 0: it has none.
     pub site: u32,
     pub stub: u32,
+    /// Or where the guest address, the generation and the code are kept that it goes to. 0: nowhere.
+    pub cell: u32,
     /// The state that a warm entry needs is loaded.
     pub warm_vector: bool,
     pub warm_x87: bool,
@@ -113,6 +115,9 @@ impl Hasher for WordHasher {
 }
 
 pub type Map<K, V> = HashMap<K, V, BuildHasherDefault<WordHasher>>;
+
+/// A guest address where no code can be.
+const NOWHERE: u64 = 1 << 62;
 
 /// Bytes kept free at the end of each region, so that a block always fits.
 const MARGIN: usize = 64 << 10;
@@ -175,6 +180,7 @@ impl Cache {
             mode: Mode(0),
             site: 0,
             stub: 0,
+            cell: 0,
             warm_vector: false,
             warm_x87: false,
             chained: None,
@@ -213,21 +219,32 @@ impl Cache {
     // ---- chaining -------------------------------------------------------------------------------
 
     /// Makes an exit jump to a block, if that stays right without anyone looking again: both are in one
-    /// linear page, or the target's page is mapped for the supervisor in every address space.
-    pub fn chain(&mut self, id: ExitId, to: BlockId) -> bool {
+    /// linear page, or the target's page is mapped for the supervisor in every address space. An exit
+    /// with a cell looks again at the address space, so it may lead anywhere in that of `generation`.
+    pub fn chain(&mut self, id: ExitId, to: BlockId, generation: u64) -> bool {
         let exit = &self.exits[id as usize];
         let (from, target) = (&self.blocks[exit.from as usize], &self.blocks[to as usize]);
-        let same = from.key.rip >> 12 == target.key.rip >> 12 && from.key.page == target.key.page;
-        let right = exit.site != 0 && exit.chained.is_none() && !from.dead && exit.mode == target.key.mode;
-        if !right || !(same || target.global) {
+        let key = target.key;
+        let same = from.key.rip >> 12 == key.rip >> 12 && from.key.page == key.page;
+        let (site, cell) = (exit.site as usize, exit.cell as usize);
+        if from.dead || exit.mode != key.mode || (site | cell) == 0 {
+            return false;
+        }
+        let lasting = same || target.global || (cell != 0 && key.mode.user());
+        if !lasting || (cell == 0 && exit.chained.is_some()) {
             return false;
         }
         let warm = (!target.vector || exit.warm_vector) && (!target.x87 || exit.warm_x87);
         let entry = if warm { target.warm_entry } else { target.entry };
-        self.buffer.patch(exit.site as usize, entry as usize);
-        if !same {
-            let linear = target.key.rip >> 12;
-            self.across.entry(linear).or_insert((target.key.page, Vec::new())).1.push(id);
+        if cell == 0 {
+            self.buffer.patch(site, entry as usize);
+        } else {
+            self.let_go(id);
+            let words = [key.rip, generation, self.buffer.address(entry as usize)];
+            self.buffer.write(cell, &words.map(u64::to_le_bytes).concat());
+        }
+        if !same || cell != 0 {
+            self.across.entry(key.rip >> 12).or_insert((key.page, Vec::new())).1.push(id);
         }
         self.exits[id as usize].chained = Some(to);
         self.blocks[to as usize].incoming.push(id);
@@ -236,9 +253,29 @@ impl Cache {
 
     fn unchain(&mut self, id: ExitId) {
         let exit = &mut self.exits[id as usize];
-        if exit.chained.take().is_some() {
-            let (site, stub) = (exit.site as usize, exit.stub as usize);
+        if exit.chained.take().is_none() {
+            return;
+        }
+        let (site, stub, cell) = (exit.site as usize, exit.stub as usize, exit.cell as usize);
+        if cell == 0 {
             self.buffer.patch(site, stub);
+        } else {
+            let empty = self.empty_cell();
+            self.buffer.write(cell, &empty.map(u64::to_le_bytes).concat());
+        }
+    }
+
+    /// What a cell holds that leads nowhere: no address space has this generation, and who asks for this
+    /// address leaves.
+    pub fn empty_cell(&self) -> [u64; 3] {
+        [NOWHERE, 0, self.buffer.address(self.thunks.exit_indirect)]
+    }
+
+    /// Unchains an exit that leads to a living block.
+    fn let_go(&mut self, id: ExitId) {
+        if let Some(to) = self.exits[id as usize].chained {
+            self.blocks[to as usize].incoming.retain(|&other| other != id);
+            self.unchain(id);
         }
     }
 
@@ -255,9 +292,9 @@ impl Cache {
     pub fn cut(&mut self, linear_page: u64) {
         let (_, exits) = self.across.remove(&linear_page).unwrap_or_default();
         for id in exits {
-            if let Some(to) = self.exits[id as usize].chained {
-                self.blocks[to as usize].incoming.retain(|&other| other != id);
-                self.unchain(id);
+            let leads_here = |to: BlockId| self.blocks[to as usize].key.rip >> 12 == linear_page;
+            if self.exits[id as usize].chained.is_some_and(leads_here) {
+                self.let_go(id);
             }
         }
     }
@@ -312,10 +349,7 @@ impl Cache {
             self.unchain(exit);
         }
         for exit in first..last {
-            if let Some(to) = self.exits[exit as usize].chained {
-                self.blocks[to as usize].incoming.retain(|&other| other != exit);
-                self.unchain(exit);
-            }
+            self.let_go(exit);
         }
         self.bury(id); // last: what was just patched may lie in what that overwrites
     }

@@ -8,7 +8,7 @@ use crate::x86::cpu::Cpu;
 use crate::x86::mmu::{self, VIEWS};
 
 /// Entries of each first-level TLB array.
-pub const TLB_ENTRIES: usize = 2048;
+pub const TLB_ENTRIES: usize = 4096;
 /// Entries of each table of indirect-branch targets.
 pub const JUMP_ENTRIES: usize = 2048;
 const WORDS: usize = TLB_ENTRIES / 64;
@@ -33,28 +33,38 @@ pub struct View {
     local: [u64; WORDS],
 }
 
-/// Where the translation of a branch's target is, in the address space of a generation.
+/// Where the translation of a branch's target is.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Jump {
     pub rip: u64,
     pub code: u64,
-    pub generation: u64,
-    unused: u64,
 }
 
-/// Branch targets for one view, valid while its mappings and the mode are what they were. Only the
-/// entries of programs have a generation: the supervisor's are of all address spaces.
-#[repr(C)]
+/// Branch targets for one view, valid while its mappings and the mode are what they were.
 pub struct Jumps {
     pub entries: [Jump; JUMP_ENTRIES],
     /// The mode of the blocks in it.
     pub mode: u8,
+    /// The address space of a program's; 0 for the supervisor's, which are for all.
+    generation: u64,
     /// It has a supervisor's entry that an address-space change ends.
-    pub local: bool,
-    pub empty: bool,
+    local: bool,
+    empty: bool,
     /// A hash set of the linear pages that entries lie in.
     pages: [u64; 64],
+}
+
+/// Programs' tables: so many address spaces keep theirs.
+const PROGRAMS: usize = 8;
+
+/// Every table: one for each of the supervisor's views, and the programs'.
+pub struct JumpTables {
+    supervisor: [Box<Jumps>; VIEWS],
+    programs: Vec<Box<Jumps>>,
+    /// The program whose table is in use, and the one whose is given away next.
+    current: usize,
+    next: usize,
 }
 
 /// How often translated code did by itself what is counted elsewhere otherwise.
@@ -113,9 +123,8 @@ pub struct Context {
     pub unpaired: u64,
     /// The host's stack is to be emptied of return addresses before going on.
     pub unpair: u64,
-    /// The generation of the address space, and what spreads its branch targets.
+    /// The generation of the address space.
     pub generation: u64,
-    pub spread: u64,
     /// Room for RAX while flags move through it, and for a value on its way.
     pub rax: u64,
     pub value: u64,
@@ -132,7 +141,9 @@ pub struct Context {
     pub host_mxcsr: u32,
     pub counts: Counts,
     pub cpuid: Cpuid,
-    pub jumps: [Jumps; VIEWS],
+    /// The first entries of the jump tables in use, by view.
+    pub jump_bases: [u64; VIEWS],
+    pub jumps: JumpTables,
     pub tlb: [View; VIEWS],
     /// Where blocks are counted.
     pub flight: Flight,
@@ -148,8 +159,7 @@ fn no_tag(slot: usize) -> u64 {
     ((slot ^ 1) << 12) as u64
 }
 
-/// An address in a jump slot that belongs to another slot: 0 to the first, 1 not. (No program has
-/// generation 0, so its slots need no such address.)
+/// An address in a jump slot that belongs to another slot: 0 to the first, 1 not.
 fn no_rip(slot: usize) -> u64 {
     u64::from(slot == 0)
 }
@@ -159,13 +169,6 @@ pub const JUMP_HASH: i32 = 0x9E37_79B1_u32 as i32;
 
 impl Default for Context {
     fn default() -> Self {
-        let jumps = || Jumps {
-            entries: std::array::from_fn(|slot| Jump { rip: no_rip(slot), code: 0, generation: 0, unused: 0 }),
-            mode: 0,
-            local: false,
-            empty: true,
-            pages: [0; 64],
-        };
         let entries = || std::array::from_fn(|slot| Entry { tag: no_tag(slot), host: 0 });
         let view = || View { read: entries(), write: entries(), filled: [0; WORDS], local: [0; WORDS] };
         Self {
@@ -177,7 +180,6 @@ impl Default for Context {
             unpaired: 0,
             unpair: 0,
             generation: 0,
-            spread: 0,
             rax: 0,
             value: 0,
             string: StringRegisters::default(),
@@ -188,7 +190,8 @@ impl Default for Context {
             host_mxcsr: 0x1F80,
             counts: Counts::default(),
             cpuid: Cpuid::default(),
-            jumps: std::array::from_fn(|_| jumps()),
+            jump_bases: [0; VIEWS],
+            jumps: JumpTables::default(),
             tlb: std::array::from_fn(|_| view()),
             flight: Flight::new(),
         }
@@ -200,9 +203,10 @@ impl Context {
     pub fn fill(&mut self, view: usize, linear: u64, host: u64, write: bool, global: bool) {
         let (at, view) = (slot(linear), &mut self.tlb[view]);
         let entry = Entry { tag: linear & !mmu::OFFSET, host };
-        view.read[at] = entry;
         if write {
             view.write[at] = entry;
+        } else {
+            view.read[at] = entry;
         }
         view.filled[at / 64] |= 1 << (at % 64);
         if !global {
@@ -215,7 +219,7 @@ impl Context {
         for view in &mut self.tlb {
             view.forget(|view, word| std::mem::take(&mut view.local[word]));
         }
-        for jumps in self.jumps.iter_mut().filter(|jumps| jumps.local) {
+        for jumps in self.jumps.supervisor.iter_mut().filter(|jumps| jumps.local) {
             jumps.clear();
         }
     }
@@ -223,7 +227,8 @@ impl Context {
     /// Names the address space that is in force now.
     pub fn set_generation(&mut self, generation: u64) {
         self.generation = generation;
-        self.spread = u64::from((generation as u32).wrapping_mul(JUMP_HASH as u32));
+        self.jumps.choose(generation);
+        self.jump_bases = std::array::from_fn(|view| self.jumps.table(view).entries.as_ptr() as u64);
     }
 
     /// Forgets every translation.
@@ -238,7 +243,7 @@ impl Context {
     }
 
     pub fn forget_jumps(&mut self) {
-        self.jumps.iter_mut().for_each(Jumps::clear);
+        self.jumps.all().for_each(Jumps::clear);
     }
 
     /// Forgets one page.
@@ -251,9 +256,7 @@ impl Context {
                 }
             }
         }
-        for jumps in self.jumps.iter_mut().filter(|jumps| jumps.has_page(linear)) {
-            jumps.clear();
-        }
+        self.jumps.all().filter(|jumps| jumps.has_page(linear)).for_each(Jumps::clear);
     }
 
     /// Forgets write access to one page of RAM, by its host address, that was entered for `linear`.
@@ -289,26 +292,65 @@ impl View {
     }
 }
 
+impl Default for Jumps {
+    fn default() -> Self {
+        Self {
+            entries: std::array::from_fn(|slot| Jump { rip: no_rip(slot), code: 0 }),
+            mode: 0,
+            generation: 0,
+            local: false,
+            empty: true,
+            pages: [0; 64],
+        }
+    }
+}
+
+impl Default for JumpTables {
+    fn default() -> Self {
+        Self { supervisor: Default::default(), programs: vec![Box::default()], current: 0, next: 0 }
+    }
+}
+
+impl JumpTables {
+    /// The table that a view uses.
+    pub fn table(&mut self, view: usize) -> &mut Jumps {
+        if view == mmu::USER { &mut self.programs[self.current] } else { &mut self.supervisor[view] }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Jumps> {
+        self.supervisor.iter_mut().chain(&mut self.programs).map(Box::as_mut)
+    }
+
+    /// Takes up the table of an address space, or another's.
+    fn choose(&mut self, generation: u64) {
+        let known = self.programs.iter().position(|jumps| jumps.generation == generation);
+        self.current = known.unwrap_or_else(|| {
+            if self.programs.len() < PROGRAMS {
+                self.programs.push(Box::default());
+                self.next = 0;
+                return self.programs.len() - 1;
+            }
+            self.next = (self.next + 1) % PROGRAMS;
+            self.next
+        });
+        if known.is_none() {
+            let jumps = &mut self.programs[self.current];
+            jumps.clear();
+            jumps.generation = generation;
+        }
+    }
+}
+
 impl Jumps {
-    fn slot(rip: u64, spread: u64) -> usize {
-        let hash = (rip as u32).wrapping_mul(JUMP_HASH as u32) ^ spread as u32;
-        (hash >> (32 - JUMP_ENTRIES.trailing_zeros())) as usize
+    pub fn slot(rip: u64) -> usize {
+        ((rip as u32).wrapping_mul(JUMP_HASH as u32) >> (32 - JUMP_ENTRIES.trailing_zeros())) as usize
     }
 
-    /// Enters a supervisor's target.
+    /// Enters a target. `global`: it outlives address-space changes.
     pub fn insert(&mut self, rip: u64, code: u64, global: bool) {
-        self.put(rip, code, 0, 0);
-        self.local |= !global;
-    }
-
-    /// Enters a program's target, for the address space in force.
-    pub fn insert_for(&mut self, rip: u64, code: u64, generation: u64, spread: u64) {
-        self.put(rip, code, generation, spread);
-    }
-
-    fn put(&mut self, rip: u64, code: u64, generation: u64, spread: u64) {
-        self.entries[Self::slot(rip, spread)] = Jump { rip, code, generation, unused: 0 };
+        self.entries[Self::slot(rip)] = Jump { rip, code };
         self.empty = false;
+        self.local |= !global;
         self.pages[(rip >> 18 & 63) as usize] |= 1 << (rip >> 12 & 63);
     }
 
@@ -357,14 +399,8 @@ pub fn tlb_array(view: usize, write: bool) -> usize {
 
 /// Bits that a slot's number is shifted left by to be its offset in a jump table.
 pub const JUMP_SHIFT: u32 = size_of::<Jump>().trailing_zeros();
-/// Offsets in an entry.
-pub const JUMP_CODE: usize = offset_of!(Jump, code);
-pub const JUMP_GENERATION: usize = offset_of!(Jump, generation);
-
-/// The offset in `Cpu` of a view's first jump entry.
-pub fn jump_table(view: usize) -> usize {
-    field!(jumps) + view * size_of::<Jumps>() + offset_of!(Jumps, entries)
-}
+/// The offset of the code's address in an entry.
+pub const JUMP_CODE: i32 = offset_of!(Jump, code) as i32;
 
 #[cfg(test)]
 mod tests {
@@ -376,10 +412,10 @@ mod tests {
 
     #[test]
     fn an_empty_slot_matches_no_address_of_its_own() {
-        let context = Context::default();
+        let mut context = Context::default();
         for linear in [0, 0xFFF, 0x1000, 0xFFFF_FFFF_FFFF_FFFF, 0x8000_0000_0000_0000, 0x40_0000] {
             assert!(!hits(context.tlb[0].read[slot(linear)], linear));
-            assert_ne!(context.jumps[0].entries[Jumps::slot(linear, 0)].rip, linear);
+            assert_ne!(context.jumps.table(0).entries[Jumps::slot(linear)].rip, linear);
         }
     }
 
@@ -402,13 +438,13 @@ mod tests {
         let mut context = Context::default();
         context.fill(0, 0x5000, 0x10_0000, true, true);
         context.fill(0, 0x6000, 0x11_0000, true, true);
-        context.jumps[0].insert(0x6010, 1, true);
+        context.jumps.table(0).insert(0x6010, 1, true);
         context.forget_page(0x5010);
         assert!(!hits(context.tlb[0].read[5], 0x5000) && hits(context.tlb[0].write[6], 0x6000));
-        assert_eq!(context.jumps[0].entries[Jumps::slot(0x6010, 0)].code, 1);
+        assert_eq!(context.jumps.table(0).entries[Jumps::slot(0x6010)].code, 1);
         context.forget_writes();
         assert!(hits(context.tlb[0].read[6], 0x6000) && !hits(context.tlb[0].write[6], 0x6000));
         context.forget_page(0x6000);
-        assert_ne!(context.jumps[0].entries[Jumps::slot(0x6010, 0)].rip, 0x6010);
+        assert_ne!(context.jumps.table(0).entries[Jumps::slot(0x6010)].rip, 0x6010);
     }
 }

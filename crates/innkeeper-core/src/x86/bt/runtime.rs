@@ -23,6 +23,8 @@ use crate::x86::op::Op;
 /// What `enter` returns for an indirect branch whose target is RIP; else it is 0, everything being
 /// done, or the exit taken.
 pub const INDIRECT: u32 = u32::MAX;
+/// Marks an exit that led to where RIP already is.
+pub const THROUGH: u32 = 1 << 29;
 /// What translated code may use of the host's stack, for return addresses: helpers need the rest.
 const STACK_BYTES: u64 = 64 << 10;
 /// Marks an exit that was taken because a poll found attention wanted.
@@ -208,9 +210,12 @@ impl Cpu {
                 0 => return self.translator().leaving.take().map_or(Run::Again, Run::Exit),
                 INDIRECT => self.note_indirect(),
                 _ => {
-                    let id = taken & !POLL;
+                    let id = taken & !(POLL | THROUGH);
                     self.note_exit(id, taken & POLL != 0);
-                    self.regs[RIP] = self.translator().cache.exits[id as usize].target;
+                    indirect = taken & THROUGH != 0;
+                    if !indirect {
+                        self.regs[RIP] = self.translator().cache.exits[id as usize].target;
+                    }
                     if taken & POLL != 0 {
                         return Run::Again;
                     }
@@ -297,22 +302,17 @@ impl Cpu {
     fn arrive(&mut self, block: BlockId, indirect: bool) {
         let cache = &mut self.translator.as_mut().expect("translating").cache;
         let arrived = cache.arrived.take();
-        let chained = arrived.is_some_and(|exit| cache.chain(exit, block));
-        let unchainable = arrived.is_some() && !chained;
+        let chained = arrived.is_some_and(|exit| cache.chain(exit, block, self.context.generation));
         self.stats.chain_links.add(chained.into());
         let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);
         let (key, global) = (found.key, found.global);
-        let jumps: &mut Jumps = &mut self.context.jumps[key.mode.view()];
+        let jumps: &mut Jumps = self.context.jumps.table(key.mode.view());
         if jumps.mode != key.mode.0 {
             jumps.clear();
             jumps.mode = key.mode.0;
         }
-        if key.mode.user() {
-            if indirect || unchainable {
-                jumps.insert_for(key.rip, code, self.context.generation, self.context.spread);
-            }
-        } else if indirect {
-            jumps.insert(key.rip, code, global);
+        if indirect || (key.mode.user() && arrived.is_some()) {
+            jumps.insert(key.rip, code, global || key.mode.user());
         }
     }
 

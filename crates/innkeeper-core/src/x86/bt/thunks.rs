@@ -6,13 +6,13 @@
 
 use std::mem::offset_of;
 
-use super::asm::{Asm, R9, R10, R11, RAX, RBP, RDI, RDX, RSI, RSP, Size, cc, gs, gs_indexed};
+use super::asm::{Asm, R9, R10, R11, RAX, RBP, RDI, RDX, RSI, RSP, Size, at, cc, gs};
 use super::context::{
-    JUMP_CODE, JUMP_ENTRIES, JUMP_GENERATION, JUMP_HASH, JUMP_SHIFT, field, jump_table, register,
+    JUMP_CODE, JUMP_ENTRIES, JUMP_HASH, JUMP_SHIFT, Jumps, field, register,
 };
 use super::runtime;
 use crate::x86::cpu::{self, Cpu, Ymm};
-use crate::x86::mmu::{USER, VIEWS};
+use crate::x86::mmu::VIEWS;
 
 /// Guest registers that have a host register, and which.
 const PINNED: [(usize, u8); 13] = [
@@ -28,8 +28,9 @@ pub struct Thunks {
     pub enter: usize,
     /// Leave by exit R11D.
     pub exit: usize,
-    /// Leave for the guest address in R10.
+    /// Leave for the guest address in R10; by exit R11D.
     pub exit_indirect: usize,
+    pub exit_through: usize,
     /// A memory access (R11D: site, R10: address) that the first-level TLB has no answer to.
     pub slow: usize,
     /// Hand an instruction (R11D: site) to the interpreter.
@@ -55,8 +56,9 @@ pub fn emit() -> (Thunks, Asm) {
     let leave = leave(asm_ref);
     let resume = resume(asm_ref, thunks.load_vectors);
     thunks.exit_indirect = asm_ref.here();
-    asm_ref.store(gs(register(cpu::RIP)), R10);
     asm_ref.mov_imm(R11, u64::from(runtime::INDIRECT));
+    thunks.exit_through = asm_ref.here();
+    asm_ref.store(gs(register(cpu::RIP)), R10);
     thunks.exit = asm_ref.here();
     save(asm_ref);
     save_flags(asm_ref);
@@ -70,9 +72,8 @@ pub fn emit() -> (Thunks, Asm) {
         push(asm_ref, R11);
         thunks.look_up_keeping[view] = asm_ref.here();
         put_flags_aside(asm_ref);
-        let mut out = vec![doorbell(asm_ref)];
-        out.extend(look_up(asm_ref, view, Target::Register));
-        asm_ref.load(R10, gs_indexed(R11, jump_table(view) + JUMP_CODE));
+        let out = [doorbell(asm_ref), look_up(asm_ref, view, Target::Register)];
+        asm_ref.load(R10, at(R11, JUMP_CODE));
         take_flags_back(asm_ref);
         asm_ref.jmp_reg(R10);
         out.into_iter().for_each(|from| asm_ref.patch(from, asm_ref.here()));
@@ -80,12 +81,10 @@ pub fn emit() -> (Thunks, Asm) {
         asm_ref.jmp_to(thunks.exit_indirect);
         thunks.look_up[view] = asm_ref.here();
         let found = doorbell(asm_ref);
-        let misses = look_up(asm_ref, view, Target::Register);
-        asm_ref.jmp_mem(gs_indexed(R11, jump_table(view) + JUMP_CODE));
+        let miss = look_up(asm_ref, view, Target::Register);
+        asm_ref.jmp_mem(at(R11, JUMP_CODE));
         asm_ref.patch(found, thunks.exit_indirect);
-        for miss in misses {
-            asm_ref.patch(miss, thunks.exit_indirect);
-        }
+        asm_ref.patch(miss, thunks.exit_indirect);
     }
     thunks.slow = asm_ref.here();
     save(asm_ref);
@@ -220,40 +219,29 @@ pub enum Target {
     Constant(u64),
 }
 
-/// Looks R10 up in a view's jump table; R11 is then the entry's offset. Gives the jumps taken where it
-/// is not there. Changes flags.
-pub fn look_up(asm: &mut Asm, view: usize, target: Target) -> Vec<usize> {
+/// Looks R10 up in a view's jump table; R11 is then its entry. Gives the jump taken where it is not
+/// there. Changes flags.
+pub fn look_up(asm: &mut Asm, view: usize, target: Target) -> usize {
     match target {
         Target::Register => {
             asm.rr(Size::D, &[0x69], R11, R10); // imul
             asm.raw(&JUMP_HASH.to_le_bytes());
+            asm.rr(Size::D, &[0xC1], 5, R11); // shr
+            asm.raw(&[(32 - JUMP_ENTRIES.trailing_zeros() - JUMP_SHIFT) as u8]);
+            asm.alu_imm(Size::D, 4, R11, ((JUMP_ENTRIES - 1) << JUMP_SHIFT) as i32);
         }
-        Target::Constant(rip) => asm.mov_imm(R11, u64::from((rip as u32).wrapping_mul(JUMP_HASH as u32))),
+        Target::Constant(rip) => asm.mov_imm(R11, (Jumps::slot(rip) << JUMP_SHIFT) as u64),
     }
-    if view == USER {
-        asm.rm(Size::D, &[0x33], R11, gs(field!(spread))); // xor
-    }
-    let bits = JUMP_ENTRIES.trailing_zeros();
-    asm.rr(Size::D, &[0xC1], 5, R11); // shr
-    asm.raw(&[(32 - bits - JUMP_SHIFT) as u8]);
-    asm.alu_imm(Size::D, 4, R11, ((JUMP_ENTRIES - 1) << JUMP_SHIFT) as i32);
-    let table = jump_table(view);
-    asm.rm(Size::Q, &[0x3B], R10, gs_indexed(R11, table)); // cmp
-    let mut misses = vec![asm.jcc(cc::NE)];
-    if view == USER {
-        asm.load(R10, gs(field!(generation)));
-        asm.rm(Size::Q, &[0x3B], R10, gs_indexed(R11, table + JUMP_GENERATION)); // cmp
-        asm.load(R10, gs_indexed(R11, table)); // as it was
-        misses.push(asm.jcc(cc::NE));
-    }
-    misses
+    asm.rm(Size::Q, &[0x03], R11, gs(field!(jump_bases) + 8 * view)); // add
+    asm.rm(Size::Q, &[0x3B], R10, at(R11, 0)); // cmp
+    asm.jcc(cc::NE)
 }
 
 /// Compares the host's stack pointer with the doorbell; gives the jump taken where someone rang, or
 /// where the stack is to be emptied.
 pub fn doorbell(asm: &mut Asm) -> usize {
     asm.load(R11, gs(field!(doorbell)));
-    asm.rm(Size::Q, &[0x3B], RSP, super::asm::at(R11, 0)); // cmp
+    asm.rm(Size::Q, &[0x3B], RSP, at(R11, 0)); // cmp
     asm.jcc(cc::B)
 }
 
@@ -277,7 +265,7 @@ fn load(asm: &mut Asm) {
 fn leave(asm: &mut Asm) -> usize {
     let start = asm.here();
     asm.load(RSP, gs(field!(host_rsp)));
-    asm.lea(Size::Q, RSP, super::asm::at(RSP, 8));
+    asm.lea(Size::Q, RSP, at(RSP, 8));
     for reg in CALLEE_SAVED.into_iter().rev() {
         if reg >= 8 {
             asm.raw(&[0x41]);

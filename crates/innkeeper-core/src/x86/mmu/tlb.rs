@@ -135,7 +135,8 @@ impl Tlb {
 
 #[inline(always)]
 pub(super) fn slot(linear: u64) -> usize {
-    (linear >> 12) as usize & (ENTRIES - 1)
+    // Folded, so that arrays a power of two apart do not share slots.
+    (linear >> 12 ^ linear >> 23) as usize & (ENTRIES - 1)
 }
 
 impl Cpu {

@@ -123,7 +123,9 @@ fn memory_accesses_that_leave_say_why() {
     // mov [rbx],eax; mov [rcx],eax; mov [rdx+4093],eax; movaps xmm0,[rsi+4]
     let code = [0x89, 3, 0x89, 1, 0x89, 0x82, 0xFD, 0x0F, 0, 0, 0x0F, 0x28, 0x46, 4];
     let Some(mut cpu) = translating(&code, true) else { return };
-    [1, 2, 3, 6].map(|register: usize| cpu.regs[register] = DATA);
+    for register in [1, 2, 3, 6] {
+        cpu.regs[register] = DATA;
+    }
     cpu.run(); // there is no IDT for the misaligned one's #GP
     let shown = block(&cpu, 0);
     assert_eq!(left(&shown, "TLB miss"), 1, "{:?}", shown.exits);

@@ -51,34 +51,61 @@ impl Emitter<'_> {
         let flags = it.live != 0;
         self.push_return(it);
         let found = poll(&mut self.hot, flags);
-        let exit = if self.is_far(target) {
-            self.hot.mov_imm(R10, target);
-            if flags {
-                put_flags_aside(&mut self.hot);
-            }
-            let misses = look_up(&mut self.hot, self.mode.view(), Target::Constant(target));
-            let code = gs_indexed(R11, jump_table(self.mode.view()) + JUMP_CODE);
-            if flags {
-                self.hot.load(R10, code);
-                take_flags_back(&mut self.hot);
-                self.hot.call_reg(R10);
-            } else {
-                self.hot.call_mem(code);
-            }
-            let exit = self.exit(0, target, self.mode);
-            let here = self.cold.here();
-            misses.into_iter().for_each(|miss| self.hot.patch(miss, here));
-            self.leave_far(exit, flags);
-            exit
-        } else {
-            let site = self.hot.call();
-            self.exit(site, target, self.mode)
-        };
+        let exit = if self.is_far(target) { self.call_far(target, flags) } else { self.call_near(target) };
         let here = self.cold.here();
         self.hot.patch(found, here);
         self.leave_polled(exit, flags);
         self.landing(it);
         true
+    }
+
+    fn call_near(&mut self, target: u64) -> ExitId {
+        let site = self.hot.call();
+        self.exit(site, target, self.mode)
+    }
+
+    /// Calls a program's code in another page: by a cell, else by the jump table.
+    fn call_far(&mut self, target: u64, flags: bool) -> ExitId {
+        let cell = self.cell();
+        if flags {
+            put_flags_aside(&mut self.hot);
+        }
+        self.hot.load(R11, gs(field!(generation)));
+        self.hot.rip(Size::Q, &[0x3B], R11, cell + CELL_GENERATION); // cmp
+        let miss = self.hot.jcc(cc::NE);
+        self.call_cell(cell, flags);
+        let (landing, here) = (self.hot.here(), self.cold.here());
+        self.hot.patch(miss, here);
+        self.cold.mov_imm(R10, target);
+        let miss = look_up(&mut self.cold, self.mode.view(), Target::Constant(target));
+        self.call_found(landing, flags);
+        let exit = self.exit_by_cell(cell, target, self.mode);
+        let here = self.cold.here();
+        self.cold.patch(miss, here);
+        self.leave_far(exit, flags);
+        exit
+    }
+
+    /// Calls the code that a cell names.
+    fn call_cell(&mut self, cell: usize, flags: bool) {
+        if flags {
+            self.hot.rip(Size::Q, &[0x8B], R10, cell + CELL_CODE);
+            take_flags_back(&mut self.hot);
+            self.hot.call_reg(R10);
+        } else {
+            self.hot.rip(Size::D, &[0xFF], 2, cell + CELL_CODE); // call
+        }
+    }
+
+    /// Calls, from the cold region, the code of the jump-table entry at R11, to return to `landing`.
+    fn call_found(&mut self, landing: usize, flags: bool) {
+        self.cold.load(R10, at(R11, JUMP_CODE));
+        self.cold.rip(Size::Q, &[0x8D], R11, landing); // lea
+        self.cold.raw(&[0x41, 0x53]); // push r11
+        if flags {
+            take_flags_back(&mut self.cold);
+        }
+        self.cold.jmp_reg(R10);
     }
 
     /// Whether calls and returns here use the host's: in the view that is the rule, so that both ends of a
@@ -146,7 +173,7 @@ impl Emitter<'_> {
         if self.is_paired() {
             self.hot.raw(&[0xC3]);
         } else if it.live_after != 0 {
-            self.go_indirect(true, false);
+            self.go_indirect(true);
         } else {
             let thunk = self.translator.cache.thunks.look_up[self.mode.view()];
             self.hot.jmp_to(thunk);
@@ -158,7 +185,7 @@ impl Emitter<'_> {
         if !self.load_target(it) {
             return false;
         }
-        self.go_indirect(it.live_after != 0, false);
+        self.go_indirect(it.live_after != 0);
         true
     }
 
@@ -169,7 +196,7 @@ impl Emitter<'_> {
         self.hot.store(gs(field!(value)), R10);
         self.push_return(it);
         self.hot.load(R10, gs(field!(value)));
-        self.go_indirect(it.live != 0, true);
+        self.call_through(it.live != 0);
         self.landing(it);
         true
     }
@@ -196,31 +223,58 @@ impl Emitter<'_> {
         true
     }
 
-    /// Jumps to the translation of R10, or calls it, looking for attention on the way.
-    pub(super) fn go_indirect(&mut self, flags: bool, call: bool) {
+    /// Jumps to the translation of R10, looking for attention on the way.
+    pub(super) fn go_indirect(&mut self, flags: bool) {
         if flags {
             put_flags_aside(&mut self.hot);
         }
-        let mut out = vec![doorbell(&mut self.hot)];
-        let view = self.mode.view();
-        out.extend(look_up(&mut self.hot, view, Target::Register));
-        let code = gs_indexed(R11, jump_table(view) + JUMP_CODE);
-        let asm = &mut self.hot;
-        match (flags, call) {
-            (true, _) => {
-                asm.load(R10, code);
-                take_flags_back(asm);
-                if call { asm.call_reg(R10) } else { asm.jmp_reg(R10) }
-            }
-            (false, true) => asm.call_mem(code),
-            (false, false) => asm.jmp_mem(code),
+        let found = doorbell(&mut self.hot);
+        let miss = look_up(&mut self.hot, self.mode.view(), Target::Register);
+        if flags {
+            self.hot.load(R10, at(R11, JUMP_CODE));
+            take_flags_back(&mut self.hot);
+            self.hot.jmp_reg(R10);
+        } else {
+            self.hot.jmp_mem(at(R11, JUMP_CODE));
         }
         let here = self.cold.here();
-        out.into_iter().for_each(|from| self.hot.patch(from, here));
+        self.hot.patch(found, here);
+        self.hot.patch(miss, here);
         if flags {
             take_flags_back(&mut self.cold);
         }
         let thunk = self.translator.cache.thunks.exit_indirect;
+        self.cold.jmp_to(thunk);
+    }
+
+    /// Calls the translation of R10: the one it had first by a cell, others by the jump table.
+    fn call_through(&mut self, flags: bool) {
+        let cell = self.cell();
+        if flags {
+            put_flags_aside(&mut self.hot);
+        }
+        let found = doorbell(&mut self.hot);
+        self.hot.rip(Size::Q, &[0x3B], R10, cell); // cmp
+        let mut misses = vec![self.hot.jcc(cc::NE)];
+        if self.mode.user() {
+            self.hot.load(R11, gs(field!(generation)));
+            self.hot.rip(Size::Q, &[0x3B], R11, cell + CELL_GENERATION); // cmp
+            misses.push(self.hot.jcc(cc::NE));
+        }
+        self.call_cell(cell, flags);
+        let (landing, here) = (self.hot.here(), self.cold.here());
+        misses.into_iter().for_each(|miss| self.hot.patch(miss, here));
+        let miss = look_up(&mut self.cold, self.mode.view(), Target::Register);
+        self.call_found(landing, flags);
+        let exit = self.exit_by_cell(cell, 0, self.mode);
+        let here = self.cold.here();
+        self.hot.patch(found, here);
+        self.cold.patch(miss, here);
+        if flags {
+            take_flags_back(&mut self.cold);
+        }
+        self.cold.mov_imm(R11, (exit | THROUGH).into());
+        let thunk = self.translator.cache.thunks.exit_through;
         self.cold.jmp_to(thunk);
     }
 }

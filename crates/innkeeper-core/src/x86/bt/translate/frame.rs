@@ -40,6 +40,7 @@ impl Emitter<'_> {
             target,
             site: site as u32,
             stub: 0,
+            cell: 0,
             mode,
             warm_vector: self.vector,
             warm_x87: self.x87,
@@ -202,23 +203,53 @@ impl Emitter<'_> {
         if flags {
             put_flags_aside(&mut self.cold);
         }
-        self.cold.mov_imm(R10, target);
-        let misses = look_up(&mut self.cold, mode.view(), Target::Constant(target));
-        let code = gs_indexed(R11, jump_table(mode.view()) + JUMP_CODE);
-        if flags {
-            self.cold.load(R10, code);
+        // The cell comes behind the code.
+        let nowhere = self.cold.here();
+        self.cold.load(R11, gs(field!(generation)));
+        let generation = self.cold.rip(Size::Q, &[0x3B], R11, nowhere); // cmp
+        let miss = self.cold.jcc(cc::NE);
+        let code = if flags {
+            let code = self.cold.rip(Size::Q, &[0x8B], R10, nowhere);
             take_flags_back(&mut self.cold);
             self.cold.jmp_reg(R10);
+            code
         } else {
-            self.cold.jmp_mem(code);
-        }
-        let exit = self.exit(0, target, mode);
+            self.cold.rip(Size::D, &[0xFF], 4, nowhere) // jmp
+        };
+        let cell = self.cell();
+        self.cold.patch(generation, cell + CELL_GENERATION);
+        self.cold.patch(code, cell + CELL_CODE);
         let here = self.cold.here();
-        misses.into_iter().for_each(|miss| self.cold.patch(miss, here));
+        self.cold.patch(miss, here);
+        self.cold.mov_imm(R10, target);
+        let miss = look_up(&mut self.cold, mode.view(), Target::Constant(target));
+        self.cold.load(R10, at(R11, JUMP_CODE));
+        if flags {
+            take_flags_back(&mut self.cold);
+        }
+        self.cold.jmp_reg(R10);
+        let exit = self.exit_by_cell(cell, target, mode);
+        let here = self.cold.here();
+        self.cold.patch(miss, here);
         self.leave_far(exit, flags);
     }
 
-    /// Leaves, in the cold region, by an exit that is never chained.
+    /// A cell for an exit: guest address, generation, code.
+    pub(super) fn cell(&mut self) -> usize {
+        let cell = self.cold.align();
+        self.cold.raw(&self.translator.cache.empty_cell().map(u64::to_le_bytes).concat());
+        cell
+    }
+
+    pub(super) fn exit_by_cell(&mut self, cell: usize, target: u64, mode: Mode) -> ExitId {
+        let id = self.exit(0, target, mode);
+        if let Some(exit) = self.exits.last_mut() {
+            exit.cell = cell as u32;
+        }
+        id
+    }
+
+    /// Leaves, in the cold region, by an exit that has a cell.
     pub(super) fn leave_far(&mut self, exit: ExitId, flags: bool) {
         if flags {
             take_flags_back(&mut self.cold);

@@ -24,9 +24,9 @@ use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_
 use self::coalesce::Run;
 use super::cache::{Access, Block, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
-use super::context::{self, JUMP_CODE, field, jump_table, tlb_array};
+use super::context::{self, JUMP_CODE, field, tlb_array};
 use super::mode::Mode;
-use super::runtime::{Assumed, POLL, Translator};
+use super::runtime::{Assumed, POLL, THROUGH, Translator};
 use super::thunks::{Target, doorbell, look_up, put_flags_aside, take_flags_back};
 use super::trace;
 use crate::memory::PAGE_SIZE;
@@ -36,6 +36,9 @@ use crate::x86::cpuid::CpuidTable;
 use crate::x86::mmu::{SUPERVISOR, SUPERVISOR_SMAP, Tlb};
 use crate::x86::op::seg;
 
+/// Offsets in a cell: see `Exit::cell`.
+const CELL_GENERATION: usize = 8;
+const CELL_CODE: usize = 16;
 /// Instructions in a block at most.
 const BLOCK_LENGTH: usize = 64;
 /// Instructions looked at beyond a branch to learn whether flags matter there.
