@@ -3,6 +3,7 @@
 //! in tier 0 and `translated` in tier 1, and `compare` tells two machine states apart, less what the
 //! manuals leave undefined.
 
+mod apart;
 pub mod cases;
 pub mod compare;
 pub mod encodings;

@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use innkeeper_core::x86::attention::KICK;
 use innkeeper_core::x86::bt::Settings;
+use innkeeper_core::x86::cpu::flag::STATUS;
 
+use crate::apart::apart;
 use crate::guest::Guest;
 use crate::programs::{Node, PAGES, Program, Programs};
 use crate::rng::Rng;
@@ -17,6 +18,7 @@ use crate::state::{CODE, State, Trap};
 
 /// Status flags, and those that programs may set.
 const COMPARED: u64 = 0x3C_4FD5;
+const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;
 /// The second run goes through what the first translated, the third through what was chained by then.
 const RUNS: usize = 3;
@@ -51,8 +53,6 @@ struct End {
 
 pub struct Lockstep {
     programs: Programs,
-    interpreted: Guest,
-    translated: Guest,
     drive: Drive,
     bitness: u32,
 }
@@ -60,98 +60,111 @@ pub struct Lockstep {
 /// What a campaign did.
 #[derive(Default)]
 pub struct Report {
+    pub tally: Tally,
+    pub mismatches: Vec<String>,
+}
+
+/// What a child did, in figures.
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
     pub programs: usize,
     /// Programs that ended in another way than their last instruction.
     pub faults: usize,
     /// Instructions of programs that tier 1 handed to the interpreter.
     pub emulated: u64,
     pub blocks: u64,
-    pub mismatches: Vec<String>,
+    /// The seed of the program under way, or of the one that went wrong.
+    seed: u64,
+    wrong: bool,
 }
 
+/// Programs that one child runs.
+const BATCH: usize = 500;
+
 impl Lockstep {
-    /// # Panics
-    /// If the host has no memory for two small guests.
     pub fn new(bitness: u32, drive: Drive) -> Self {
-        Self {
-            programs: Programs::new(bitness),
-            interpreted: Guest::new(bitness, PAGES, None),
-            translated: Guest::new(bitness, PAGES, Some(drive.settings)),
-            drive,
-            bitness,
-        }
+        Self { programs: Programs::new(bitness), drive, bitness }
     }
 
     /// Runs as many programs from `seed` on, and stops at the `most`th mismatch.
     pub fn campaign(&mut self, programs: usize, seed: u64, most: usize) -> Report {
-        let done = Arc::new(AtomicBool::new(false));
-        let kicker = self.drive.kicks.then(|| {
-            let (done, attention) = (Arc::clone(&done), Arc::clone(&self.translated.attention));
-            std::thread::spawn(move || {
-                let mut rng = Rng::new(seed);
-                while !done.load(Ordering::Relaxed) {
-                    attention.raise(KICK);
-                    std::thread::sleep(Duration::from_micros(rng.below(60)));
-                }
-            })
-        });
         let mut report = Report::default();
         let mut seeds = Rng::new(seed);
-        while report.programs < programs && report.mismatches.len() < most {
-            let seed = seeds.word();
-            let program = self.programs.make(seed);
-            let Some(result) = self.compare(&program, &mut report) else { continue };
-            report.programs += 1;
-            if let Some(difference) = result {
-                report.mismatches.push(self.explain(seed, program, &difference));
+        while report.tally.programs < programs && report.mismatches.len() < most {
+            let batch: Vec<u64> =
+                (0..BATCH.min(programs - report.tally.programs)).map(|_| seeds.word()).collect();
+            let (tally, signal) = apart(Tally::default(), |tally| self.batch(&batch, tally));
+            report.tally.programs += batch.len();
+            report.tally.faults += tally.faults;
+            report.tally.emulated += tally.emulated;
+            report.tally.blocks += tally.blocks;
+            if tally.wrong || signal.is_some() {
+                report.mismatches.push(self.explain(tally.seed));
             }
         }
-        done.store(true, Ordering::Relaxed);
-        if let Some(kicker) = kicker {
-            kicker.join().expect("the kicking thread");
-        }
-        let stats = &self.translated.cpu.stats;
-        report.emulated = stats.emulated_instructions.get();
-        report.blocks = stats.blocks_translated.get();
         report
+    }
+
+    /// Runs programs up to the first that goes wrong.
+    fn batch(&mut self, seeds: &[u64], tally: &mut Tally) {
+        let mut pair = Pair::new(self.bitness, self.drive);
+        let attention = Arc::clone(&pair.translated.attention);
+        let (kicks, mut rng) = (self.drive.kicks, Rng::new(seeds[0]));
+        std::thread::spawn(move || {
+            while kicks {
+                attention.raise(KICK);
+                std::thread::sleep(Duration::from_micros(rng.below(60)));
+            }
+        });
+        for &seed in seeds {
+            tally.seed = seed;
+            if let Some(Some(_)) = pair.compare(&self.programs.make(seed), tally) {
+                tally.wrong = true;
+                break;
+            }
+        }
+        let stats = &pair.translated.cpu.stats;
+        tally.emulated = stats.emulated_instructions.get();
+        tally.blocks = stats.blocks_translated.get();
     }
 
     /// Repeats the program that a seed names.
     pub fn repeat(&mut self, seed: u64) -> Option<String> {
         let program = self.programs.make(seed);
-        let difference = self.compare(&program, &mut Report::default())??;
-        Some(self.explain(seed, program, &difference))
+        self.difference(&program).map(|_| self.explain(seed))
     }
 
-    /// The difference between the tiers, if there is one; `None` if the program cannot be laid out.
-    fn compare(&mut self, program: &Program, report: &mut Report) -> Option<Option<String>> {
-        let parts = program.lay_out()?;
-        prepare(&self.interpreted, &parts);
-        let expected = run(&mut self.interpreted, program);
-        report.faults += usize::from(expected.trap.vector != 3);
-        prepare(&self.translated, &parts);
-        for number in 0..RUNS {
-            if number > 0 && program.changes_itself() {
-                parts.iter().for_each(|(at, bytes)| self.translated.write_code(*at, bytes));
+    /// The difference that a program makes, in a process of its own.
+    fn difference(&self, program: &Program) -> Option<String> {
+        const ROOM: usize = 4000;
+        let ((text, length), signal) = apart(([0_u8; ROOM], 0), |(text, length)| {
+            let mut pair = Pair::new(self.bitness, self.drive);
+            if let Some(Some(difference)) = pair.compare(program, &mut Tally::default()) {
+                *length = difference.len().min(ROOM);
+                text[..*length].copy_from_slice(&difference.as_bytes()[..*length]);
             }
-            let found = run(&mut self.translated, program);
-            if let Some(text) = difference(&expected, &found) {
-                return Some(Some(format!("run {number}: {text}")));
-            }
+        });
+        match signal {
+            Some(signal) => Some(format!("the host got signal {signal}")),
+            None => (length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned()),
         }
-        Some(None)
     }
 
     /// A mismatch in its smallest form.
-    fn explain(&mut self, seed: u64, mut program: Program, difference: &str) -> String {
-        let mut text = String::new();
-        let mut said = difference.to_owned();
+    fn explain(&self, seed: u64) -> String {
+        let mut programs = Programs::new(self.bitness);
+        let mut program = programs.make(seed);
+        let mut text = format!("--lockstep --bits {} --repro {seed:x}: ", self.bitness);
+        let Some(mut said) = self.difference(&program) else {
+            text.push_str("not when run alone\n");
+            return text;
+        };
+        let _ = writeln!(text, "{said}");
         while let Some((smaller, difference)) = self.shrink(&program) {
             (program, said) = (smaller, difference);
         }
-        let _ = writeln!(text, "--lockstep --bits {} --repro {seed:x}: {difference}", self.bitness);
         let _ = writeln!(text, "  as far as it can be shortened: {said}");
-        for (at, bytes) in program.lay_out().unwrap_or_default() {
+        for (at, bytes) in program.lay_out(!self.drive.settings.exact_flags).unwrap_or_default() {
             let mut decoder = Decoder::with_ip(self.bitness, &bytes, CODE + at, DecoderOptions::NONE);
             let mut instruction = Instruction::default();
             let (mut formatter, mut line) = (FastFormatter::new(), String::new());
@@ -169,7 +182,7 @@ impl Lockstep {
     }
 
     /// The program without one of its nodes, if it still goes wrong.
-    fn shrink(&mut self, program: &Program) -> Option<(Program, String)> {
+    fn shrink(&self, program: &Program) -> Option<(Program, String)> {
         let count = size(&program.body) + program.functions.iter().map(|body| size(body)).sum::<usize>();
         for at in (0..count).rev() {
             for inner in [false, true] {
@@ -179,15 +192,52 @@ impl Lockstep {
                 for body in &mut smaller.functions {
                     taken = taken || take(body, &mut left, inner);
                 }
-                if !taken {
-                    continue;
-                }
-                if let Some(Some(difference)) = self.compare(&smaller, &mut Report::default()) {
+                if let Some(difference) = taken.then(|| self.difference(&smaller)).flatten() {
                     return Some((smaller, difference));
                 }
             }
         }
         None
+    }
+}
+
+/// One guest for each tier.
+struct Pair {
+    interpreted: Guest,
+    translated: Guest,
+    exact: bool,
+}
+
+impl Pair {
+    fn new(bitness: u32, drive: Drive) -> Self {
+        Self {
+            interpreted: Guest::new(bitness, PAGES, None),
+            translated: Guest::new(bitness, PAGES, Some(drive.settings)),
+            exact: drive.settings.exact_flags,
+        }
+    }
+
+    /// The difference between the tiers, if there is one; `None` if the program cannot be laid out.
+    fn compare(&mut self, program: &Program, tally: &mut Tally) -> Option<Option<String>> {
+        let parts = program.lay_out(!self.exact)?;
+        prepare(&self.interpreted, &parts);
+        let mut expected = run(&mut self.interpreted, program);
+        tally.faults += usize::from(expected.trap.vector != BREAKPOINT);
+        prepare(&self.translated, &parts);
+        for number in 0..RUNS {
+            if number > 0 && program.changes_itself() {
+                parts.iter().for_each(|(at, bytes)| self.translated.write_code(*at, bytes));
+            }
+            let found = run(&mut self.translated, program);
+            if !self.exact && expected.trap.vector != BREAKPOINT {
+                // An instruction that faulted may have been about to replace them.
+                expected.state.rflags = expected.state.rflags & !STATUS | found.state.rflags & STATUS;
+            }
+            if let Some(text) = difference(&expected, &found) {
+                return Some(Some(format!("run {number}: {text}")));
+            }
+        }
+        Some(None)
     }
 }
 

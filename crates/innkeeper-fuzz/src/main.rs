@@ -140,7 +140,12 @@ fn lockstep(options: &Options) -> ExitCode {
         report.mismatches.iter().for_each(|text| println!("{text}"));
         println!(
             "{} programs, {name}, seed {}: {} mismatches ({} faulted; {} blocks translated, {} instructions emulated)",
-            report.programs, options.seed, report.mismatches.len(), report.faults, report.blocks, report.emulated
+            report.tally.programs,
+            options.seed,
+            report.mismatches.len(),
+            report.tally.faults,
+            report.tally.blocks,
+            report.tally.emulated
         );
         good &= report.mismatches.is_empty();
     }

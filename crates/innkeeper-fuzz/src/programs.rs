@@ -207,6 +207,7 @@ fn is_wanted(code: Code) -> bool {
             code.mnemonic(),
             M::Bound | M::Into | M::Ldmxcsr | M::Vldmxcsr | M::Fldcw | M::Cli | M::Sti | M::Enter | M::Leave
                 | M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu | M::Ud0 | M::Ud1 | M::Ud2 | M::INVALID
+                | M::Ffree | M::Ffreep // what they do to C1 is undefined
                 | M::Arpl | M::Aam | M::Outsb | M::Outsw | M::Outsd | M::Insb | M::Insw | M::Insd | M::Wait
         )
         && !(0..info.op_count()).any(|i| {
@@ -215,12 +216,13 @@ fn is_wanted(code: Code) -> bool {
         })
 }
 
-/// Whether a host may leave other flags than the interpreter, where the manuals allow both.
+/// Whether a host may leave other flags than the interpreter, or translated code lose them, where the
+/// manuals call them undefined.
 pub fn leaves_flags_undefined(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     matches!(
         instruction.mnemonic(),
-        M::Bsf | M::Bsr | M::Mul | M::Imul | M::Lzcnt | M::Tzcnt | M::Rcl | M::Rcr | M::Andn | M::Bextr | M::Blsi
+        M::Bt | M::Btc | M::Btr | M::Bts | M::Div | M::Idiv | M::Bsf | M::Bsr | M::Mul | M::Imul | M::Lzcnt | M::Tzcnt | M::Rcl | M::Rcr | M::Andn | M::Bextr | M::Blsi
             | M::Blsmsk | M::Blsr | M::Bzhi | M::Aaa | M::Aad | M::Aam | M::Aas | M::Daa | M::Das
     )
 }
@@ -234,16 +236,19 @@ struct Layout {
     bytes: Vec<u8>,
     functions: [u64; FUNCTIONS],
     depth: u64,
+    /// Flags survive no call, return or indirect jump.
+    conventional: bool,
 }
 
 impl Program {
-    /// Offsets from `CODE` and the bytes there; `None` if it does not fit.
-    pub fn lay_out(&self) -> Option<Vec<(u64, Vec<u8>)>> {
+    /// Offsets from `CODE` and the bytes there; `None` if it does not fit. `conventional`: no flags are
+    /// expected to survive a call, a return or an indirect jump.
+    pub fn lay_out(&self, conventional: bool) -> Option<Vec<(u64, Vec<u8>)>> {
         let functions = std::array::from_fn(|i| CODE + self.starts[1 + i]);
         let mut parts = Vec::new();
         for (number, &start) in self.starts.iter().enumerate() {
-            let mut layout =
-                Layout { bitness: self.bitness, at: CODE + start, bytes: Vec::new(), functions, depth: 0 };
+            let (bitness, at, bytes) = (self.bitness, CODE + start, Vec::new());
+            let mut layout = Layout { bitness, at, bytes, functions, depth: 0, conventional };
             match number {
                 0 => {
                     layout.nodes(&self.body)?;
@@ -252,6 +257,7 @@ impl Program {
                 _ => {
                     // One that is called in a loop of another has a counter of its own.
                     layout.depth = (MOST_DEPTH + number) as u64;
+                    layout.settle();
                     layout.nodes(&self.functions[number - 1])?;
                     match number {
                         3 => layout.raw(&[0x59, 0xFF, 0xE1]), // pop rcx; jmp rcx
@@ -385,7 +391,10 @@ impl Layout {
                     }
                 }
             }
-            Node::Call { function, way } => self.call(self.functions[*function], *way),
+            Node::Call { function, way } => {
+                self.call(self.functions[*function], *way);
+                self.settle();
+            }
             Node::Stack { push, body, pop } => {
                 self.raw(push);
                 self.nodes(body)?;
@@ -400,7 +409,10 @@ impl Layout {
                 self.raw(&flags.to_le_bytes());
                 self.raw(&[0x9D]);
             }
-            Node::Onward { way } => self.onward(*way),
+            Node::Onward { way } => {
+                self.onward(*way);
+                self.settle();
+            }
             Node::Changing { constant, next } => {
                 self.raw(&[0xB8]);
                 let place = self.here();
@@ -410,6 +422,13 @@ impl Layout {
             }
         }
         Some(())
+    }
+
+    /// Replaces the flags where they are as good as lost.
+    fn settle(&mut self) {
+        if self.conventional {
+            self.raw(&[0x83, 0xFA, 0x42]); // cmp edx, 42h
+        }
     }
 
     fn branch(&mut self, short: &[u8], long: &[u8], target: u64) {

@@ -23,12 +23,28 @@ pub struct Key {
     pub mode: Mode,
 }
 
+/// Bytes of a RAM page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeRange {
+    pub page: u32,
+    pub start: u16,
+    pub end: u16,
+}
+
+impl CodeRange {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.page == other.page && self.start < other.end && other.start < self.end
+    }
+}
+
 pub struct Block {
     pub key: Key,
     /// Bytes of guest code.
     pub length: u16,
-    /// Byte ranges of the page that the translation depends on: its code, and what it looked at.
-    pub ranges: Vec<(u16, u16)>,
+    /// What the translation depends on: its code, and what it looked at.
+    pub ranges: Vec<CodeRange>,
+    /// The RAM page that its only instruction goes on in, if that crosses into another.
+    pub second: Option<u32>,
     /// Where to enter: from anywhere, and with the vector and x87 state that it needs loaded.
     pub entry: u32,
     pub warm_entry: u32,
@@ -202,7 +218,9 @@ impl Cache {
     pub fn insert(&mut self, block: Block) -> BlockId {
         let id = self.blocks.len() as BlockId;
         self.index.insert(block.key, id);
-        self.pages.entry(block.key.page).or_default().push(id);
+        for page in std::iter::once(block.key.page).chain(block.second) {
+            self.pages.entry(page).or_default().push(id);
+        }
         self.blocks.push(block);
         id
     }
@@ -230,10 +248,12 @@ impl Cache {
         if from.dead || exit.mode != key.mode || (site | cell) == 0 {
             return false;
         }
+        let same = same && target.second.is_none();
         let lasting = same || target.global || (cell != 0 && key.mode.user());
         if !lasting || (cell == 0 && exit.chained.is_some()) {
             return false;
         }
+        let second = target.second;
         let warm = (!target.vector || exit.warm_vector) && (!target.x87 || exit.warm_x87);
         let entry = if warm { target.warm_entry } else { target.entry };
         if cell == 0 {
@@ -244,7 +264,10 @@ impl Cache {
             self.buffer.write(cell, &words.map(u64::to_le_bytes).concat());
         }
         if !same || cell != 0 {
-            self.across.entry(key.rip >> 12).or_insert((key.page, Vec::new())).1.push(id);
+            let pages = [Some(key.page), second].into_iter().flatten();
+            for (linear, page) in (key.rip >> 12..).zip(pages) {
+                self.across.entry(linear).or_insert((page, Vec::new())).1.push(id);
+            }
         }
         self.exits[id as usize].chained = Some(to);
         self.blocks[to as usize].incoming.push(id);
@@ -292,7 +315,11 @@ impl Cache {
     pub fn cut(&mut self, linear_page: u64) {
         let (_, exits) = self.across.remove(&linear_page).unwrap_or_default();
         for id in exits {
-            let leads_here = |to: BlockId| self.blocks[to as usize].key.rip >> 12 == linear_page;
+            let leads_here = |to: BlockId| {
+                let block = &self.blocks[to as usize];
+                let first = block.key.rip >> 12;
+                first == linear_page || (block.second.is_some() && first + 1 == linear_page)
+            };
             if self.exits[id as usize].chained.is_some_and(leads_here) {
                 self.let_go(id);
             }
@@ -301,17 +328,19 @@ impl Cache {
 
     // ---- invalidation ---------------------------------------------------------------------------
 
-    /// Forgets the blocks that depend on bytes `[start, end)` of a RAM page. Gives how many, and the
-    /// ranges that the page's other blocks still depend on.
-    pub fn invalidate(&mut self, page: u32, start: u16, end: u16) -> (u64, Vec<(u16, u16)>) {
-        let Some(blocks) = self.pages.remove(&page) else { return (0, Vec::new()) };
-        let hit = |block: &Block| block.ranges.iter().any(|&(from, to)| from < end && start < to);
-        let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|&id| hit(&self.blocks[id as usize]));
+    /// Forgets the blocks that depend on some bytes. Gives how many, and what the page's other blocks still
+    /// depend on.
+    pub fn invalidate(&mut self, written: CodeRange) -> (u64, Vec<CodeRange>) {
+        let Some(mut blocks) = self.pages.remove(&written.page) else { return (0, Vec::new()) };
+        blocks.retain(|&id| !self.blocks[id as usize].dead);
+        let hit = |&id: &BlockId| self.blocks[id as usize].ranges.iter().any(|range| range.overlaps(&written));
+        let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(hit);
         let count = gone.len() as u64;
         gone.into_iter().for_each(|id| self.remove(id));
-        let ranges = kept.iter().flat_map(|&id| self.blocks[id as usize].ranges.iter().copied()).collect();
+        let here = |range: &&CodeRange| range.page == written.page;
+        let ranges = kept.iter().flat_map(|&id| self.blocks[id as usize].ranges.iter().filter(here).copied()).collect();
         if !kept.is_empty() {
-            self.pages.insert(page, kept);
+            self.pages.insert(written.page, kept);
         }
         (count, ranges)
     }

@@ -351,7 +351,12 @@ impl Jumps {
         self.entries[Self::slot(rip)] = Jump { rip, code };
         self.empty = false;
         self.local |= !global;
-        self.pages[(rip >> 18 & 63) as usize] |= 1 << (rip >> 12 & 63);
+        self.note_page(rip);
+    }
+
+    /// An entry depends on the mapping of a page.
+    pub fn note_page(&mut self, linear: u64) {
+        self.pages[(linear >> 18 & 63) as usize] |= 1 << (linear >> 12 & 63);
     }
 
     fn has_page(&self, linear: u64) -> bool {

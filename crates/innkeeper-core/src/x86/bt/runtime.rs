@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use iced_x86::{Code, Decoder, Encoder};
 
-use super::cache::{Access, BlockId, Cache, Key, SiteId};
+use super::cache::{Access, CodeRange, BlockId, Cache, Key, SiteId};
 use super::context::{Cpuid, Jumps};
 use super::trace::{Reason, Tracer};
 use super::translate::{Source, translate};
@@ -242,13 +242,26 @@ impl Cpu {
             self.stats.block_lookups.add(1);
             let key = Key { rip, page, mode };
             if let Some(block) = self.translator().cache.find(&key) {
-                return Ok(block);
+                let second = self.translator().cache.blocks[block as usize].second;
+                match second {
+                    Some(second) if !self.is_followed_by(rip, second) => {
+                        let offset = (rip & (PAGE_SIZE - 1)) as u16;
+                        self.forget_code(CodeRange { page, start: offset, end: offset + 1 });
+                    }
+                    _ => return Ok(block),
+                }
             }
             let Some(block) = self.translate_block(key) else { return Err(Run::Interpret) };
             if self.attention.bits() == 0 {
                 return Ok(block);
             } // else it may be stale already
         }
+    }
+
+    /// Whether the page behind that of `rip` is mapped to a RAM page.
+    fn is_followed_by(&mut self, rip: u64, second: u32) -> bool {
+        let next = (rip | (PAGE_SIZE - 1)).wrapping_add(1);
+        matches!(self.code_page(next), Ok(Some(page)) if page == second)
     }
 
     /// Forgets translations that rest on what has changed.
@@ -305,7 +318,7 @@ impl Cpu {
         let chained = arrived.is_some_and(|exit| cache.chain(exit, block, self.context.generation));
         self.stats.chain_links.add(chained.into());
         let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);
-        let (key, global) = (found.key, found.global);
+        let (key, global, second) = (found.key, found.global, found.second);
         let jumps: &mut Jumps = self.context.jumps.table(key.mode.view());
         if jumps.mode != key.mode.0 {
             jumps.clear();
@@ -313,21 +326,41 @@ impl Cpu {
         }
         if indirect || (key.mode.user() && arrived.is_some()) {
             jumps.insert(key.rip, code, global || key.mode.user());
+            if second.is_some() {
+                jumps.note_page(key.rip.wrapping_add(PAGE_SIZE));
+            }
         }
     }
 
     fn translate_block(&mut self, key: Key) -> Option<BlockId> {
+        self.translate_from(key, None).or_else(|| {
+            let next = (key.rip | (PAGE_SIZE - 1)).wrapping_add(1);
+            // A fault here is the interpreter's to raise.
+            let second = self.code_page(next).ok().flatten().filter(|_| key.mode.long())?;
+            self.translate_from(key, Some(second))
+        })
+    }
+
+    /// Translates a block, or if `second` is the RAM page behind, an instruction that crosses into that.
+    fn translate_from(&mut self, key: Key, second: Option<u32>) -> Option<BlockId> {
+        const PAGE: usize = PAGE_SIZE as usize;
         let begin = Instant::now();
         let platform = Arc::clone(&self.platform);
-        let global = !key.mode.user() && self.is_global_code(key.rip);
-        let mut page = [0; PAGE_SIZE as usize];
-        self.copy_code(key.page, 0, &mut page);
+        let next = (key.rip | (PAGE_SIZE - 1)).wrapping_add(1);
+        let mapped_globally = self.is_global_code(key.rip) && (second.is_none() || self.is_global_code(next));
+        let mut bytes = [0; PAGE + 15];
+        self.copy_code(key.page, 0, &mut bytes[..PAGE]);
+        if let Some(second) = second {
+            self.copy_code(second, 0, &mut bytes[PAGE..]);
+        }
+        let end = if second.is_some() { bytes.len() } else { PAGE };
         let translator = self.translator.as_mut().expect("translating");
         let source = Source {
             key,
-            bytes: &page[(key.rip & (PAGE_SIZE - 1)) as usize..],
-            page: &page,
-            global,
+            bytes: &bytes[(key.rip & (PAGE_SIZE - 1)) as usize..end],
+            second,
+            page: &bytes[..PAGE],
+            global: !key.mode.user() && mapped_globally,
             cpuid: &platform.cpuid,
             assumed: translator.assumed,
             alone: platform.fabric.vcpus() == 1,
@@ -338,21 +371,23 @@ impl Cpu {
         let host_bytes = cache.hot - before.0 + cache.cold - before.1;
         let (length, ranges) = (u64::from(block.length), block.ranges.clone());
         let id = cache.insert(block);
-        for &(start, end) in &ranges {
-            self.guard_code(key.page, u64::from(start), u64::from(end - start));
+        for range in &ranges {
+            self.guard_code(range.page, u64::from(range.start), u64::from(range.end - range.start));
         }
         self.stats.blocks_translated.add(1);
         self.stats.guest_code_bytes.add(length);
         self.stats.host_code_bytes.add(host_bytes as u64);
         self.stats.translation_ns.add(begin.elapsed().as_nanos() as u64);
         // Written before the guard was up?
-        let mut again = [0; PAGE_SIZE as usize];
-        self.copy_code(key.page, 0, &mut again);
-        for &(start, end) in &ranges {
-            let range = usize::from(start)..usize::from(end);
-            if page[range.clone()] != again[range] {
-                self.forget_code(key.page, start, end);
-                return self.translate_block(key);
+        for range in ranges {
+            let from = if range.page == key.page && Some(range.page) != second { 0 } else { PAGE };
+            let seen = &bytes[from + usize::from(range.start)..from + usize::from(range.end)];
+            let mut again = [0; PAGE];
+            let again = &mut again[..seen.len()];
+            self.copy_code(range.page, range.start.into(), again);
+            if again != seen {
+                self.forget_code(range);
+                return self.translate_from(key, second);
             }
         }
         Some(id)
@@ -363,15 +398,16 @@ impl Cpu {
         let Some(translator) = &mut self.translator else { return };
         for write in translator.writes.take() {
             self.stats.code_writes.add(1);
-            self.forget_code(write.page, write.start, write.end);
+            self.forget_code(CodeRange { page: write.page, start: write.start, end: write.end });
         }
     }
 
-    fn forget_code(&mut self, page: u32, start: u16, end: u16) {
+    fn forget_code(&mut self, written: CodeRange) {
         let cache = &mut self.translator.as_mut().expect("translating").cache;
-        let (gone, kept) = cache.invalidate(page, start, end);
+        let (gone, kept) = cache.invalidate(written);
         self.stats.code_invalidations.add(gone);
-        self.platform.memory.trim_code(page, &kept);
+        let kept: Vec<_> = kept.into_iter().map(|range| (range.start, range.end)).collect();
+        self.platform.memory.trim_code(written.page, &kept);
     }
 
     fn enter(&mut self, code: u64) -> u32 {
@@ -418,11 +454,16 @@ impl Cpu {
         if site.op.is_none() {
             let mut bytes = [0; 15];
             let bytes = &mut bytes[..usize::from(site.length)];
-            let from = self.platform.memory.page_pointer(key.page);
-            // SAFETY: the instruction lies within the page.
-            unsafe {
-                let from = from.add((rip & (PAGE_SIZE - 1)) as usize);
-                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len());
+            let offset = rip & (PAGE_SIZE - 1);
+            let here = bytes.len().min((PAGE_SIZE - offset) as usize);
+            let second = cache.blocks[site.block as usize].second;
+            let parts = [(Some(key.page), offset, 0..here), (second, 0, here..bytes.len())];
+            for (page, offset, range) in parts {
+                let Some(page) = page.filter(|_| !range.is_empty()) else { continue };
+                let from = self.platform.memory.page_pointer(page);
+                let to = &mut bytes[range];
+                // SAFETY: the part lies within the page.
+                unsafe { std::ptr::copy_nonoverlapping(from.add(offset as usize), to.as_mut_ptr(), to.len()) };
             }
             let instruction = Decoder::with_ip(key.mode.bits(), bytes, 0, DECODING).decode();
             let allowed = self.platform.cpuid.allows(instruction.code());
@@ -532,7 +573,7 @@ impl Cpu {
         }
         self.translator().apart.insert(rip);
         let offset = (rip & (PAGE_SIZE - 1)) as u16;
-        self.forget_code(key.page, offset, offset + 1);
+        self.forget_code(CodeRange { page: key.page, start: offset, end: offset + 1 });
         self.unpack_flags();
         self.regs[RIP] = rip;
         self.finish(None)

@@ -158,7 +158,12 @@ impl Cpu {
     fn traced(&self, cache: &Cache, tracer: &Tracer, block: &Block) -> TracedBlock {
         let offset = block.key.rip & (PAGE_SIZE - 1);
         let mut guest = vec![0; usize::from(block.length)];
-        self.copy_code(block.key.page, offset, &mut guest);
+        let in_page = guest.len().min((PAGE_SIZE - offset) as usize);
+        let (here, beyond) = guest.split_at_mut(in_page);
+        self.copy_code(block.key.page, offset, here);
+        if let Some(second) = block.second {
+            self.copy_code(second, 0, beyond);
+        }
         let (start, end) = (block.hot.0 as usize, block.hot.1 as usize);
         TracedBlock {
             vcpu: self.index,

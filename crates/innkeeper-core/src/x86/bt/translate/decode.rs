@@ -9,7 +9,8 @@ impl Emitter<'_> {
         let rip = self.source.key.rip;
         let mut decoder = Decoder::with_ip(self.mode.bits(), self.source.bytes, rip, DECODING);
         let mut list: Vec<Decoded> = Vec::with_capacity(16);
-        while decoder.can_decode() && list.len() < BLOCK_LENGTH {
+        let most = if self.source.second.is_some() { 1 } else { BLOCK_LENGTH };
+        while decoder.can_decode() && list.len() < most {
             let mut instruction = Instruction::default();
             decoder.decode_out(&mut instruction);
             let left = self.source.bytes.len() as u64 - (instruction.ip() - rip);
@@ -31,7 +32,8 @@ impl Emitter<'_> {
                 break;
             }
         }
-        if list.is_empty() {
+        let crosses = |it: &Decoded| it.instruction.next_ip() - 1 >> 12 != rip >> 12;
+        if list.first().map(crosses) != Some(self.source.second.is_some()) {
             return None;
         }
         self.instructions = list.len();
@@ -151,7 +153,7 @@ impl Emitter<'_> {
             }
         }
         let end = (offset as u64 + (decoder.position() as u64)).min(PAGE_SIZE) as u16;
-        self.ranges.push((offset as u16, end));
+        self.ranges.push(CodeRange { page: self.source.key.page, start: offset as u16, end });
         (live, pending)
     }
 }

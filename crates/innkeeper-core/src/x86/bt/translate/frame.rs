@@ -195,7 +195,9 @@ impl Emitter<'_> {
 
     /// Whether a direct branch to `target` may not be chained: a program's, to another page.
     pub(super) fn is_far(&self, target: u64) -> bool {
-        self.mode.user() && target >> 12 != self.source.key.rip >> 12
+        // Near a page's end an instruction may go on in the next.
+        let crossing = target & (PAGE_SIZE - 1) > PAGE_SIZE - 15;
+        self.mode.user() && (crossing || target >> 12 != self.source.key.rip >> 12)
     }
 
     /// Goes to a far target, in the cold region.

@@ -22,7 +22,7 @@ use iced_x86::{
 
 use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_indexed};
 use self::coalesce::Run;
-use super::cache::{Access, Block, Exit, ExitId, Key, Site, SiteId};
+use super::cache::{CodeRange, Access, Block, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
 use super::context::{self, JUMP_CODE, field, tlb_array};
 use super::mode::Mode;
@@ -47,8 +47,10 @@ const LOOKAHEAD: usize = 8;
 /// The bytes to translate.
 pub struct Source<'a> {
     pub key: Key,
-    /// The page from the block's first byte to its end.
+    /// From the block's first byte to the page's end, and beyond it if an instruction is to cross it.
     pub bytes: &'a [u8],
+    /// The RAM page behind it, if only an instruction is wanted that crosses into that.
+    pub second: Option<u32>,
     /// The whole page.
     pub page: &'a [u8],
     pub global: bool,
@@ -151,7 +153,7 @@ pub struct Emitter<'a> {
     starts: Vec<(u64, Mode, usize)>,
     /// Forward jumps, perhaps to instructions of this block.
     forward: Vec<(usize, u64, Mode)>,
-    ranges: Vec<(u16, u16)>,
+    ranges: Vec<CodeRange>,
     landings: Vec<u32>,
     /// STI was just translated: after one instruction more interrupts may come.
     shadow: bool,
@@ -240,11 +242,16 @@ impl Emitter<'_> {
         cache.sites.append(&mut self.sites);
         let offset = (key.rip & (PAGE_SIZE - 1)) as u16;
         let length = (end - key.rip) as u16;
-        self.ranges.push((offset, offset + length));
+        let end = offset + length;
+        self.ranges.push(CodeRange { page: key.page, start: offset, end: end.min(PAGE_SIZE as u16) });
+        if let Some(page) = self.source.second {
+            self.ranges.push(CodeRange { page, start: 0, end: end - PAGE_SIZE as u16 });
+        }
         Some(Block {
             key,
             length,
             ranges: std::mem::take(&mut self.ranges),
+            second: self.source.second,
             entry: if counter.is_some() { first as u32 } else { entry as u32 },
             warm_entry: if counter.is_some() { first as u32 } else { warm_entry as u32 },
             hot: (entry as u32, hot as u32),
