@@ -1,6 +1,6 @@
 //! What a translation takes for granted of the processor's mode: part of its key.
 
-use crate::x86::cpu::{Cpu, cr};
+use crate::x86::cpu::{Cpu, cr, flag};
 use crate::x86::mmu::CHECKED;
 use crate::x86::op::seg;
 use crate::x86::segment as attr;
@@ -16,6 +16,8 @@ const FPU: u8 = 1 << 4;
 const AVX: u8 = 1 << 5;
 /// The FS and GS segments reach every address (32-bit code).
 const WIDE_FS_GS: u8 = 1 << 6;
+/// RFLAGS.DF is set.
+const DOWN: u8 = 1 << 7;
 
 impl Mode {
     pub fn user(self) -> bool {
@@ -42,6 +44,10 @@ impl Mode {
     pub fn avx(self) -> bool {
         self.0 & AVX != 0
     }
+    /// String instructions go towards lower addresses.
+    pub fn down(self) -> bool {
+        self.0 & DOWN != 0
+    }
     pub fn wide_fs_gs(self) -> bool {
         self.0 & WIDE_FS_GS != 0
     }
@@ -65,6 +71,9 @@ impl Cpu {
         let mut mode = (self.tlb.data as u8) << VIEW_SHIFT;
         if self.cpl == 3 {
             mode |= USER;
+        }
+        if self.has_flag(flag::DF) {
+            mode |= DOWN;
         }
         if !self.long {
             mode |= BITS_32;

@@ -33,13 +33,16 @@ impl Emitter<'_> {
         let instruction = &it.instruction;
         let Some(condition) = condition(instruction.code()) else { return false };
         let target = self.wrap(instruction.near_branch_target());
-        let from = self.hot.jcc(condition);
         if target > instruction.ip() {
+            let from = self.hot.jcc(condition);
             self.forward.push((from, target, self.mode));
             return true;
         }
+        let skip = self.hot.jcc(condition ^ 1);
         let flags = self.exact || self.live_at(target) != 0;
-        self.pending.push(Cold::Poll { from, target, mode: self.mode, flags });
+        self.polled_jump(target, flags);
+        let here = self.hot.here();
+        self.hot.patch(skip, here);
         true
     }
 

@@ -123,23 +123,42 @@ impl Emitter<'_> {
     /// replace. The translation then depends on the bytes looked at.
     pub(super) fn look_ahead(&mut self, rip: u64) -> (u32, u32) {
         let rip = self.wrap(rip);
+        if let Some(&(_, known)) = self.seen.iter().find(|&&(seen, _)| seen == rip) {
+            return known;
+        }
+        let mut look = Look { patience: LOOKAHEAD, branches: Vec::new() };
+        let found = self.look(rip, STATUS, &mut look);
+        self.seen.push((rip, found));
+        found
+    }
+
+    /// The same for the flags in `pending`.
+    fn look(&mut self, rip: u64, mut pending: u32, look: &mut Look) -> (u32, u32) {
+        let rip = self.wrap(rip);
+        // A loop comes to nothing new.
+        if look.branches.iter().any(|&(seen, flags)| seen == rip && pending & !flags == 0) {
+            return (0, 0);
+        }
+        look.branches.push((rip, pending));
         if rip >> 12 != self.source.key.rip >> 12 {
-            return (0, STATUS);
+            return (0, pending);
         }
         let offset = (rip & (PAGE_SIZE - 1)) as usize;
-        let mut decoder = Decoder::with_ip(self.mode.bits(), &self.source.page[offset..], rip, DECODING);
-        let (mut live, mut pending) = (0, STATUS);
+        let page = self.source.page;
+        let mut decoder = Decoder::with_ip(self.mode.bits(), &page[offset..], rip, DECODING);
+        let mut read = 0;
         let mut instruction = Instruction::default();
-        for _ in 0..LOOKAHEAD {
-            if pending == 0 || !decoder.can_decode() {
+        while pending != 0 {
+            if look.patience == 0 || !decoder.can_decode() {
                 break;
             }
+            look.patience -= 1;
             decoder.decode_out(&mut instruction);
             if instruction.is_invalid() || self.is_emulated(&instruction) {
                 break;
             }
-            let (read, killed) = flag_effect(&instruction);
-            live |= read & pending;
+            let (reads, killed) = flag_effect(&instruction);
+            read |= reads & pending;
             pending &= !killed;
             match class(instruction.code()).kind {
                 Kind::Call | Kind::CallIndirect | Kind::Return | Kind::JumpIndirect => {
@@ -148,12 +167,30 @@ impl Emitter<'_> {
                     }
                     break;
                 }
-                Kind::Jump | Kind::JumpIf => break,
+                Kind::Jump => {
+                    let (reads, unknown) = self.look(instruction.near_branch_target(), pending, look);
+                    (read, pending) = (read | reads, unknown);
+                    break;
+                }
+                Kind::JumpIf => {
+                    let (reads, unknown) = self.look(instruction.near_branch_target(), pending, look);
+                    let (more, also) = self.look(instruction.next_ip(), pending, look);
+                    (read, pending) = (read | reads | more, unknown | also);
+                    break;
+                }
                 _ => {}
             }
         }
         let end = (offset as u64 + (decoder.position() as u64)).min(PAGE_SIZE) as u16;
         self.ranges.push(CodeRange { page: self.source.key.page, start: offset as u16, end });
-        (live, pending)
+        (read, pending)
     }
+}
+
+/// How far a look ahead has come.
+struct Look {
+    /// Instructions that it may still look at.
+    patience: usize,
+    /// Where it has been, and for which flags.
+    branches: Vec<(u64, u32)>,
 }

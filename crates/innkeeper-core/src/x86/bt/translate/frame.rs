@@ -145,23 +145,6 @@ impl Emitter<'_> {
                     self.hot.patch(from, here);
                     self.far_jump(target, mode, flags);
                 }
-                Cold::Poll { from, target, mode, flags } => {
-                    self.hot.patch(from, here);
-                    let found = poll(&mut self.cold, flags);
-                    let internal = self.loop_start(target, mode);
-                    let mut site = 0;
-                    if let Some(host) = internal {
-                        self.cold.jmp_to(host);
-                    } else if self.is_far(target) {
-                        self.far_jump(target, mode, flags);
-                    } else {
-                        site = self.cold.jmp();
-                    }
-                    let exit = self.exit(site, target, mode);
-                    let found_here = self.cold.here();
-                    self.cold.patch(found, found_here);
-                    self.leave_polled(exit, flags);
-                }
                 Cold::Stub { exit } => {
                     let first = self.translator.cache.exits.len();
                     let record = &mut self.exits[exit as usize - first];

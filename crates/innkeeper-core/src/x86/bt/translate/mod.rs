@@ -42,7 +42,7 @@ const CELL_CODE: usize = 16;
 /// Instructions in a block at most.
 const BLOCK_LENGTH: usize = 64;
 /// Instructions looked at beyond a branch to learn whether flags matter there.
-const LOOKAHEAD: usize = 8;
+const LOOKAHEAD: usize = 24;
 
 /// The bytes to translate.
 pub struct Source<'a> {
@@ -104,8 +104,6 @@ enum Cold {
     Slow { from: Vec<usize>, instruction: Instruction, what: Address, site: SiteId },
     /// The interpreter does this instruction.
     Emulate { from: Vec<usize>, site: SiteId, flags: bool },
-    /// Look for attention and go on to a direct target.
-    Poll { from: usize, target: u64, mode: Mode, flags: bool },
     /// Go on to a direct target that cannot be chained to.
     Far { from: usize, target: u64, mode: Mode, flags: bool },
     /// A return went elsewhere than its call expected: look R10 up.
@@ -154,6 +152,8 @@ pub struct Emitter<'a> {
     /// Forward jumps, perhaps to instructions of this block.
     forward: Vec<(usize, u64, Mode)>,
     ranges: Vec<CodeRange>,
+    /// What `live_at` has said so far.
+    seen: Vec<(u64, (u32, u32))>,
     landings: Vec<u32>,
     /// STI was just translated: after one instruction more interrupts may come.
     shadow: bool,
@@ -184,6 +184,7 @@ pub fn translate(translator: &mut Translator, source: Source<'_>) -> Option<Bloc
         starts: Vec::new(),
         forward: Vec::new(),
         ranges: Vec::new(),
+        seen: Vec::new(),
         landings: Vec::new(),
         shadow: false,
         mode,

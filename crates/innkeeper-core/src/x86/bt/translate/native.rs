@@ -22,8 +22,9 @@ impl Emitter<'_> {
             Kind::Divide => self.divide(it),
             Kind::Cli => self.cli(it),
             Kind::Sti => self.sti(it, next),
-            Kind::Cld => self.direction(it, false),
-            Kind::Std => self.direction(it, true),
+            // What it is already; a change is a change of mode.
+            Kind::Cld => !self.mode.down(),
+            Kind::Std => self.mode.down(),
             Kind::Rdtsc => self.rdtsc(it),
             Kind::SmapAccess => self.smap(it),
             Kind::Pushf => self.pushf(it),

@@ -27,8 +27,11 @@ impl Emitter<'_> {
                 OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemoryESDI | OpKind::MemoryESEDI
             )
         });
-        if !self.mode.long() || !wide || (moves && based) || instruction.has_repne_prefix() {
+        if !self.mode.long() || !wide || (moves && based) || instruction.has_repne_prefix() || self.mode.down() {
             return false;
+        }
+        if !repeated {
+            return self.one_element(it, scale, moves);
         }
         let flags = it.live != 0;
         if flags {
@@ -38,21 +41,15 @@ impl Emitter<'_> {
         let quiet = Decoded { instruction: it.instruction, live: 0, live_after: 0, run: None, held: false };
         let mut from = Vec::new();
         let asm = &mut self.hot;
-        asm.rm(Size::D, &[0xF7], 0, gs(std::mem::offset_of!(Cpu, rflags))); // test
-        asm.raw(&(flag::DF as u32).to_le_bytes());
-        from.push(asm.jcc(cc::NE));
-        let mut skip = None;
-        if repeated {
-            asm.rr(Size::Q, &[0x85], RCX, RCX); // test
-            skip = Some(asm.jcc(cc::E));
-            asm.alu_imm(Size::Q, 7, RCX, MOST);
-            from.push(asm.jcc(cc::A));
-        }
+        asm.rr(Size::Q, &[0x85], RCX, RCX); // test
+        let skip = asm.jcc(cc::E);
+        asm.alu_imm(Size::Q, 7, RCX, MOST);
+        from.push(asm.jcc(cc::A));
         if moves {
-            self.elements(&quiet, RSI, false, scale, repeated, &mut from);
+            self.elements(&quiet, RSI, false, scale, &mut from);
             self.hot.store(gs(field!(string.from)), R11);
         }
-        self.elements(&quiet, RDI, true, scale, repeated, &mut from);
+        self.elements(&quiet, RDI, true, scale, &mut from);
         let asm = &mut self.hot;
         asm.store(gs(field!(string.rdi)), RDI);
         if moves {
@@ -61,14 +58,11 @@ impl Emitter<'_> {
         }
         asm.mov(Size::Q, RDI, R11);
         asm.mov(Size::Q, R10, R11);
-        if repeated {
-            asm.raw(&[0xF3]);
-        }
         let opcode = if moves { 0xA4 } else { 0xAA };
         match scale {
-            0 => asm.raw(&[opcode]),
-            2 => asm.raw(&[opcode | 1]),
-            _ => asm.raw(&[0x48, opcode | 1]),
+            0 => asm.raw(&[0xF3, opcode]),
+            2 => asm.raw(&[0xF3, opcode | 1]),
+            _ => asm.raw(&[0xF3, 0x48, opcode | 1]),
         }
         // How far it went, added to where the guest's registers were.
         asm.rr(Size::Q, &[0x2B], RDI, R10); // sub
@@ -77,10 +71,8 @@ impl Emitter<'_> {
             asm.rr(Size::Q, &[0x03], RSI, RDI); // add
         }
         asm.rm(Size::Q, &[0x03], RDI, gs(field!(string.rdi))); // add
-        if let Some(skip) = skip {
-            let here = self.hot.here();
-            self.hot.patch(skip, here);
-        }
+        let here = self.hot.here();
+        self.hot.patch(skip, here);
         if flags {
             take_flags_back(&mut self.hot);
         }
@@ -88,18 +80,40 @@ impl Emitter<'_> {
         true
     }
 
-    /// R11 := the host address of the run of elements at the guest's `register`, if it is in one page; else
-    /// jumps that are added to `from`.
-    fn elements(&mut self, it: &Decoded, register: u8, write: bool, scale: u8, repeated: bool, from: &mut Vec<usize>) {
+    /// One MOVS or STOS without a prefix.
+    fn one_element(&mut self, it: &Decoded, scale: u8, moves: bool) -> bool {
         let bytes = 1 << scale;
-        self.access(it, Address::Plain(register, 0), bytes, write, 0, Form::Sum);
+        let (size, load, store) = match scale {
+            0 => (Size::B, 0x8A, 0x88),
+            2 => (Size::D, 0x8B, 0x89),
+            _ => (Size::Q, 0x8B, 0x89),
+        };
+        if moves {
+            let from = self.access(it, Address::Plain(RSI, 0), bytes, false, 0, Form::Sum);
+            self.hot.rm(size, &[load], R10, from);
+            self.hot.rm(size, &[store], R10, gs(field!(string.from)));
+            let to = self.access(it, Address::Plain(RDI, 0), bytes, true, 0, Form::Single);
+            self.hot.rm(size, &[load], free(to), gs(field!(string.from)));
+            self.hot.rm(size, &[store], free(to), to);
+            self.hot.lea(Size::Q, RSI, at(RSI, bytes as i32));
+        } else {
+            let to = self.access(it, Address::Plain(RDI, 0), bytes, true, 0, Form::Sum);
+            self.hot.rm(size, &[store], RAX, to);
+        }
+        self.hot.lea(Size::Q, RDI, at(RDI, bytes as i32));
+        self.behind(it);
+        true
+    }
+
+    /// R11 := the host address of the RCX elements at the guest's `register`, if they are in one page; else
+    /// jumps that are added to `from`.
+    fn elements(&mut self, it: &Decoded, register: u8, write: bool, scale: u8, from: &mut Vec<usize>) {
+        self.access(it, Address::Plain(register, 0), 1 << scale, write, 0, Form::Sum);
         let asm = &mut self.hot;
         asm.rr(Size::Q, &[0x03], R11, R10); // add
-        if repeated {
-            let end = Mem { base: Some(R10), index: Some((RCX, scale)), disp: 0, gs: false };
-            asm.lea(Size::Q, R10, end);
-            asm.alu_imm(Size::Q, 7, R10, PAGE_SIZE as i32);
-            from.push(asm.jcc(cc::A));
-        }
+        let end = Mem { base: Some(R10), index: Some((RCX, scale)), disp: 0, gs: false };
+        asm.lea(Size::Q, R10, end);
+        asm.alu_imm(Size::Q, 7, R10, PAGE_SIZE as i32);
+        from.push(asm.jcc(cc::A));
     }
 }

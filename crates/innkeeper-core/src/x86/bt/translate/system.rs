@@ -250,23 +250,6 @@ impl Emitter<'_> {
         true
     }
 
-    pub(super) fn direction(&mut self, it: &Decoded, down: bool) -> bool {
-        let flags = it.live != 0;
-        if flags {
-            put_flags_aside(&mut self.hot);
-        }
-        let rflags = gs(offset_of!(Cpu, rflags));
-        if down {
-            self.hot.alu_mem_imm(Size::D, 1, rflags, flag::DF as i32);
-        } else {
-            self.hot.alu_mem_imm(Size::D, 4, rflags, !(flag::DF as i32));
-        }
-        if flags {
-            take_flags_back(&mut self.hot);
-        }
-        true
-    }
-
     pub(super) fn rdtsc(&mut self, it: &Decoded) -> bool {
         if (self.mode.user() && !self.source.assumed.tsc_free) || !self.source.cpuid.allows(it.instruction.code()) {
             return false;
