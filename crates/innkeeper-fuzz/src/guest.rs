@@ -182,17 +182,17 @@ impl Guest {
     }
 
     /// Runs the engine's own loop until a handler halts: what was delivered, and the state it found,
-    /// which is the program's. `kicked` says whether to go on after a kick.
+    /// which is the program's. Kicks are passed over.
     ///
-    /// # Panics
-    /// If the vCPU ends otherwise: every path of user code leads to a handler.
-    pub fn run(&mut self, mut kicked: impl FnMut() -> bool) -> Option<(Trap, State)> {
+    /// # Errors
+    /// How the vCPU ended otherwise: every path of user code leads to a handler.
+    pub fn run(&mut self) -> Result<(Trap, State), String> {
         loop {
             match self.cpu.run() {
                 Exit::Halt => break,
-                Exit::Kicked if kicked() => {}
-                Exit::Kicked => return None,
-                other => panic!("the guest ended: {other:?} at {:x?}", self.cpu.regs),
+                Exit::Kicked => {}
+                Exit::InternalError(what) => return Err(what),
+                other => return Err(format!("the guest ended: {other:?} at {:x?}", self.cpu.regs)),
             }
         }
         let vector = (self.cpu.regs[RIP] - HANDLERS - 1) as u8;
@@ -208,7 +208,7 @@ impl Guest {
         let [error, rip, _, rflags, rsp, _] = frame;
         let mut state = self.store();
         (state.rip, state.rflags, state.gpr[4]) = (rip, rflags, rsp);
-        Some((Trap { vector, error: error as u32, address: self.cpu.cr2 }, state))
+        Ok((Trap { vector, error: error as u32, address: self.cpu.cr2 }, state))
     }
 }
 

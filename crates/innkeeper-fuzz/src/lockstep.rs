@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use innkeeper_core::x86::attention::KICK;
-use innkeeper_core::x86::bt::Settings;
+use innkeeper_core::x86::bt::{Settings, Stress, Verify};
 use innkeeper_core::x86::cpu::flag::STATUS;
 
 use crate::apart::apart;
@@ -31,19 +31,36 @@ pub struct Drive {
     pub kicks: bool,
 }
 
-/// The ways in which tier 1 is driven, by name.
-pub fn drives(stress: bool) -> Vec<(&'static str, Drive)> {
+/// The ways in which tier 1 is driven, by name: the first two suffice for a short look.
+pub fn drives() -> Vec<(&'static str, Drive)> {
     let plain = Settings { code_cache_bytes: 4 << 20, ..Settings::default() };
     let exact = Settings { exact_flags: true, ..plain };
-    let mut drives = vec![
-        ("exact flags", Drive { settings: exact, kicks: false }),
-        ("as a machine has it", Drive { settings: plain, kicks: false }),
-    ];
-    if stress {
-        drives.push(("kicked", Drive { settings: exact, kicks: true }));
-    }
-    drives
+    let small = Settings { code_cache_bytes: SMALL_CACHE, ..plain };
+    let with = |settings, one_tlb_entry, clear_every| {
+        let stress = Stress { one_tlb_entry, clear_every };
+        Drive { settings: Settings { stress, ..settings }, kicks: false }
+    };
+    let checked = |settings, chained| {
+        let verify = Some(Verify { first: 4, every: 8, chained });
+        Drive { settings: Settings { verify, ..settings }, kicks: false }
+    };
+    vec![
+        ("exact flags", with(exact, false, 0)),
+        ("as a machine has it", with(plain, false, 0)),
+        ("one TLB entry", with(plain, true, 0)),
+        ("translations dropped all the time", with(plain, false, 3)),
+        ("a small code cache", with(small, false, 0)),
+        ("kicked", Drive { kicks: true, ..with(plain, false, 0) }),
+        ("all of that", Drive { kicks: true, ..with(Settings { exact_flags: true, ..small }, true, 7) }),
+        ("check mode, exact flags", checked(exact, false)),
+        ("check mode", checked(plain, false)),
+        ("check mode, chained", checked(plain, true)),
+        ("check mode, chained, kicked", Drive { kicks: true, ..checked(exact, true) }),
+    ]
 }
+
+/// Little more than what is kept free, so that few blocks fill it.
+const SMALL_CACHE: usize = 256 << 10;
 
 struct End {
     trap: Trap,
@@ -93,12 +110,12 @@ impl Lockstep {
         while report.tally.programs < programs && report.mismatches.len() < most {
             let batch: Vec<u64> =
                 (0..BATCH.min(programs - report.tally.programs)).map(|_| seeds.word()).collect();
-            let (tally, signal) = apart(Tally::default(), |tally| self.batch(&batch, tally));
+            let (tally, ended) = apart(Tally::default(), |tally| self.batch(&batch, tally));
             report.tally.programs += batch.len();
             report.tally.faults += tally.faults;
             report.tally.emulated += tally.emulated;
             report.tally.blocks += tally.blocks;
-            if tally.wrong || signal.is_some() {
+            if tally.wrong || ended.is_some() {
                 report.mismatches.push(self.explain(tally.seed));
             }
         }
@@ -137,17 +154,14 @@ impl Lockstep {
     /// The difference that a program makes, in a process of its own.
     fn difference(&self, program: &Program) -> Option<String> {
         const ROOM: usize = 4000;
-        let ((text, length), signal) = apart(([0_u8; ROOM], 0), |(text, length)| {
+        let ((text, length), ended) = apart(([0_u8; ROOM], 0), |(text, length)| {
             let mut pair = Pair::new(self.bitness, self.drive);
             if let Some(Some(difference)) = pair.compare(program, &mut Tally::default()) {
                 *length = difference.len().min(ROOM);
                 text[..*length].copy_from_slice(&difference.as_bytes()[..*length]);
             }
         });
-        match signal {
-            Some(signal) => Some(format!("the host got signal {signal}")),
-            None => (length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned()),
-        }
+        ended.or_else(|| (length > 0).then(|| String::from_utf8_lossy(&text[..length]).into_owned()))
     }
 
     /// A mismatch in its smallest form.
@@ -221,14 +235,17 @@ impl Pair {
     fn compare(&mut self, program: &Program, tally: &mut Tally) -> Option<Option<String>> {
         let parts = program.lay_out(!self.exact)?;
         prepare(&self.interpreted, &parts);
-        let mut expected = run(&mut self.interpreted, program);
+        let mut expected = run(&mut self.interpreted, program).expect("programs end in handlers");
         tally.faults += usize::from(expected.trap.vector != BREAKPOINT);
         prepare(&self.translated, &parts);
         for number in 0..RUNS {
             if number > 0 && program.changes_itself() {
                 parts.iter().for_each(|(at, bytes)| self.translated.write_code(*at, bytes));
             }
-            let found = run(&mut self.translated, program);
+            let found = match run(&mut self.translated, program) {
+                Ok(found) => found,
+                Err(what) => return Some(Some(format!("run {number}: {what}"))),
+            };
             if !self.exact && expected.trap.vector != BREAKPOINT {
                 // An instruction that faulted may have been about to replace them.
                 expected.state.rflags = expected.state.rflags & !STATUS | found.state.rflags & STATUS;
@@ -279,11 +296,11 @@ fn prepare(guest: &Guest, parts: &[(u64, Vec<u8>)]) {
     parts.iter().for_each(|(at, bytes)| guest.write_code(*at, bytes));
 }
 
-fn run(guest: &mut Guest, program: &Program) -> End {
+fn run(guest: &mut Guest, program: &Program) -> Result<End, String> {
     guest.write_data(0, &vec![0; (PAGES.data << 12) as usize]);
     guest.load(&State { rip: program.entry(), ..program.state });
-    let (trap, state) = guest.run(|| true).expect("kicks are passed over");
-    End { trap, state, data: guest.data() }
+    let (trap, state) = guest.run()?;
+    Ok(End { trap, state, data: guest.data() })
 }
 
 fn difference(expected: &End, found: &End) -> Option<String> {

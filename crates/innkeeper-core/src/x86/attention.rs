@@ -64,6 +64,13 @@ impl Attention {
         self.bits.load(Ordering::SeqCst)
     }
 
+    /// Silences the doorbell, unless somebody else rang it too.
+    pub fn hush_alone(&self, lowest: u64) {
+        if self.hush(lowest) != 0 {
+            self.doorbell.store(u64::MAX, Ordering::SeqCst);
+        }
+    }
+
     /// The raised bits; zero almost always, so that is what the run loop tests.
     #[inline]
     pub fn bits(&self) -> u32 {

@@ -72,7 +72,13 @@ pub struct Asm {
 
 impl Asm {
     pub fn new(start: usize) -> Self {
-        Self { bytes: Vec::with_capacity(1024), start }
+        Self { bytes: Vec::new(), start }
+    }
+
+    /// One that uses another's memory.
+    pub fn reusing(mut bytes: Vec<u8>, start: usize) -> Self {
+        bytes.clear();
+        Self { bytes, start }
     }
 
     /// The offset in the buffer of the next byte.

@@ -128,6 +128,10 @@ pub struct Context {
     /// Room for RAX while flags move through it, and for a value on its way.
     pub rax: u64,
     pub value: u64,
+    /// Where to go on, and with what in R10 and R11.
+    pub target: u64,
+    pub r10: u64,
+    pub r11: u64,
     pub string: StringRegisters,
     /// Vector registers and MXCSR are the guest's in the host's registers.
     pub vectors_loaded: u8,
@@ -182,6 +186,9 @@ impl Default for Context {
             generation: 0,
             rax: 0,
             value: 0,
+            target: 0,
+            r10: 0,
+            r11: 0,
             string: StringRegisters::default(),
             vectors_loaded: 0,
             vectors_wanted: 0,

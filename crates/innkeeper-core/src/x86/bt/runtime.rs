@@ -4,7 +4,6 @@ use core::arch::asm;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use iced_x86::{Code, Decoder, Encoder};
 
@@ -62,6 +61,8 @@ pub fn unavailable() -> Option<String> {
 pub struct Translator {
     pub(super) cache: Cache,
     pub(super) encoder: Option<Encoder>,
+    /// Memory for the code of the next block.
+    pub(super) spare: (Vec<u8>, Vec<u8>),
     pub(super) exact_flags: bool,
     pub(super) flag_returns: FlagReturns,
     pub(super) tracer: Option<Tracer>,
@@ -125,6 +126,7 @@ impl Translator {
         Ok(Self {
             cache: Cache::new(settings.code_cache_bytes)?,
             encoder: None,
+            spare: Default::default(),
             exact_flags: settings.exact_flags,
             flag_returns: FlagReturns::default(),
             tracer: settings.counting.then(Tracer::default),
@@ -344,7 +346,7 @@ impl Cpu {
     /// Translates a block, or if `second` is the RAM page behind, an instruction that crosses into that.
     fn translate_from(&mut self, key: Key, second: Option<u32>) -> Option<BlockId> {
         const PAGE: usize = PAGE_SIZE as usize;
-        let begin = Instant::now();
+        let begin = self.platform.clock.tsc();
         let platform = Arc::clone(&self.platform);
         let next = (key.rip | (PAGE_SIZE - 1)).wrapping_add(1);
         let mapped_globally = self.is_global_code(key.rip) && (second.is_none() || self.is_global_code(next));
@@ -377,7 +379,8 @@ impl Cpu {
         self.stats.blocks_translated.add(1);
         self.stats.guest_code_bytes.add(length);
         self.stats.host_code_bytes.add(host_bytes as u64);
-        self.stats.translation_ns.add(begin.elapsed().as_nanos() as u64);
+        let ticks = platform.clock.tsc() - begin;
+        self.stats.translation_ns.add(platform.clock.scale().nanoseconds(ticks));
         // Written before the guard was up?
         for range in ranges {
             let from = if range.page == key.page && Some(range.page) != second { 0 } else { PAGE };
@@ -579,6 +582,29 @@ impl Cpu {
         self.finish(None)
     }
 
+    /// Lets translated code write to a page that holds code, once what was made of the bytes is forgotten.
+    /// Not where other vCPUs could make more of them meanwhile.
+    fn place_beside_code(&mut self, id: SiteId, linear: u64) -> Option<u64> {
+        if self.platform.fabric.vcpus() != 1 {
+            return None;
+        }
+        let (page, host) = self.guarded_page(linear)?;
+        let site = &self.translator.as_ref().expect("translating").cache.sites[id as usize];
+        let (block, size, single, found) = (site.block, site.size, site.single, site.found);
+        let offset = linear & (PAGE_SIZE - 1);
+        if self.platform.memory.code_written(page, offset, size.into()) {
+            self.attention.take(WRITTEN);
+            self.forget_written_code();
+            self.attention.hush_alone(self.context.stack_limit);
+        }
+        let cache = &self.translator.as_ref().expect("translating").cache;
+        if cache.blocks[block as usize].dead {
+            return None;
+        }
+        (self.context.r10, self.context.r11) = if single { (host + offset, 0) } else { (offset, host) };
+        Some(cache.address(found))
+    }
+
     fn slow_access(&mut self, id: SiteId, linear: u64) -> u64 {
         self.stats.slow_accesses.add(1);
         let cache = &self.translator.as_ref().expect("translating").cache;
@@ -597,7 +623,10 @@ impl Cpu {
         self.note_at(id, Reason::of_fill(filled, self.fault.vector));
         match filled {
             Ok(true) => self.going_on(block, again),
-            Ok(false) => self.interpret_site(id),
+            Ok(false) => match self.place_beside_code(id, linear) {
+                Some(found) => self.going_on(block, found),
+                None => self.interpret_site(id),
+            },
             Err(stop) => {
                 let cache = &self.translator.as_ref().expect("translating").cache;
                 let site = &cache.sites[id as usize];

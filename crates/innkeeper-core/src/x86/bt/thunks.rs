@@ -205,7 +205,7 @@ fn enter(asm: &mut Asm) -> usize {
     asm.store(gs(field!(host_rsp)), RSP);
     asm.load(R11, gs(field!(unpaired)));
     push(asm, R11);
-    asm.mov(Size::Q, R11, RSI);
+    asm.store(gs(field!(target)), RSI);
     load(asm);
     start
 }
@@ -252,13 +252,15 @@ fn push(asm: &mut Asm, reg: u8) {
     asm.raw(&[0x50 | reg & 7]);
 }
 
-/// Loads flags and registers, and jumps to R11.
+/// Loads flags and registers, and goes on where `Context::target` says.
 fn load(asm: &mut Asm) {
     restore_flags(asm);
     for (guest, host) in PINNED {
         asm.load(host, gs(register(guest)));
     }
-    asm.jmp_reg(R11);
+    asm.load(R10, gs(field!(r10)));
+    asm.load(R11, gs(field!(r11)));
+    asm.jmp_mem(gs(field!(target)));
 }
 
 /// Returns RAX to whoever entered.
@@ -279,7 +281,7 @@ fn leave(asm: &mut Asm) -> usize {
 /// Goes on in translated code at RAX.
 fn resume(asm: &mut Asm, load_vectors: usize) -> usize {
     let start = asm.here();
-    asm.mov(Size::Q, R11, RAX);
+    asm.store(gs(field!(target)), RAX);
     asm.rm(Size::D, &[0x81], 7, gs(field!(unpair))); // cmp
     asm.raw(&0_u32.to_le_bytes());
     let paired = asm.jcc(cc::E);

@@ -30,6 +30,15 @@ impl Cpu {
         Ok(true)
     }
 
+    /// The RAM page that a write goes to which must be reported because it holds code, and its host address;
+    /// right after `fill_first_level` said no.
+    pub fn guarded_page(&self, linear: u64) -> Option<(u32, u64)> {
+        let entry = self.tlb.views[self.tlb.data & 3].guarded[slot(linear)];
+        let hit = Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global);
+        let page = entry.host as u32;
+        hit.then(|| (page, self.platform.memory.page_pointer(page) as u64))
+    }
+
     /// Whether the code page of a linear address, just found, outlives address-space changes.
     pub fn is_global_code(&self, linear: u64) -> bool {
         self.tlb.views[self.tlb.code & 3].code[slot(linear)].tag & OFFSET == self.tlb.global

@@ -148,7 +148,17 @@ impl Cpu {
         let user = view == USER || view == CHECKED;
         // This view serves implicit accesses, and explicit ones while AC is clear anyway.
         let implicit = view == SUPERVISOR_SMAP;
-        let leaf = self.walk(linear, access, user, implicit)?;
+        let write = access == Access::Write;
+        let leaf = match self.tlb.large(linear, write, view) {
+            Some(leaf) => leaf,
+            None => {
+                let leaf = self.walk(linear, access, user, implicit)?;
+                if view != CHECKED {
+                    self.tlb.keep_large(linear, &leaf, write, view);
+                }
+                leaf
+            }
+        };
         Ok(self.fill(linear, leaf, access, view))
     }
 

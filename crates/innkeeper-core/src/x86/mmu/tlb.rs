@@ -8,6 +8,7 @@
 
 use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::{Cpu, cr, flag};
+use crate::x86::paging::Leaf;
 
 const ENTRIES: usize = 2048;
 pub(in crate::x86) const OFFSET: u64 = PAGE_SIZE - 1;
@@ -29,6 +30,21 @@ pub(super) struct CodeEntry {
     pub(super) page: u32,
 }
 
+/// A leaf of 2 MiB or more, for 2 MiB of linear addresses: a miss there needs no walk.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Large {
+    /// Number of the region, shifted as pages are | generation.
+    tag: u64,
+    /// Guest-physical address of its first byte.
+    gpa: u64,
+    size: u64,
+    /// It was walked to for a write.
+    written: bool,
+}
+
+/// Entries for large leaves, for one kind of access right.
+const LARGE_ENTRIES: usize = 64;
+
 /// Entries for one kind of access right.
 pub(super) struct View {
     pub(super) read: [Entry; ENTRIES],
@@ -36,6 +52,7 @@ pub(super) struct View {
     /// Writable pages that hold decoded code: found on the slow path only; `host` is the RAM page index.
     pub(super) guarded: [Entry; ENTRIES],
     pub(super) code: [CodeEntry; ENTRIES],
+    large: [Large; LARGE_ENTRIES],
 }
 
 /// Views that translated code uses: all but `CHECKED`.
@@ -85,6 +102,7 @@ impl Tlb {
             view.write.fill(Entry::default());
             view.guarded.fill(Entry::default());
             view.code.fill(CodeEntry::default());
+            view.large.fill(Large::default());
         }
         self.of_pcid.fill(0);
         (self.global, self.generation, self.next) = (1, 2, 3);
@@ -118,6 +136,37 @@ impl Tlb {
                 self.large[(region >> 6 & 63) as usize] |= 1 << (region & 63);
             }
         }
+    }
+
+    /// Remembers a large leaf that a data access was walked to.
+    pub(super) fn keep_large(&mut self, linear: u64, leaf: &Leaf, write: bool, view: usize) {
+        if leaf.size < 2 << 20 {
+            return;
+        }
+        let region = linear >> 21;
+        let generation = if leaf.global { self.global } else { self.generation };
+        let tag = region << 12 | generation;
+        let entry = &mut self.views[view].large[region as usize & (LARGE_ENTRIES - 1)];
+        let written = write || (entry.tag == tag && entry.written);
+        *entry = Large { tag, gpa: leaf.gpa & !0x1F_FFFF, size: leaf.size, written };
+    }
+
+    /// The large leaf of a data access, if it is remembered.
+    pub(super) fn large(&self, linear: u64, write: bool, view: usize) -> Option<Leaf> {
+        let region = linear >> 21;
+        let entry = &self.views[view].large[region as usize & (LARGE_ENTRIES - 1)];
+        let difference = entry.tag ^ region << 12;
+        let global = difference == self.global;
+        let hit = (global || difference == self.generation) && (entry.written || !write);
+        hit.then(|| Leaf {
+            gpa: entry.gpa | linear & 0x1F_FFFF,
+            writable: entry.written,
+            user: false,
+            executable: false,
+            global,
+            dirty: entry.written,
+            size: entry.size,
+        })
     }
 
     fn in_large_leaf(&self, linear: u64) -> bool {

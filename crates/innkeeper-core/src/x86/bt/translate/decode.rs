@@ -67,7 +67,7 @@ impl Emitter<'_> {
         for it in list.iter_mut().rev() {
             it.live_after = live;
             match class(it.instruction.code()).kind {
-                Kind::JumpIf => live |= self.live_at(it.instruction.near_branch_target()),
+                Kind::JumpIf if live != STATUS => live |= self.live_at(it.instruction.near_branch_target()),
                 Kind::Call | Kind::CallIndirect => live = self.live_across_calls(&it.instruction),
                 _ => {}
             }
@@ -182,7 +182,9 @@ impl Emitter<'_> {
             }
         }
         let end = (offset as u64 + (decoder.position() as u64)).min(PAGE_SIZE) as u16;
-        self.ranges.push(CodeRange { page: self.source.key.page, start: offset as u16, end });
+        if decoder.position() > 0 {
+            self.ranges.push(CodeRange { page: self.source.key.page, start: offset as u16, end });
+        }
         (read, pending)
     }
 }

@@ -63,6 +63,8 @@ impl Emitter<'_> {
             align: 0,
             retry: 0,
             next: 0,
+            found: 0,
+            single: false,
             run: false,
             op: None,
         });

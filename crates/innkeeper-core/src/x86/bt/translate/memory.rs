@@ -135,12 +135,15 @@ impl Emitter<'_> {
             };
             return Mem { base: Some(R11), index: Some((base, 0)), disp, gs: false };
         }
-        self.look_up_page(it, what, size, write, align);
+        let site = self.look_up_page(it, what, size, write, align);
         let array = tlb_array(self.mode.view(), write);
         match form {
             Form::Sum => self.hot.load(R11, gs_indexed(R11, array + 8)),
             Form::Single => self.hot.rm(Size::Q, &[0x03], R10, gs_indexed(R11, array + 8)),
         }
+        let here = self.hot.here() as u32;
+        let record = self.site_mut(site);
+        (record.found, record.single) = (here, form == Form::Single);
         if it.live != 0 {
             take_flags_back(&mut self.hot);
         }

@@ -42,7 +42,7 @@ const CELL_CODE: usize = 16;
 /// Instructions in a block at most.
 const BLOCK_LENGTH: usize = 64;
 /// Instructions looked at beyond a branch to learn whether flags matter there.
-const LOOKAHEAD: usize = 24;
+const LOOKAHEAD: usize = 12;
 
 /// The bytes to translate.
 pub struct Source<'a> {
@@ -172,12 +172,13 @@ pub fn translate(translator: &mut Translator, source: Source<'_>) -> Option<Bloc
     let mode = source.key.mode;
     let (hot, cold) = (translator.cache.hot.next_multiple_of(16), translator.cache.cold);
     let (block, exact) = (translator.cache.blocks.len() as u32, translator.exact_flags);
+    let (hot_bytes, cold_bytes) = std::mem::take(&mut translator.spare);
     let encoder = translator.encoder.take().unwrap_or_else(|| Encoder::new(64));
     let mut emitter = Emitter {
         source,
         translator,
-        hot: Asm::new(hot),
-        cold: Asm::new(cold),
+        hot: Asm::reusing(hot_bytes, hot),
+        cold: Asm::reusing(cold_bytes, cold),
         pending: Vec::new(),
         sites: Vec::new(),
         exits: Vec::new(),
@@ -197,8 +198,9 @@ pub fn translate(translator: &mut Translator, source: Source<'_>) -> Option<Bloc
         instructions: 0,
     };
     let made = emitter.run();
-    let Emitter { encoder, translator, .. } = emitter;
+    let Emitter { encoder, translator, hot, cold, .. } = emitter;
     translator.encoder = Some(encoder);
+    translator.spare = (hot.bytes, cold.bytes);
     made
 }
 
