@@ -295,7 +295,10 @@ impl GuestMemory {
             Some(all) => {
                 code.fetch_and(!hit, Ordering::SeqCst);
                 self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
-                let (start, end) = (offset & !((1 << CHUNK_SHIFT) - 1), (offset + length).next_multiple_of(1 << CHUNK_SHIFT));
+                let (start, end) = (
+                    offset & !((1 << CHUNK_SHIFT) - 1),
+                    (offset + length).next_multiple_of(1 << CHUNK_SHIFT),
+                );
                 all.iter().for_each(|translator| translator.tell(page, start as u16, end as u16));
             }
         }

@@ -12,9 +12,9 @@ use super::paging::Access;
 use super::segment as attr;
 use super::word::{Int, Word};
 use crate::memory::PAGE_SIZE;
+pub(super) use tlb::{CHECKED, OFFSET, SUPERVISOR, SUPERVISOR_SMAP, USER};
 use tlb::{Entry, slot};
 pub use tlb::{Tlb, VIEWS};
-pub(super) use tlb::{CHECKED, OFFSET, SUPERVISOR, SUPERVISOR_SMAP, USER};
 
 impl Cpu {
     // ---- the access verbs -----------------------------------------------------------------------

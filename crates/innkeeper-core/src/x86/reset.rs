@@ -26,7 +26,12 @@ pub const DR7: u64 = 0x400;
 impl Cpu {
     /// A vCPU after power-up. The bootstrap processor runs from the reset vector; the others wait
     /// for their SIPI.
-    pub fn new(index: u32, platform: Arc<Platform>, lapic: Arc<Lapic>, attention: Arc<Attention>) -> Box<Self> {
+    pub fn new(
+        index: u32,
+        platform: Arc<Platform>,
+        lapic: Arc<Lapic>,
+        attention: Arc<Attention>,
+    ) -> Box<Self> {
         let mut cpu = Box::new(Self {
             regs: [0; 32],
             rflags: flag::FIXED,

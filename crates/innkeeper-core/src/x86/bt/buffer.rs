@@ -76,9 +76,8 @@ impl CodeBuffer {
 
 fn map(file: &OwnedFd, bytes: usize, protection: libc::c_int) -> io::Result<NonNull<u8>> {
     // SAFETY: a new shared mapping of our own file at an address of the kernel's choice.
-    let raw = unsafe {
-        libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0)
-    };
+    let raw =
+        unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
     if raw == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

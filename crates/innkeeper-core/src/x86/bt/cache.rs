@@ -336,12 +336,16 @@ impl Cache {
     pub fn invalidate(&mut self, written: CodeRange) -> (u64, Vec<CodeRange>) {
         let Some(mut blocks) = self.pages.remove(&written.page) else { return (0, Vec::new()) };
         blocks.retain(|&id| !self.blocks[id as usize].dead);
-        let hit = |&id: &BlockId| self.blocks[id as usize].ranges.iter().any(|range| range.overlaps(&written));
+        let hit =
+            |&id: &BlockId| self.blocks[id as usize].ranges.iter().any(|range| range.overlaps(&written));
         let (gone, kept): (Vec<_>, Vec<_>) = blocks.into_iter().partition(hit);
         let count = gone.len() as u64;
         gone.into_iter().for_each(|id| self.remove(id));
         let here = |range: &&CodeRange| range.page == written.page;
-        let ranges = kept.iter().flat_map(|&id| self.blocks[id as usize].ranges.iter().filter(here).copied()).collect();
+        let ranges = kept
+            .iter()
+            .flat_map(|&id| self.blocks[id as usize].ranges.iter().filter(here).copied())
+            .collect();
         if !kept.is_empty() {
             self.pages.insert(written.page, kept);
         }

@@ -105,7 +105,10 @@ fn kind(code: Code) -> Kind {
         _ => {}
     }
     if code.is_jcc_short_or_near() {
-        let wide = !matches!(code.op_code().op0_kind(), iced_x86::OpCodeOperandKind::br16_1 | iced_x86::OpCodeOperandKind::br16_2);
+        let wide = !matches!(
+            code.op_code().op0_kind(),
+            iced_x86::OpCodeOperandKind::br16_1 | iced_x86::OpCodeOperandKind::br16_2
+        );
         return if wide { Kind::JumpIf } else { Kind::Emulate };
     }
     match code.mnemonic() {
@@ -167,8 +170,19 @@ fn names_system_register(code: Code) -> bool {
     (0..info.op_count()).any(|i| {
         matches!(
             info.op_kind(i),
-            K::seg_reg | K::es | K::cs | K::ss | K::ds | K::fs | K::gs
-                | K::cr_reg | K::dr_reg | K::tr_reg | K::mem_vsib32x | K::mem_vsib64x | K::mem_vsib32y
+            K::seg_reg
+                | K::es
+                | K::cs
+                | K::ss
+                | K::ds
+                | K::fs
+                | K::gs
+                | K::cr_reg
+                | K::dr_reg
+                | K::tr_reg
+                | K::mem_vsib32x
+                | K::mem_vsib64x
+                | K::mem_vsib32y
                 | K::mem_vsib64y
         )
     })
@@ -199,12 +213,24 @@ pub fn alignment(instruction: &Instruction, size: usize) -> u8 {
     use Mnemonic as M;
     let explicit = matches!(
         instruction.mnemonic(),
-        M::Vmovaps | M::Vmovapd | M::Vmovdqa | M::Vmovntps | M::Vmovntpd | M::Vmovntdq | M::Vmovntdqa
+        M::Vmovaps
+            | M::Vmovapd
+            | M::Vmovdqa
+            | M::Vmovntps
+            | M::Vmovntpd
+            | M::Vmovntdq
+            | M::Vmovntdqa
             | M::Cmpxchg16b
     );
     let exempt = matches!(
         instruction.mnemonic(),
-        M::Movups | M::Movupd | M::Movdqu | M::Lddqu | M::Pcmpestri | M::Pcmpestrm | M::Pcmpistri
+        M::Movups
+            | M::Movupd
+            | M::Movdqu
+            | M::Lddqu
+            | M::Pcmpestri
+            | M::Pcmpestrm
+            | M::Pcmpistri
             | M::Pcmpistrm
     );
     let legacy = size == 16 && instruction.encoding() == EncodingKind::Legacy && is_sse(instruction);
@@ -221,13 +247,21 @@ pub fn flag_effect(instruction: &Instruction) -> (u32, u32) {
     // A shift or rotation by zero leaves the flags alone.
     let counted = matches!(
         instruction.mnemonic(),
-        Mnemonic::Shl | Mnemonic::Sal | Mnemonic::Shr | Mnemonic::Sar | Mnemonic::Rol | Mnemonic::Ror
-            | Mnemonic::Rcl | Mnemonic::Rcr | Mnemonic::Shld | Mnemonic::Shrd
+        Mnemonic::Shl
+            | Mnemonic::Sal
+            | Mnemonic::Shr
+            | Mnemonic::Sar
+            | Mnemonic::Rol
+            | Mnemonic::Ror
+            | Mnemonic::Rcl
+            | Mnemonic::Rcr
+            | Mnemonic::Shld
+            | Mnemonic::Shrd
     );
     if counted {
         let last = instruction.op_count() - 1;
-        let certain = instruction.op_kind(last) == iced_x86::OpKind::Immediate8
-            && instruction.immediate8() & 0x1F != 0;
+        let certain =
+            instruction.op_kind(last) == iced_x86::OpKind::Immediate8 && instruction.immediate8() & 0x1F != 0;
         if !certain {
             return (read, 0);
         }

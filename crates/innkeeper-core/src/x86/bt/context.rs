@@ -266,14 +266,6 @@ impl Context {
         self.jumps.all().filter(|jumps| jumps.has_page(linear)).for_each(Jumps::clear);
     }
 
-    /// Forgets write access to one page of RAM, by its host address, that was entered for `linear`.
-    pub fn forget_write(&mut self, linear: u64) {
-        let at = slot(linear);
-        for view in &mut self.tlb {
-            view.write[at].tag = no_tag(at);
-        }
-    }
-
     /// Forgets all write access.
     pub fn forget_writes(&mut self) {
         for view in &mut self.tlb {
@@ -435,6 +427,7 @@ mod tests {
     fn an_address_space_change_spares_global_pages() {
         let mut context = Context::default();
         context.fill(1, 0x5000, 0x10_0000, true, false);
+        context.fill(1, 0x5000, 0x10_0000, false, false);
         context.fill(0, 0xFFFF_8000_0000_7000, 0x20_0000, false, true);
         assert!(hits(context.tlb[1].write[5], 0x5123) && hits(context.tlb[1].read[5], 0x5123));
         context.forget_local();
@@ -450,9 +443,10 @@ mod tests {
         let mut context = Context::default();
         context.fill(0, 0x5000, 0x10_0000, true, true);
         context.fill(0, 0x6000, 0x11_0000, true, true);
+        context.fill(0, 0x6000, 0x11_0000, false, true);
         context.jumps.table(0).insert(0x6010, 1, true);
         context.forget_page(0x5010);
-        assert!(!hits(context.tlb[0].read[5], 0x5000) && hits(context.tlb[0].write[6], 0x6000));
+        assert!(!hits(context.tlb[0].write[5], 0x5000) && hits(context.tlb[0].write[6], 0x6000));
         assert_eq!(context.jumps.table(0).entries[Jumps::slot(0x6010)].code, 1);
         context.forget_writes();
         assert!(hits(context.tlb[0].read[6], 0x6000) && !hits(context.tlb[0].write[6], 0x6000));

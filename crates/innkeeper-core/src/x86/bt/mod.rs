@@ -3,7 +3,7 @@
 //! `translate` turns a block of guest code into host code that keeps guest registers in host registers
 //! and checks each memory access with one comparison; `cache` holds the blocks of one vCPU, chains
 //! them and forgets those whose bytes change; `context` is what translated code reads beside the
-//! registers; `runtime` is what it calls, and the loop that enters it. What is not translated goes
+//! registers; `runtime` is the loop that enters it, and `helpers` is what it calls. What is not translated goes
 //! to the interpreter's handlers, one instruction at a time, so both tiers are one processor.
 
 mod asm;
@@ -11,6 +11,7 @@ mod buffer;
 mod cache;
 mod classify;
 pub mod context;
+mod helpers;
 mod mode;
 pub(in crate::x86) mod runtime;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 mod thunks;
 mod trace;
 mod translate;
+mod translator;
 mod x87;
 
-pub use runtime::{Settings, Translator, unavailable};
+pub use translator::{Settings, Translator, unavailable};

@@ -7,16 +7,25 @@
 use std::mem::offset_of;
 
 use super::asm::{Asm, R9, R10, R11, RAX, RBP, RDI, RDX, RSI, RSP, Size, at, cc, gs};
-use super::context::{
-    JUMP_CODE, JUMP_ENTRIES, JUMP_HASH, JUMP_SHIFT, Jumps, field, register,
-};
-use super::runtime;
+use super::context::{JUMP_CODE, JUMP_ENTRIES, JUMP_HASH, JUMP_SHIFT, Jumps, field, register};
+use super::{helpers, runtime};
 use crate::x86::cpu::{self, Cpu, Ymm};
 use crate::x86::mmu::VIEWS;
 
 /// Guest registers that have a host register, and which.
 const PINNED: [(usize, u8); 13] = [
-    (0, 0), (1, 1), (2, 2), (3, 3), (4, R9), (5, 5), (6, 6), (7, 7), (8, 8), (12, 12), (13, 13), (14, 14),
+    (0, 0),
+    (1, 1),
+    (2, 2),
+    (3, 3),
+    (4, R9),
+    (5, 5),
+    (6, 6),
+    (7, 7),
+    (8, 8),
+    (12, 12),
+    (13, 13),
+    (14, 14),
     (15, 15),
 ];
 const CALLEE_SAVED: [u8; 6] = [3, 5, 12, 13, 14, 15];
@@ -88,18 +97,18 @@ pub fn emit() -> (Thunks, Asm) {
     }
     thunks.slow = asm_ref.here();
     save(asm_ref);
-    asm_ref.mov_imm(RAX, runtime::slow_access as *const () as u64);
+    asm_ref.mov_imm(RAX, helpers::slow_access as *const () as u64);
     asm_ref.jmp_to(call);
     thunks.emulate = asm_ref.here();
     save(asm_ref);
     save_flags(asm_ref);
-    asm_ref.mov_imm(RAX, runtime::emulate as *const () as u64);
+    asm_ref.mov_imm(RAX, helpers::emulate as *const () as u64);
     asm_ref.jmp_to(call);
     thunks.load_x87 = asm_ref.here();
     // The flags, if anyone needs them, have been put aside by who comes here.
     save(asm_ref);
     asm_ref.mov(Size::Q, R10, R11);
-    asm_ref.mov_imm(RAX, runtime::load_x87 as *const () as u64);
+    asm_ref.mov_imm(RAX, helpers::load_x87 as *const () as u64);
     asm_ref.jmp_to(call);
     thunks.end = asm_ref.here();
     (thunks, asm)

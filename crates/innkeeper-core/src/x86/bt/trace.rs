@@ -12,7 +12,7 @@ use iced_x86::Decoder;
 use super::asm::{Asm, Mem, R10, R11, Size, at, gs};
 use super::cache::{Access, Block, BlockId, Cache, ExitId, Map, SiteId};
 use super::context::field;
-use super::runtime::Translator;
+use super::translator::Translator;
 use crate::engine::TracedBlock;
 use crate::memory::PAGE_SIZE;
 use crate::x86::attention::{CODE, INIT, INTERRUPT, KICK, NMI, SIPI, WRITTEN};

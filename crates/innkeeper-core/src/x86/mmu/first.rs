@@ -1,8 +1,8 @@
 //! The first-level TLB of translated code, filled from the second, which the interpreter uses.
 
+use super::canonical;
 use super::slow::Target;
 use super::tlb::{OFFSET, Tlb, slot};
-use super::canonical;
 use crate::x86::cpu::Cpu;
 use crate::x86::fault::Stop;
 use crate::x86::paging::{self, Access};
@@ -19,7 +19,9 @@ impl Cpu {
         }
         let view = self.tlb.data;
         let access = if write { Access::Write } else { Access::Read };
-        let Target::Ram { guarded: None, .. } = self.translate(linear, access, view)? else { return Ok(false) };
+        let Target::Ram { guarded: None, .. } = self.translate(linear, access, view)? else {
+            return Ok(false);
+        };
         let entries = &self.tlb.views[view];
         let entry = if write { entries.write[slot(linear)] } else { entries.read[slot(linear)] };
         if !Tlb::hit(entry, linear, self.tlb.generation, self.tlb.global) {

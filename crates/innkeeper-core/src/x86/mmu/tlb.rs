@@ -158,7 +158,7 @@ impl Tlb {
         let difference = entry.tag ^ region << 12;
         let global = difference == self.global;
         let hit = (global || difference == self.generation) && (entry.written || !write);
-        hit.then(|| Leaf {
+        hit.then_some(Leaf {
             gpa: entry.gpa | linear & 0x1F_FFFF,
             writable: entry.written,
             user: false,

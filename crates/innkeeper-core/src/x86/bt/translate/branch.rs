@@ -168,7 +168,8 @@ impl Emitter<'_> {
 
     pub(super) fn ret(&mut self, it: &Decoded) -> bool {
         let bytes = self.stack_bytes();
-        let released = if it.instruction.op_count() == 0 { 0 } else { i32::from(it.instruction.immediate16()) };
+        let released =
+            if it.instruction.op_count() == 0 { 0 } else { i32::from(it.instruction.immediate16()) };
         let from = self.access(it, Address::Plain(R9, 0), bytes, false, 0, Form::Sum);
         let size = self.width();
         self.hot.rm(size, &[0x8B], R10, from);

@@ -31,7 +31,14 @@ enum Base {
 
 /// What an instruction means for a run.
 enum Effect {
-    Access { base: u8, disp: i64, size: usize, write: bool, align: u8, then: Base },
+    Access {
+        base: u8,
+        disp: i64,
+        size: usize,
+        write: bool,
+        align: u8,
+        then: Base,
+    },
     /// It leaves R11 and memory alone.
     Quiet(Base),
     Ends,
@@ -44,7 +51,8 @@ impl Emitter<'_> {
             return; // addresses would have to wrap at 4 GiB
         }
         let branches = |it: &&Decoded| matches!(class(it.instruction.code()).kind, Kind::Jump | Kind::JumpIf);
-        let targets: Vec<u64> = list.iter().filter(branches).map(|it| it.instruction.near_branch_target()).collect();
+        let targets: Vec<u64> =
+            list.iter().filter(branches).map(|it| it.instruction.near_branch_target()).collect();
         let mut at = 0;
         while at < list.len() {
             match self.run_from(&list[at..], &targets) {
@@ -60,7 +68,8 @@ impl Emitter<'_> {
 
     /// The run that begins with the first instruction, and how many it has.
     fn run_from(&mut self, list: &[Decoded], targets: &[u64]) -> Option<(Run, usize)> {
-        let Effect::Access { base, disp, size, write, align, then } = self.effect(&list[0].instruction, None) else {
+        let Effect::Access { base, disp, size, write, align, then } = self.effect(&list[0].instruction, None)
+        else {
             return None;
         };
         let mut run = Run { base, low: disp, high: disp + size as i64, write, align };
@@ -70,7 +79,8 @@ impl Emitter<'_> {
             Base::Moved(by) => by,
             Base::Lost => return None,
         };
-        let (mut accesses, mut length, mut may_leave) = (1, 1, self.translator.is_apart(list[0].instruction.ip()));
+        let (mut accesses, mut length, mut may_leave) =
+            (1, 1, self.translator.is_apart(list[0].instruction.ip()));
         if may_leave {
             return None;
         }
@@ -91,7 +101,8 @@ impl Emitter<'_> {
                     let (low, high) = (run.low.min(start), run.high.max(start + size as i64));
                     let first = *anchor.get_or_insert(start);
                     let misaligned = align != 0 && (start - first) & i64::from(align) != 0;
-                    if high - low > SPAN || misaligned || (align != 0 && run.align != 0 && align != run.align) {
+                    if high - low > SPAN || misaligned || (align != 0 && run.align != 0 && align != run.align)
+                    {
                         break;
                     }
                     if align == 0 && run.align == 0 {
@@ -134,7 +145,9 @@ impl Emitter<'_> {
     fn native_effect(&mut self, instruction: &Instruction, base: Option<u8>) -> Effect {
         let operands = 0..instruction.op_count();
         let register = |i| (instruction.op_kind(i) == OpKind::Register).then(|| instruction.op_register(i));
-        let spilled = |register: Register| number(register).map(place).filter(|place| matches!(place, Place::Memory(_)));
+        let spilled = |register: Register| {
+            number(register).map(place).filter(|place| matches!(place, Place::Memory(_)))
+        };
         let mut slots: Vec<Place> = operands.clone().filter_map(register).filter_map(spilled).collect();
         slots.dedup_by(|a, b| a == b);
         // One may be in R10; and the high bytes are not for memory.
@@ -143,7 +156,8 @@ impl Emitter<'_> {
         }
         let memory = operands.clone().find(|&i| instruction.op_kind(i) == OpKind::Memory);
         if instruction.mnemonic() == iced_x86::Mnemonic::Lea {
-            let simple = slots.is_empty() && (directly(instruction).is_some() || instruction.is_ip_rel_memory_operand());
+            let simple = slots.is_empty()
+                && (directly(instruction).is_some() || instruction.is_ip_rel_memory_operand());
             let then = match (simple, base) {
                 (false, _) => return Effect::Ends,
                 (true, Some(base)) => self.base_after(instruction, base),
@@ -179,7 +193,9 @@ impl Emitter<'_> {
     pub(super) fn writes_memory(&mut self, instruction: &Instruction, operand: u32) -> Option<bool> {
         match self.info.info(instruction).op_access(operand) {
             OpAccess::Read | OpAccess::CondRead => Some(false),
-            OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => Some(true),
+            OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite => {
+                Some(true)
+            }
             _ => None,
         }
     }
@@ -205,7 +221,8 @@ impl Emitter<'_> {
             }
         }
         let written = |used: &UsedRegister| {
-            same(used.register()) && !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess)
+            same(used.register())
+                && !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess)
         };
         if self.info.info(instruction).used_registers().iter().any(written) { Base::Lost } else { Base::Same }
     }

@@ -32,7 +32,7 @@ impl Emitter<'_> {
                 break;
             }
         }
-        let crosses = |it: &Decoded| it.instruction.next_ip() - 1 >> 12 != rip >> 12;
+        let crosses = |it: &Decoded| (it.instruction.next_ip() - 1) >> 12 != rip >> 12;
         if list.first().map(crosses) != Some(self.source.second.is_some()) {
             return None;
         }

@@ -85,7 +85,8 @@ impl Emitter<'_> {
         let displacement = instruction.memory_displacement64();
         let absolute = base == Register::None && index == Register::None;
         if absolute || instruction.is_ip_rel_memory_operand() {
-            let narrow = !self.mode.long() || base == Register::EIP || (absolute && self.is_address_32(instruction));
+            let narrow =
+                !self.mode.long() || base == Register::EIP || (absolute && self.is_address_32(instruction));
             return asm.mov_imm(R10, if narrow { displacement & 0xFFFF_FFFF } else { displacement });
         }
         let narrow = base.is_gpr32() || index.is_gpr32();
@@ -123,13 +124,23 @@ impl Emitter<'_> {
 
     /// Checks an access of `size` bytes, unless one check was made for a whole run; gives where the operand
     /// is. With `Form::Single` one of R10 and R11 is free then: see [`free`].
-    pub(super) fn access(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8, form: Form) -> Mem {
+    pub(super) fn access(
+        &mut self,
+        it: &Decoded,
+        what: Address,
+        size: usize,
+        write: bool,
+        align: u8,
+        form: Form,
+    ) -> Mem {
         if it.held {
             let (base, disp) = match what {
                 Address::Plain(base, disp) => (base, disp),
                 _ => {
                     let base = number(it.instruction.memory_base()).map(place);
-                    let Some(Place::Host(base)) = base else { unreachable!("runs have a base in a host register") };
+                    let Some(Place::Host(base)) = base else {
+                        unreachable!("runs have a base in a host register")
+                    };
                     (base, it.instruction.memory_displacement64() as i32)
                 }
             };
@@ -155,7 +166,14 @@ impl Emitter<'_> {
 
     /// Looks up the page of an access: then R10 is the offset in it, and R11 the TLB entry's. Leaves flags
     /// aside if they are needed.
-    pub(super) fn look_up_page(&mut self, it: &Decoded, what: Address, size: usize, write: bool, align: u8) -> SiteId {
+    pub(super) fn look_up_page(
+        &mut self,
+        it: &Decoded,
+        what: Address,
+        size: usize,
+        write: bool,
+        align: u8,
+    ) -> SiteId {
         let site = self.site(&it.instruction, if write { Access::Write } else { Access::Read });
         if it.live != 0 {
             put_flags_aside(&mut self.hot);

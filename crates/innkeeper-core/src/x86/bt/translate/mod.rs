@@ -15,20 +15,18 @@ mod system;
 
 use std::collections::VecDeque;
 
-use iced_x86::{
-    Code, Decoder, Encoder, Instruction, InstructionInfoFactory, OpAccess,
-    OpKind, Register,
-};
+use iced_x86::{Code, Decoder, Encoder, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
-use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_indexed};
 use self::coalesce::Run;
-use super::cache::{CodeRange, Access, Block, Exit, ExitId, Key, Site, SiteId};
+use super::asm::{Asm, Mem, R9, R10, R11, RAX, RDX, Size, at, at_sum, cc, gs, gs_indexed};
+use super::cache::{Access, Block, CodeRange, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
 use super::context::{self, JUMP_CODE, field, tlb_array};
 use super::mode::Mode;
-use super::runtime::{Assumed, POLL, THROUGH, Translator};
+use super::runtime::{POLL, THROUGH};
 use super::thunks::{Target, doorbell, look_up, put_flags_aside, take_flags_back};
 use super::trace;
+use super::translator::{Assumed, Translator};
 use crate::memory::PAGE_SIZE;
 use crate::x86::block::DECODING;
 use crate::x86::cpu::{Cpu, flag};
@@ -101,19 +99,47 @@ fn is_high_byte(register: Register) -> bool {
 /// Code to be emitted in the cold region, and the hot jump that leads to it.
 enum Cold {
     /// A memory access missed; `address` recomputes what R10 held.
-    Slow { from: Vec<usize>, instruction: Instruction, what: Address, site: SiteId },
+    Slow {
+        from: Vec<usize>,
+        instruction: Instruction,
+        what: Address,
+        site: SiteId,
+    },
     /// The interpreter does this instruction.
-    Emulate { from: Vec<usize>, site: SiteId, flags: bool },
+    Emulate {
+        from: Vec<usize>,
+        site: SiteId,
+        flags: bool,
+    },
     /// Go on to a direct target that cannot be chained to.
-    Far { from: usize, target: u64, mode: Mode, flags: bool },
+    Far {
+        from: usize,
+        target: u64,
+        mode: Mode,
+        flags: bool,
+    },
     /// A return went elsewhere than its call expected: look R10 up.
-    Unpaired { from: usize, flags: bool },
+    Unpaired {
+        from: usize,
+        flags: bool,
+    },
     /// A return arrived: record that, and go on.
-    Record { from: usize, rip: u64 },
+    Record {
+        from: usize,
+        rip: u64,
+    },
     /// Leave for a direct target, or be chained.
-    Stub { exit: ExitId },
-    LoadVectors { from: usize, back: usize },
-    LoadX87 { from: usize, back: usize },
+    Stub {
+        exit: ExitId,
+    },
+    LoadVectors {
+        from: usize,
+        back: usize,
+    },
+    LoadX87 {
+        from: usize,
+        back: usize,
+    },
 }
 
 /// How an access's linear address is formed.
@@ -341,6 +367,5 @@ fn directly(instruction: &Instruction) -> Option<Instruction> {
 /// The condition of a Jcc, as encodings number it.
 fn condition(code: Code) -> Option<u8> {
     let condition = code.condition_code();
-    (condition != iced_x86::ConditionCode::None)
-        .then(|| condition as u8 - iced_x86::ConditionCode::o as u8)
+    (condition != iced_x86::ConditionCode::None).then(|| condition as u8 - iced_x86::ConditionCode::o as u8)
 }

@@ -111,7 +111,8 @@ impl Emitter<'_> {
                 Place::Host(host) => out.set_op_register(i, renamed(register, host)),
                 Place::Memory(slot) => {
                     let access = self.info.info(instruction).op_access(i);
-                    let written = !matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+                    let written =
+                        !matches!(access, OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
                     let read = access != OpAccess::Write || register.size() < 4;
                     let known = spilled.iter().position(|spilled| spilled.slot == slot);
                     let at = match known {
@@ -187,7 +188,9 @@ impl Emitter<'_> {
             // Nobody but the vCPU itself could come between: programs do not share memory with devices.
             renamed.set_has_lock_prefix(false);
         }
-        let Some(spilled) = self.rename(instruction, &mut renamed, &[if it.held { R10 } else { R11 }]) else { return false };
+        let Some(spilled) = self.rename(instruction, &mut renamed, &[if it.held { R10 } else { R11 }]) else {
+            return false;
+        };
         let form = if spilled.is_empty() { Form::Sum } else { Form::Single };
         let operand = self.access(it, Address::Operand, size, write, align, form);
         point_to(&mut renamed, operand);

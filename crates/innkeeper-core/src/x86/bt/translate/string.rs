@@ -27,7 +27,12 @@ impl Emitter<'_> {
                 OpKind::MemorySegSI | OpKind::MemorySegESI | OpKind::MemoryESDI | OpKind::MemoryESEDI
             )
         });
-        if !self.mode.long() || !wide || (moves && based) || instruction.has_repne_prefix() || self.mode.down() {
+        if !self.mode.long()
+            || !wide
+            || (moves && based)
+            || instruction.has_repne_prefix()
+            || self.mode.down()
+        {
             return false;
         }
         if !repeated {

@@ -251,7 +251,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn rdtsc(&mut self, it: &Decoded) -> bool {
-        if (self.mode.user() && !self.source.assumed.tsc_free) || !self.source.cpuid.allows(it.instruction.code()) {
+        if (self.mode.user() && !self.source.assumed.tsc_free)
+            || !self.source.cpuid.allows(it.instruction.code())
+        {
             return false;
         }
         let flags = it.live != 0;
@@ -309,5 +311,7 @@ impl Emitter<'_> {
 
 /// Where a segment register's base is.
 fn segment_base(segment: u8) -> usize {
-    offset_of!(Cpu, segments) + usize::from(segment) * size_of::<SegmentState>() + offset_of!(SegmentState, base)
+    offset_of!(Cpu, segments)
+        + usize::from(segment) * size_of::<SegmentState>()
+        + offset_of!(SegmentState, base)
 }
