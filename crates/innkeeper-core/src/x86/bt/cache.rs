@@ -218,6 +218,12 @@ impl Cache {
         self.index.get(key).copied()
     }
 
+    /// Whether a block has a direct branch to `rip`.
+    pub fn leads_to(&self, id: BlockId, rip: u64) -> bool {
+        let (first, last) = self.blocks[id as usize].exits;
+        self.exits[first as usize..last as usize].iter().any(|exit| exit.target == rip)
+    }
+
     pub fn insert(&mut self, block: Block) -> BlockId {
         let id = self.blocks.len() as BlockId;
         self.index.insert(block.key, id);

@@ -129,6 +129,21 @@ impl Cpu {
         next
     }
 
+    fn quick_fill(&mut self, id: SiteId, linear: u64) -> u64 {
+        let cache = &self.translator.as_ref().expect("translating").cache;
+        let site = &cache.sites[id as usize];
+        let retry = cache.address(site.retry);
+        let misaligned = linear & u64::from(site.align) != 0;
+        let crosses = (linear & (PAGE_SIZE - 1)) + u64::from(site.size) > PAGE_SIZE;
+        let write = site.access == Access::Write;
+        if misaligned || crosses || !self.fill_from_second_level(linear, write) {
+            return 0;
+        }
+        self.stats.slow_accesses.add(1);
+        self.note_at(id, Reason::of_fill(Ok(true), 0));
+        retry
+    }
+
     /// The check of a run found no plain RAM.
     fn slow_run(&mut self, id: SiteId, linear: u64, crosses: bool) -> u64 {
         let cache = &self.translator.as_ref().expect("translating").cache;
@@ -215,6 +230,15 @@ impl Cpu {
 /// Leaf and subleaf that CPUID would be asked for.
 fn cpuid_key(cpu: &Cpu) -> u64 {
     cpu.regs[RAX] & 0xFFFF_FFFF | cpu.regs[RCX] << 32
+}
+
+/// The same if it can be answered from the second level: gives where to try again, else 0.
+///
+/// # Safety
+/// As for [`slow_access`].
+pub(super) unsafe extern "sysv64" fn quick_fill(cpu: *mut Cpu, site: u32, linear: u64) -> u64 {
+    // SAFETY: as below.
+    unsafe { (*cpu).quick_fill(site, linear) }
 }
 
 /// A memory access that the first-level TLB has no answer to.

@@ -96,6 +96,7 @@ pub fn emit() -> (Thunks, Asm) {
         asm_ref.patch(miss, thunks.exit_indirect);
     }
     thunks.slow = asm_ref.here();
+    quick_fill(asm_ref);
     save(asm_ref);
     asm_ref.mov_imm(RAX, helpers::slow_access as *const () as u64);
     asm_ref.jmp_to(call);
@@ -112,6 +113,38 @@ pub fn emit() -> (Thunks, Asm) {
     asm_ref.jmp_to(call);
     thunks.end = asm_ref.here();
     (thunks, asm)
+}
+
+/// Tries what needs few registers: a helper that only fills the first-level TLB. Goes on with the access if
+/// it did, else falls through with everything as it was.
+fn quick_fill(asm: &mut Asm) {
+    const LOST: [(usize, u8); 7] = [(0, 0), (1, 1), (2, 2), (4, R9), (6, 6), (7, 7), (8, 8)];
+    asm.cmp_byte(gs(field!(vectors_loaded)), 0);
+    let vectors = asm.jcc(cc::NE);
+    for (guest, host) in LOST.into_iter().chain([(5, RBP)]) {
+        asm.store(gs(register(guest)), host);
+    }
+    asm.store(gs(field!(r10)), R10);
+    asm.store(gs(field!(r11)), R11);
+    asm.load(RDI, gs(field!(cpu)));
+    asm.mov(Size::D, RSI, R11);
+    asm.mov(Size::Q, RDX, R10);
+    asm.mov(Size::Q, RBP, RSP);
+    asm.alu_imm(Size::Q, 4, RSP, -16);
+    asm.mov_imm(RAX, helpers::quick_fill as *const () as u64);
+    asm.rr(Size::D, &[0xFF], 2, RAX);
+    asm.mov(Size::Q, RSP, RBP);
+    asm.store(gs(field!(target)), RAX);
+    asm.rr(Size::Q, &[0x85], RAX, RAX); // test
+    for (guest, host) in LOST.into_iter().chain([(5, RBP)]) {
+        asm.load(host, gs(register(guest)));
+    }
+    asm.load(R10, gs(field!(r10)));
+    asm.load(R11, gs(field!(r11)));
+    let no = asm.jcc(cc::E);
+    asm.jmp_mem(gs(field!(target)));
+    asm.patch(vectors, asm.here());
+    asm.patch(no, asm.here());
 }
 
 fn save(asm: &mut Asm) {

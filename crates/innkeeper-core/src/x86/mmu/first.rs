@@ -32,6 +32,21 @@ impl Cpu {
         Ok(true)
     }
 
+    /// Makes the first level answer for a page that the second knows, or whose large leaf it knows. Tells
+    /// whether it does now.
+    pub fn fill_from_second_level(&mut self, linear: u64, write: bool) -> bool {
+        let view = self.tlb.data;
+        let (generation, global) = (self.tlb.generation, self.tlb.global);
+        let entries = &self.tlb.views[view];
+        let at = slot(linear);
+        let entry = if write { entries.write[at] } else { entries.read[at] };
+        if Tlb::hit(entry, linear, generation, global) {
+            self.context.fill(view, linear, entry.host, write, entry.tag & OFFSET == global);
+            return true;
+        }
+        self.tlb.large(linear, write, view).is_some() && self.fill_first_level(linear, write) == Ok(true)
+    }
+
     /// The RAM page that a write goes to which must be reported because it holds code, and its host address;
     /// right after `fill_first_level` said no.
     pub fn guarded_page(&self, linear: u64) -> Option<(u32, u64)> {

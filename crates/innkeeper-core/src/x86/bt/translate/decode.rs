@@ -19,7 +19,9 @@ impl Emitter<'_> {
             }
             if !list.is_empty() {
                 let key = Key { rip: instruction.ip(), ..self.source.key };
-                if self.translator.cache.find(&key).is_some() {
+                // Unless it closes a loop, which is best in one piece.
+                let cache = &self.translator.cache;
+                if cache.find(&key).is_some_and(|block| !cache.leads_to(block, rip)) {
                     break;
                 }
             }
