@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 
-use super::asm::{Asm, R10};
 use super::buffer::CodeBuffer;
 use super::mode::Mode;
 use super::thunks::{self, Thunks};
@@ -49,6 +48,8 @@ pub struct Block {
     pub entry: u32,
     pub warm_entry: u32,
     pub hot: (u32, u32),
+    /// Code that leaves for the block's address: what its entry leads to when it is dead.
+    pub grave: u32,
     pub vector: bool,
     pub x87: bool,
     /// The page is mapped globally, for the supervisor: it may be chained to from other pages.
@@ -362,17 +363,12 @@ impl Cache {
     /// name, and the landings of its calls, which the host's stack names.
     fn bury(&mut self, id: BlockId) {
         let block = &self.blocks[id as usize];
-        let (entry, rip) = (block.entry as usize, block.key.rip);
-        let mut grave = Asm::new(self.cold);
-        grave.mov_imm(R10, rip);
-        grave.jmp_to(self.thunks.exit_indirect);
-        self.cold = grave.here();
-        grave.flush(&mut self.buffer);
+        let (entry, grave) = (block.entry as usize, block.grave as usize);
         let jump = |buffer: &mut CodeBuffer, at: usize, to: usize| {
             buffer.write(at, &[0xE9]);
             buffer.patch(at + 5, to);
         };
-        jump(&mut self.buffer, entry, grave.start);
+        jump(&mut self.buffer, entry, grave);
         for landing in std::mem::take(&mut self.blocks[id as usize].landings) {
             jump(&mut self.buffer, landing as usize, self.thunks.exit_indirect);
         }

@@ -3,6 +3,14 @@
 use super::*;
 
 impl Emitter<'_> {
+    /// What the block's entry is made to lead to when its bytes have changed.
+    pub(super) fn grave(&mut self) -> usize {
+        let here = self.cold.here();
+        self.cold.mov_imm(R10, self.source.key.rip);
+        self.cold.jmp_to(self.translator.cache.thunks.exit_indirect);
+        here
+    }
+
     /// Counts executions, where that is wanted; gives the counter.
     pub(super) fn count(&mut self) -> Option<usize> {
         let (counter, address) = self.translator.tracer.as_mut()?.counter();

@@ -235,6 +235,7 @@ impl Emitter<'_> {
         let decoded = self.decode()?;
         let key = self.source.key;
         let first = self.hot.here();
+        let grave = self.grave();
         let counter = self.count();
         let entry = self.hot.here();
         let flags_live = decoded.first().is_some_and(|first| first.live != 0) || self.exact;
@@ -284,6 +285,7 @@ impl Emitter<'_> {
             entry: if counter.is_some() { first as u32 } else { entry as u32 },
             warm_entry: if counter.is_some() { first as u32 } else { warm_entry as u32 },
             hot: (entry as u32, hot as u32),
+            grave: grave as u32,
             vector: self.vector,
             x87: self.x87,
             global: self.source.global,
