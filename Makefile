@@ -55,16 +55,18 @@ test-fuzz: setup
 test-python: build
 	pytest
 
-soak: ## a million and more fuzzed instructions; FUZZ_SEED=N looks elsewhere
+soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel, all the stress; FUZZ_SEED=N fuzzes elsewhere
 	$(MAKE) test-fuzz FUZZ_CASES=2000000
+	scripts/soak
 
 demo: build ## boot a stock Debian kernel in a virtual machine
 	scripts/demo
 
-bench: build ## measure boot, guest programs, start and memory, against QEMU's TCG; render docs/benchmarks.md
+bench: build ## measure boot, guest programs, start, memory and latency, against QEMU's TCG; render docs/benchmarks.md
 	python benches/boot/bench.py --render docs/benchmarks.md
 	python -m benches.guestbench.bench --append docs/benchmarks.md
 	python benches/footprint/footprint.py --append docs/benchmarks.md
+	python benches/latency/latency.py --append docs/benchmarks.md
 
 docs: build ## render the pages that are made from the code
 	python scripts/render_cli_reference.py docs/reference/inn.md

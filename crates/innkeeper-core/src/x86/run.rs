@@ -310,17 +310,17 @@ impl Cpu {
         }
     }
 
-    /// Takes an NMI if one is there and none is being handled. The bit stays up while one is held
-    /// back, so that IRET finds it.
+    /// Takes an NMI if one is there and none is being handled. For one that is held back, IRET raises
+    /// the bit again: while it is up, translated code is not entered.
     fn nmi_arrives(&mut self) -> bool {
         if self.attention.bits() & NMI == 0 {
             return false;
         }
+        self.attention.take(NMI);
         if self.nmi_blocked {
             self.lapic.hold_nmi();
             return false;
         }
-        self.attention.take(NMI);
         self.lapic.take_nmi()
     }
 

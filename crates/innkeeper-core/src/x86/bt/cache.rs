@@ -102,7 +102,7 @@ pub struct Site {
     /// Host code: try again, and go on behind the instruction.
     pub retry: u32,
     pub next: u32,
-    /// Where the operand's place is known: R11 + R10, or if `single` R10.
+    /// Where the operand's place is known: R11 + R10, or if `single` R10. 0: more is touched than `size`.
     pub found: u32,
     pub single: bool,
     /// It checks a run of accesses, of which this is the first.

@@ -74,6 +74,7 @@ impl Cpu {
             && self.shadow == Shadow::None
             && self.regs[RIP] == next
             && site.next != 0
+            && !cache.blocks[block as usize].dead
         {
             let next = cache.address(site.next);
             self.context.host_flags = packed(self.rflags);
@@ -177,6 +178,9 @@ impl Cpu {
         let (page, host) = self.guarded_page(linear)?;
         let site = &self.translator.as_ref().expect("translating").cache.sites[id as usize];
         let (block, size, single, found) = (site.block, site.size, site.single, site.found);
+        if found == 0 {
+            return None;
+        }
         let offset = linear & (PAGE_SIZE - 1);
         if self.platform.memory.code_written(page, offset, size.into()) {
             self.attention.take(WRITTEN);

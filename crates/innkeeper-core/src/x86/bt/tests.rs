@@ -2,6 +2,7 @@
 
 use super::Settings;
 use crate::exit::Exit;
+use crate::x86::cpu::{RAX, RBX};
 use crate::x86::testing::translating;
 
 /// Found by a kernel that patched itself on two vCPUs: cutting the chain of a forgotten block's first jump
@@ -18,4 +19,26 @@ fn a_forgotten_block_that_begins_with_a_chained_jump_leads_out() {
     let Some(mut cpu) = translating(&[&calls[..], &change, &f].concat(), Settings::default()) else { return };
     assert!(matches!(cpu.run(), Exit::Halt));
     assert_eq!(cpu.stats.code_invalidations.get(), 1);
+}
+
+/// Found by kvm-unit-tests (eventinj, apic): no block ran while an NMI was held back.
+#[test]
+fn an_nmi_that_is_held_back_stops_nobody() {
+    let Some(mut cpu) = translating(&[0xFF, 0xC0], Settings::default()) else { return }; // inc eax
+    cpu.nmi_blocked = true;
+    cpu.platform.fabric.signal_msi(0xFEE0_0000, 0x400);
+    assert!(matches!(cpu.run(), Exit::Halt));
+    assert_eq!(cpu.regs[RAX], 1);
+}
+
+/// What is beside code is written without leaving, but not what the block itself is made of.
+#[test]
+fn a_block_that_changes_itself_is_left() {
+    // movl $2,[rip+1]; mov eax,1
+    let store = [0xC7, 5, 1, 0, 0, 0, 2, 0, 0, 0, 0xB8, 1, 0, 0, 0];
+    // mov bl,al; lea rdi,[rip+9]; mov al,0x90; mov ecx,2; rep stosb; inc ebx
+    let fill = [0x88, 0xC3, 0x48, 0x8D, 0x3D, 9, 0, 0, 0, 0xB0, 0x90, 0xB9, 2, 0, 0, 0, 0xF3, 0xAA, 0xFF, 0xC3];
+    let Some(mut cpu) = translating(&[&store[..], &fill].concat(), Settings::default()) else { return };
+    assert!(matches!(cpu.run(), Exit::Halt));
+    assert_eq!(cpu.regs[RBX], 2);
 }

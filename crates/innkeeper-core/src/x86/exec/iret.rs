@@ -4,7 +4,7 @@
 use iced_x86::Code;
 
 use crate::state::SegmentState;
-use crate::x86::attention::LOCAL;
+use crate::x86::attention::{LOCAL, NMI};
 use crate::x86::cpu::{Cpu, RIP, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op, seg};
@@ -30,7 +30,7 @@ fn iret<const SIZE: u8>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     }
     if cpu.nmi_blocked {
         cpu.nmi_blocked = false;
-        cpu.attention.raise(LOCAL);
+        cpu.attention.raise(NMI | LOCAL); // if none is held back, nothing comes of it
     }
     if !cpu.protected {
         return iret_real::<SIZE>(cpu);

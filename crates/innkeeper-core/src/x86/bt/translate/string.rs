@@ -114,6 +114,9 @@ impl Emitter<'_> {
     /// jumps that are added to `from`.
     fn elements(&mut self, it: &Decoded, register: u8, write: bool, scale: u8, from: &mut Vec<usize>) {
         self.access(it, Address::Plain(register, 0), 1 << scale, write, 0, Form::Sum);
+        if let Some(site) = self.sites.last_mut() {
+            site.found = 0; // a page with code is not for elements that nobody checks
+        }
         let asm = &mut self.hot;
         asm.rr(Size::Q, &[0x03], R11, R10); // add
         let end = Mem { base: Some(R10), index: Some((RCX, scale)), disp: 0, gs: false };
