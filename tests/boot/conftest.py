@@ -8,8 +8,10 @@ from typing import Protocol
 import pytest
 
 from innkeeper import ImageError
+from innkeeper.config import EngineChoice
 from innkeeper.image import DEFAULT_PACKAGE, InitramfsRecipe, KernelImage, build_initramfs, fetch_kernel
 from innkeeper.testing.guests import flat_guest
+from tests.engines import SOFTWARE, skip_unless_available
 
 
 class Initramfs(Protocol):
@@ -29,6 +31,14 @@ def fetched(package: str) -> KernelImage:
         return fetch_kernel(package)
     except ImageError as error:
         pytest.skip(f"no Debian kernel (package {package}): {error}")
+
+
+@pytest.fixture(scope="session", params=SOFTWARE, ids=str)
+def engine(request: pytest.FixtureRequest) -> EngineChoice:
+    """Each of our engines in turn."""
+    choice = EngineChoice(request.param)
+    skip_unless_available(choice)
+    return choice
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.cli.status import Status
+from innkeeper.config import EngineChoice
 from innkeeper.image import KernelImage
 from innkeeper.testing.guests import CRASH, POWER_OFF, SPIN, say
 
@@ -105,11 +106,11 @@ def test_a_machine_that_cannot_be(debian: KernelImage, options: list[str], sente
     assert sentence in done.error
 
 
-def test_a_triple_fault_resets_the_machine(flat: Flat) -> None:
+def test_a_triple_fault_resets_the_machine(flat: Flat, engine: EngineChoice) -> None:
     kernel = flat(say(b"!") + CRASH)
 
-    without_reboot = inn_run(*guest(kernel, memory=16), "--no-reboot")
-    for_ever = inn_run(*guest(kernel, memory=16), limit_s=1)
+    without_reboot = inn_run(*guest(kernel, memory=16, engine=engine), "--no-reboot")
+    for_ever = inn_run(*guest(kernel, memory=16, engine=engine), limit_s=1)
 
     assert (without_reboot.status, without_reboot.said) == (Status.RESET, "!")
     assert without_reboot.error == "the guest's processor shut down by a triple fault"
@@ -119,8 +120,8 @@ def test_a_triple_fault_resets_the_machine(flat: Flat) -> None:
 
 
 @pytest.mark.parametrize("vcpus", ["1", "3"])
-def test_a_guest_that_spins_with_interrupts_off_can_be_ended(flat: Flat, vcpus: str) -> None:
-    options = [*guest(flat(say(b"spins") + SPIN), memory=16), "--vcpus", vcpus]
+def test_a_guest_that_spins_with_interrupts_off_can_be_ended(flat: Flat, vcpus: str, engine: EngineChoice) -> None:
+    options = [*guest(flat(say(b"spins") + SPIN), memory=16, engine=engine), "--vcpus", vcpus]
 
     done = inn_run(*options, limit_s=0.3)
 
@@ -138,7 +139,7 @@ def address(value: int) -> bytes:
     return value.to_bytes(4, "little")
 
 
-def test_unmapped_addresses_read_as_ones_and_drop_what_is_written(flat: Flat) -> None:
+def test_unmapped_addresses_read_as_ones_and_drop_what_is_written(flat: Flat, engine: EngineChoice) -> None:
     code = b""
     for hole in (20 * MIB, 0x8000_0001, 0xE000_0FFE, 0xFFFF_FFF0, 16 * MIB - 2):
         ones = 0xFFFF_FFFF if hole != 16 * MIB - 2 else 0xFFFF_0000  # the last lies half in memory
@@ -148,27 +149,27 @@ def test_unmapped_addresses_read_as_ones_and_drop_what_is_written(flat: Flat) ->
         code += b"\xf0\xff\x05" + address(hole)  # lock inc dword [hole]
     kernel = flat(code + say(b"all ones") + POWER_OFF)
 
-    done = inn_run(*guest(kernel, memory=16), "--no-reboot")
+    done = inn_run(*guest(kernel, memory=16, engine=engine), "--no-reboot")
 
     assert (done.status, done.said) == (Status.DONE, "all ones"), done.complaint
 
 
-def test_unclaimed_ports_read_as_ones_and_drop_what_is_written(flat: Flat) -> None:
+def test_unclaimed_ports_read_as_ones_and_drop_what_is_written(flat: Flat, engine: EngineChoice) -> None:
     code = b""
     for port in (0x0000, 0x1234, 0xFFFC, 0xFFFF):
         code += b"\x66\xba" + address(port)[:2] + b"\x31\xc0\xef\xed"  # mov dx, port; xor eax, eax; out dx, eax; in
         code += b"\x83\xf8\xff\x74\x02" + CRASH  # cmp eax, -1; je behind it
     kernel = flat(code + say(b"all ones") + POWER_OFF)
 
-    done = inn_run(*guest(kernel, memory=16), "--no-reboot")
+    done = inn_run(*guest(kernel, memory=16, engine=engine), "--no-reboot")
 
     assert (done.status, done.said) == (Status.DONE, "all ones"), done.complaint
 
 
-def test_code_in_unmapped_addresses_is_an_invalid_opcode(flat: Flat) -> None:
+def test_code_in_unmapped_addresses_is_an_invalid_opcode(flat: Flat, engine: EngineChoice) -> None:
     jump = b"\xb8" + address(0xD000_0000) + b"\xff\xe0"  # mov eax, address; jmp eax: there is nothing but FF FF
 
-    done = inn_run(*guest(flat(jump), memory=16), "--no-reboot")
+    done = inn_run(*guest(flat(jump), memory=16, engine=engine), "--no-reboot")
 
     assert done.status == Status.RESET
     assert done.error == "the guest's processor shut down by a triple fault"
@@ -179,13 +180,13 @@ def test_code_in_unmapped_addresses_is_an_invalid_opcode(flat: Flat) -> None:
     [b"\xf3\xaa", b"\xf3\xa5", b"\xf3\x6c", b"\xf3\x6f"],
     ids=["rep stosb", "rep movsd", "rep insb", "rep outsd"],
 )
-def test_a_string_instruction_that_runs_out_of_memory_goes_on(flat: Flat, string: bytes) -> None:
+def test_a_string_instruction_that_runs_out_of_memory_goes_on(flat: Flat, string: bytes, engine: EngineChoice) -> None:
     code = b"\xbf" + address(16 * MIB - 100)  # mov edi, just below the end
     code += b"\xbe" + address(16 * MIB - 60)  # mov esi, likewise
     code += b"\xb9" + address(5000) + b"\x66\xba\x34\x12\x31\xc0\xfc" + string  # mov ecx; mov dx; xor eax, eax; cld
     code += b"\xe3\x02" + CRASH  # jecxz behind it
     kernel = flat(code + say(b"done") + POWER_OFF)
 
-    done = inn_run(*guest(kernel, memory=16), "--no-reboot")
+    done = inn_run(*guest(kernel, memory=16, engine=engine), "--no-reboot")
 
     assert (done.status, done.said) == (Status.DONE, "done"), done.complaint

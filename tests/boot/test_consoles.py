@@ -72,7 +72,7 @@ def powers_off_when_told(line: Line, run: Running) -> None:
 
 def wait_until_there(path: Path, run: Running) -> None:
     assert run.process.stderr is not None
-    Line(run.process.stderr.fileno()).wait_for("engine interp: as asked\n")
+    Line(run.process.stderr.fileno()).wait_for(r"engine \w+: as asked\n")
     while not path.exists():
         assert run.process.poll() is None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.cli.status import Status
+from innkeeper.config import EngineChoice
 from innkeeper.image import KernelImage
 
 from .conftest import Initramfs
@@ -17,9 +18,9 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 REBOOT = "echo INIT RUNS; reboot -f"
 
 
-def test_a_reboot_starts_over(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> None:
+def test_a_reboot_starts_over(debian: KernelImage, initramfs: Initramfs, tmp_path: Path, engine: EngineChoice) -> None:
     stats = tmp_path / "stats.json"
-    with inn_piped(*guest(debian.vmlinuz, initramfs(REBOOT)), "--stats", str(stats)) as run:
+    with inn_piped(*guest(debian.vmlinuz, initramfs(REBOOT), engine=engine), "--stats", str(stats)) as run:
         for _ in range(2):
             run.line.wait_for("Linux version", limit_s=LIMIT_S)
             run.line.wait_for("Run /init", limit_s=LIMIT_S)
@@ -46,8 +47,8 @@ def test_a_reboot_ends_a_run_without_reboot(debian: KernelImage, initramfs: Init
     assert done.error == sentence
 
 
-def test_a_halt_is_the_end_as_well(debian: KernelImage, initramfs: Initramfs) -> None:
-    done = inn_run(*guest(debian.vmlinuz, initramfs("halt -f")), "--vcpus", "2")
+def test_a_halt_is_the_end_as_well(debian: KernelImage, initramfs: Initramfs, engine: EngineChoice) -> None:
+    done = inn_run(*guest(debian.vmlinuz, initramfs("halt -f"), engine=engine), "--vcpus", "2")
 
     assert done.status == Status.HALTED
     assert "reboot: System halted" in done.said
@@ -55,7 +56,7 @@ def test_a_halt_is_the_end_as_well(debian: KernelImage, initramfs: Initramfs) ->
 
 
 def test_a_time_limit_ends_a_boot(debian: KernelImage, initramfs: Initramfs) -> None:
-    done = inn_run(*guest(debian.vmlinuz, initramfs(REBOOT)), limit_s=1.5)
+    done = inn_run(*guest(debian.vmlinuz, initramfs(REBOOT)), limit_s=0.5)
 
     assert done.status == Status.TIMEOUT
     assert done.error == "the time limit passed"

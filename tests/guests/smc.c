@@ -25,6 +25,17 @@ static void copy(u8 *to, const u8 *from, const u8 *end)
         *(volatile u8 *)to++ = *from++;
 }
 
+/* As the kernel copies code: by one string instruction of each size, from another place. */
+static void copy_by_string(u8 *to, const u8 *from, int size)
+{
+    word count = 64 / size;
+    switch (size) {
+    case 1: asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+    case 4: asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+    default: asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+    }
+}
+
 extern u8 next_begin[], next_end[], loop_begin[], loop_end[], far_begin[], far_end[];
 asm("next_begin:\n"                     /* rewrites the immediate of the instruction behind it */
     " lea 1f(%rip), %rdx\n movl $2, 1(%rdx)\n1: mov $1, %eax\n ret\nnext_end:\n"
@@ -52,6 +63,15 @@ int guest_main(void)
     print("loop body: %d\n", call(code));
     copy(code, far_begin, far_end);
     print("rep stos over what follows: %d\n", call(code));
+
+    static u8 source[64];
+    u32 lost = 0;
+    for (u32 i = 0; i < 300; i++) {
+        write_function(source, i);
+        copy_by_string(code + i % 5 * 64, source, i % 3 == 0 ? 1 : i % 3 == 1 ? 4 : 8);
+        lost += call(code + i % 5 * 64) != i;
+    }
+    print("lost of 300 copies by rep movs: %d\n", lost);
 
     u8 *across = code + 4096 - 3; /* the immediate lies in the second page */
     write_function(across, 0x11);

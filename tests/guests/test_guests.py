@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.engines import SOFTWARE, skip_unless_available
 
 from innkeeper import Machine, MachineConfig, MemoryConsole, OutcomeKind
 from innkeeper._core import kvm_probe
@@ -56,9 +57,12 @@ def run(image: Path, engine: EngineChoice, vcpus: int) -> tuple[str, int | None]
     return console.text, outcome.status
 
 
+@pytest.mark.parametrize("engine", SOFTWARE, ids=str)
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
-def test_the_interpreter_prints_what_hardware_prints(source: Path, images: Path) -> None:
-    text, status = run(images / f"{source.stem}.elf", EngineChoice.INTERP, processors(source))
+def test_our_engines_print_what_hardware_prints(source: Path, engine: EngineChoice, images: Path) -> None:
+    skip_unless_available(engine)
+
+    text, status = run(images / f"{source.stem}.elf", engine, processors(source))
 
     assert text == (GOLDEN / f"{source.stem}.txt").read_text()
     assert status == PASSED

@@ -153,18 +153,34 @@ def status_of(outcome: Outcome) -> int:
 def ending_signals(stop: Callable[[], None]) -> Iterator[list[int]]:
     """While it lasts, the signals that would kill us call `stop` instead; gives those that came."""
     received: list[int] = []
+    # Python runs a handler only in the main thread and only between two steps of it: a signal that comes just before
+    # that thread goes to sleep would wait for its waking. The pipe's end is written at once, and read by a thread.
+    heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(heard, True)
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        # The main thread, which runs this, may hold the lock that `stop` takes.
-        threading.Thread(target=stop, daemon=True).start()
+    def listen() -> None:
+        while number := os.read(heard, 1):
+            if number[0] in before:
+                received.append(number[0])
+                stop()
 
-    before = {number: signal.signal(number, handle) for number in ENDING_SIGNALS if not ignored(number)}
+    before = {number: signal.signal(number, nothing) for number in ENDING_SIGNALS if not ignored(number)}
+    wakeup = signal.set_wakeup_fd(told)
+    listener = threading.Thread(target=listen, name="innkeeper-signals", daemon=True)
+    listener.start()
     try:
         yield received
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(told)  # the end of what the listener reads
+        listener.join()
+        os.close(heard)
+
+
+def nothing(_number: int, _frame: FrameType | None) -> None:
+    """In place of the default: what has to be done is done by the thread that hears of the signal."""
 
 
 def ignored(number: signal.Signals) -> bool:

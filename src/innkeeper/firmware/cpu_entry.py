@@ -74,10 +74,16 @@ def _flat(state: CpuState, memory: GuestMemory, *, code: int) -> None:
     state["tr"] = _segment(TSS_SELECTOR, TSS_BUSY, tss, TSS_LIMIT)
     state["gdtr"] = {"base": gdt, "limit": 6 * 8 - 1}
     state["idtr"] = {"base": 0, "limit": 0}
-    state["msrs"] = [(msr, MTRR_ALL_WRITE_BACK if msr == MTRR_DEF_TYPE else value) for msr, value in state["msrs"]]
+    with_memory_types(state)
     state["gpr"] = [0] * 16
     state["rflags"] = RFLAGS_FIXED
     state["activity"] = "runnable"
+
+
+def with_memory_types(state: CpuState) -> CpuState:
+    """The MTRRs on. Firmware leaves them so on every processor; INIT and SIPI do not change them."""
+    state["msrs"] = [(msr, MTRR_ALL_WRITE_BACK if msr == MTRR_DEF_TYPE else value) for msr, value in state["msrs"]]
+    return state
 
 
 def real_mode(state: CpuState, *, address: int) -> CpuState:

@@ -113,8 +113,10 @@ def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Ass
         extended_bios_data=EXTENDED_BIOS_DATA[0],
     )
     entry = kernel.load(parts.memory, plan)
-    first = assembly.processors.vcpus[0]
+    first, *others = assembly.processors.vcpus
     first.set_state(entry(first.get_state()))
+    for vcpu in others:
+        vcpu.set_state(cpu_entry.with_memory_types(vcpu.get_state()))
 
 
 def waking_vector(parts: Parts) -> int:
@@ -125,7 +127,7 @@ def waking_vector(parts: Parts) -> int:
 def wake(parts: Parts, processors: Processors) -> None:
     """Resets the vCPUs, all but their time, and puts the first one where the guest wants to go on."""
     first, *others = (without_time(state) for state in processors.power_on)
-    states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *others]
+    states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *map(cpu_entry.with_memory_types, others)]
     for vcpu, state in zip(processors.vcpus, states, strict=True):
         vcpu.set_state(state)
 
