@@ -87,13 +87,7 @@ pub struct Report {
 const BATCH: usize = 2048;
 
 /// Runs `cases` cases from `seed` over every encoding whose mnemonic `wanted` accepts.
-pub fn campaign(
-    tier: Tier,
-    bitness: u32,
-    cases: usize,
-    seed: u64,
-    wanted: &dyn Fn(&str) -> bool,
-) -> Report {
+pub fn campaign(tier: Tier, bitness: u32, cases: usize, seed: u64, wanted: &dyn Fn(&str) -> bool) -> Report {
     let mut generator = Generator::new(bitness, seed, wanted);
     let mut report = Report { impossible: generator.impossible(), ..Report::default() };
     let mut ours = Ours::new(tier, bitness);

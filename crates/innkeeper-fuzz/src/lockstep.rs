@@ -126,13 +126,15 @@ impl Lockstep {
     fn batch(&mut self, seeds: &[u64], tally: &mut Tally) {
         let mut pair = Pair::new(self.bitness, self.drive);
         let attention = Arc::clone(&pair.translated.attention);
-        let (kicks, mut rng) = (self.drive.kicks, Rng::new(seeds[0]));
-        std::thread::spawn(move || {
-            while kicks {
-                attention.raise(KICK);
-                std::thread::sleep(Duration::from_micros(rng.below(60)));
-            }
-        });
+        if self.drive.kicks {
+            let mut rng = Rng::new(seeds[0]);
+            std::thread::spawn(move || {
+                loop {
+                    attention.raise(KICK);
+                    std::thread::sleep(Duration::from_micros(rng.below(60)));
+                }
+            });
+        }
         for &seed in seeds {
             tally.seed = seed;
             if let Some(Some(_)) = pair.compare(&self.programs.make(seed), tally) {
@@ -187,7 +189,8 @@ impl Lockstep {
                 decoder.decode_out(&mut instruction);
                 line.clear();
                 formatter.format(&instruction, &mut line);
-                let digits: String = bytes[start..decoder.position()].iter().map(|b| format!("{b:02x}")).collect();
+                let digits: String =
+                    bytes[start..decoder.position()].iter().map(|b| format!("{b:02x}")).collect();
                 let _ = writeln!(text, "  {:x} {digits:22} {line}", instruction.ip());
             }
         }
@@ -337,7 +340,11 @@ fn difference(expected: &End, found: &End) -> Option<String> {
     }
     if let Some(at) = (0..expected.data.len()).find(|&at| expected.data[at] != found.data[at]) {
         let end = (at + 8).min(expected.data.len());
-        parts.push(format!("data+{at:#x} {:02x?} not {:02x?}", &found.data[at..end], &expected.data[at..end]));
+        parts.push(format!(
+            "data+{at:#x} {:02x?} not {:02x?}",
+            &found.data[at..end],
+            &expected.data[at..end]
+        ));
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

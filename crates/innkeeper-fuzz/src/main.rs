@@ -83,7 +83,8 @@ fn main() -> ExitCode {
         return repeat(options.tier, options.bitness, name);
     }
     let wanted = |name: &str| options.mnemonic.as_ref().is_none_or(|only| only == name);
-    let report = innkeeper_fuzz::campaign(options.tier, options.bitness, options.cases, options.seed, &wanted);
+    let report =
+        innkeeper_fuzz::campaign(options.tier, options.bitness, options.cases, options.seed, &wanted);
     if options.counts {
         for (mnemonic, count) in &report.mnemonics {
             println!("{count:8} {mnemonic}");
@@ -98,7 +99,10 @@ fn main() -> ExitCode {
     let (cases, wrong, kinds) = (report.cases, report.mismatches.len(), report.mnemonics.len());
     println!("{cases} cases over {kinds} mnemonics, seed {}: {wrong} mismatches", options.seed);
     if options.tier == Tier::Bt {
-        println!("{} of them were executed as translated code, the others handed to the interpreter", report.native);
+        println!(
+            "{} of them were executed as translated code, the others handed to the interpreter",
+            report.native
+        );
     }
     if wrong == 0 && cases > 0 && report.impossible.is_empty() {
         ExitCode::SUCCESS

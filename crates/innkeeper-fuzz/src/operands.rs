@@ -1,6 +1,8 @@
 //! Operands for an encoding, and a machine state in which they mostly work.
 
-use iced_x86::{Code, EncodingKind, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind as Kind, OpKind, Register};
+use iced_x86::{
+    Code, EncodingKind, Instruction, MemoryOperand, Mnemonic, OpCodeOperandKind as Kind, OpKind, Register,
+};
 
 use crate::rng::Rng;
 use crate::state::{CODE, CODE_AT, DATA, DATA_SIZE, MIDDLE, UNMAPPED, WINDOW, WINDOW_AT};

@@ -1,7 +1,9 @@
 //! Random programs: straight code, loops, branches, calls, stack traffic and code that changes itself, all
 //! of it bounded; laid out over a few pages.
 
-use iced_x86::{Code, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register};
+use iced_x86::{
+    Code, Encoder, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, Register,
+};
 
 use crate::encodings::Encodings;
 use crate::guest::Pages;
@@ -21,19 +23,45 @@ const FUNCTIONS: usize = 3;
 /// A piece of a program.
 #[derive(Clone, Debug)]
 pub enum Node {
-    Plain { moves: Vec<(u8, u64)>, instruction: Instruction, defines: Option<u8> },
-    Loop { count: u8, body: Vec<Self> },
+    Plain {
+        moves: Vec<(u8, u64)>,
+        instruction: Instruction,
+        defines: Option<u8>,
+    },
+    Loop {
+        count: u8,
+        body: Vec<Self>,
+    },
     /// Jumps over `body` under a condition.
-    If { condition: u8, far: bool, body: Vec<Self> },
-    Call { function: usize, way: u8 },
+    If {
+        condition: u8,
+        far: bool,
+        body: Vec<Self>,
+    },
+    Call {
+        function: usize,
+        way: u8,
+    },
     /// PUSH and, behind `body`, POP.
-    Stack { push: Vec<u8>, body: Vec<Self>, pop: u8 },
+    Stack {
+        push: Vec<u8>,
+        body: Vec<Self>,
+        pop: u8,
+    },
     /// PUSHF to a register, or these flags from the stack.
-    Flags { to: u8, set: Option<u32> },
+    Flags {
+        to: u8,
+        set: Option<u32>,
+    },
     /// Goes on behind itself, by a return to an address that no call pushed or by a jump through a register.
-    Onward { way: u8 },
+    Onward {
+        way: u8,
+    },
     /// MOV of a constant to EAX, which is another constant the next time.
-    Changing { constant: u32, next: u32 },
+    Changing {
+        constant: u32,
+        next: u32,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -222,8 +250,32 @@ pub fn leaves_flags_undefined(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     matches!(
         instruction.mnemonic(),
-        M::Bt | M::Btc | M::Btr | M::Bts | M::Div | M::Idiv | M::Bsf | M::Bsr | M::Mul | M::Imul | M::Lzcnt | M::Tzcnt | M::Rcl | M::Rcr | M::Andn | M::Bextr | M::Blsi
-            | M::Blsmsk | M::Blsr | M::Bzhi | M::Aaa | M::Aad | M::Aam | M::Aas | M::Daa | M::Das
+        M::Bt
+            | M::Btc
+            | M::Btr
+            | M::Bts
+            | M::Div
+            | M::Idiv
+            | M::Bsf
+            | M::Bsr
+            | M::Mul
+            | M::Imul
+            | M::Lzcnt
+            | M::Tzcnt
+            | M::Rcl
+            | M::Rcr
+            | M::Andn
+            | M::Bextr
+            | M::Blsi
+            | M::Blsmsk
+            | M::Blsr
+            | M::Bzhi
+            | M::Aaa
+            | M::Aad
+            | M::Aam
+            | M::Aas
+            | M::Daa
+            | M::Das
     )
 }
 
@@ -267,7 +319,8 @@ impl Program {
             }
             parts.push((start, layout.bytes));
         }
-        let mut ranges: Vec<_> = parts.iter().map(|(start, bytes)| (*start, start + bytes.len() as u64)).collect();
+        let mut ranges: Vec<_> =
+            parts.iter().map(|(start, bytes)| (*start, start + bytes.len() as u64)).collect();
         ranges.sort_unstable();
         let apart = ranges.windows(2).all(|pair| pair[0].1 <= pair[1].0);
         (apart && ranges.last()?.1 <= PAGES.code << 12).then_some(parts)

@@ -7,7 +7,7 @@ use innkeeper_core::x86::fault::vector;
 
 use crate::guest::{FOR_CASES, Guest};
 use crate::interpreted::place;
-use crate::state::{Case, Outcome, Trap};
+use crate::state::{Case, Outcome, State, Trap};
 
 pub struct Translated {
     /// With exact flags, and as a machine has it; cases take turns.
@@ -46,8 +46,11 @@ impl Translated {
         // The handler's HLT, and the INT3 that the instruction led to.
         let around = if trap.vector == vector::BP { 2 } else { 1 };
         self.native += usize::from(interpreted(guest) - before <= around);
-        if self.cases % 2 == 0 && flags_may_die(case, trap) {
+        if self.cases.is_multiple_of(2) && flags_may_die(case, trap) {
             state.rflags = state.rflags & !STATUS | native.state.rflags & STATUS;
+        }
+        if goes_nowhere(case, trap, &state) {
+            (state.rip, state.gpr[4]) = (native.state.rip, native.state.gpr[4]);
         }
         Outcome { state, trap }
     }
@@ -61,6 +64,13 @@ fn flags_may_die(case: &Case, trap: Trap) -> bool {
             case.instruction().flow_control(),
             FlowControl::Call | FlowControl::IndirectCall | FlowControl::Return | FlowControl::IndirectBranch
         )
+}
+
+/// Whether a branch led to an address that is not canonical. Translated code does not say where it came
+/// from, so the fault is reported there, behind the branch.
+fn goes_nowhere(case: &Case, trap: Trap, state: &State) -> bool {
+    let indirect = !matches!(case.instruction().flow_control(), FlowControl::Next | FlowControl::Call);
+    indirect && trap.vector == vector::GP && (state.rip as i64) << 16 >> 16 != state.rip as i64
 }
 
 /// Enough for many cases; now and then it is full, and starts anew.

@@ -10,7 +10,9 @@ use crate::operands::image_size;
 use crate::state::{Case, DATA, Outcome, WINDOW_AT};
 
 const BREAKPOINT: u8 = 3;
-const PAGE_FAULT: u8 = 14;
+const GENERAL_PROTECTION: u8 = 13;
+/// A bit of MXCSR.
+const MISALIGNED: u32 = 1 << 17;
 
 pub fn is_amd() -> bool {
     static AMD: OnceLock<bool> = OnceLock::new();
@@ -25,6 +27,7 @@ pub fn has_another_answer(case: &Case, native: &Outcome) -> bool {
     let has = |wanted: u8| prefixes().any(|&byte| byte == wanted);
     let branch = instruction.flow_control() != FlowControl::Next;
     match instruction.mnemonic() {
+        _ if native.state.mxcsr & MISALIGNED != 0 => true,
         // The operand size of near branches is not fixed in 64-bit mode.
         _ if branch && case.bitness == 64 && has(0x66) => true,
         // A REP prefix chooses the condition.
@@ -37,9 +40,13 @@ pub fn has_another_answer(case: &Case, native: &Outcome) -> bool {
         // Misaligned operands of these are allowed.
         mnemonic if format!("{mnemonic:?}").starts_with("Sha") => true,
         // Memory is looked at before an unmasked exception forbids the store.
-        mnemonic if format!("{mnemonic:?}").starts_with('F') => native.trap.vector == PAGE_FAULT,
+        mnemonic if format!("{mnemonic:?}").starts_with('F') && faulted => case.state.fcw & 0x3F != 0x3F,
         // The mask of a gather that faults is not spread.
         mnemonic if format!("{mnemonic:?}").contains("gather") => faulted,
+        // Misalignment comes before what is wrong with the address.
+        mnemonic if image_size(mnemonic).is_some() && native.trap.vector == GENERAL_PROTECTION => true,
+        // No access wraps around at the end of a segment.
+        _ if case.bitness == 32 && wraps_around(case) => true,
         // Underflow and inexactness are told apart otherwise.
         Mnemonic::Vcvtps2ph => true,
         _ => false,
@@ -85,8 +92,20 @@ fn is_reserved_nop(code: Code) -> bool {
     )
 }
 
+fn wraps_around(case: &Case) -> bool {
+    let beyond = |address: u64, size: u64| address + size > 1 << 32;
+    let size = case.instruction().memory_size().size() as u64;
+    let stack = case.state.gpr[4].wrapping_sub(8) & 0xFFFF_FFFF;
+    address(case).is_some_and(|address| beyond(address, size)) || beyond(stack, 16)
+}
+
 /// Where the memory operand begins in the window.
 fn operand(case: &Case) -> Option<u64> {
+    address(case).map(|address| address.wrapping_sub(DATA + WINDOW_AT))
+}
+
+/// The linear address of the memory operand.
+fn address(case: &Case) -> Option<u64> {
     let value = |register: iced_x86::Register, _: usize, _: usize| {
         if register.is_segment_register() {
             return Some(0);
@@ -96,6 +115,5 @@ fn operand(case: &Case) -> Option<u64> {
     };
     let instruction = case.instruction();
     let address = instruction.virtual_address(0, 0, value)?;
-    let address = if case.bitness == 32 { address & 0xFFFF_FFFF } else { address };
-    Some(address.wrapping_sub(DATA + WINDOW_AT))
+    Some(if case.bitness == 32 { address & 0xFFFF_FFFF } else { address })
 }

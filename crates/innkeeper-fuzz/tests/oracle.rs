@@ -2,23 +2,31 @@
 
 use innkeeper_fuzz::cases::REGRESSIONS;
 use innkeeper_fuzz::generate::Generator;
-use innkeeper_fuzz::interpreted::Interpreter;
-use innkeeper_fuzz::{campaign, compare, native};
+use innkeeper_fuzz::{Ours, Report, Tier, campaign, compare, native};
 
-fn sample(bitness: u32) {
-    let report = campaign(bitness, 20_000, 20_260_701, &|_| true);
+fn sample(tier: Tier, bitness: u32) -> Report {
+    let report = campaign(tier, bitness, 20_000, 20_260_701, &|_| true);
     let lines: Vec<&str> = report.mismatches.iter().map(|mismatch| mismatch.text.as_str()).collect();
     assert!(lines.is_empty(), "{}", lines.join("\n"));
+    report
 }
 
 #[test]
 fn a_sample_of_64_bit_code_runs_as_on_the_host() {
-    sample(64);
+    sample(Tier::Interp, 64);
 }
 
 #[test]
 fn a_sample_of_32_bit_code_runs_as_on_the_host() {
-    sample(32);
+    sample(Tier::Interp, 32);
+}
+
+#[test]
+fn a_sample_of_translated_code_runs_as_on_the_host_and_most_of_it_is_translated() {
+    for bitness in [64, 32] {
+        let report = sample(Tier::Bt, bitness);
+        assert!(report.native > report.cases * 11 / 20, "{} of {}", report.native, report.cases);
+    }
 }
 
 #[test]
@@ -35,8 +43,11 @@ fn every_bug_stays_fixed() {
     for regression in REGRESSIONS {
         let case = regression.case();
         let native = native::run(std::slice::from_ref(&case)).remove(0);
-        let ours = Interpreter::new(case.bitness).run(&case);
-        assert_eq!(compare::difference(&case, &native, &ours), None, "{}", regression.name);
+        for tier in [Tier::Interp, Tier::Bt] {
+            let ours = Ours::new(tier, case.bitness).run(&case, &native);
+            let name = regression.name;
+            assert_eq!(compare::difference(&case, &native, &ours), None, "{name} ({tier:?})");
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use innkeeper_core::bus::{Bus, Device};
 use innkeeper_core::engine::{EngineError, Vm as CoreVm};
 use innkeeper_core::kvm::KvmVm;
 use innkeeper_core::memory::GuestMemory;
-use innkeeper_core::soft::{Settings, SoftVm};
+use innkeeper_core::soft::{Settings, SoftVm, Testing};
 use innkeeper_core::stats::Snapshot;
+use innkeeper_core::x86::bt::{Stress, Verify};
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -46,7 +47,7 @@ pub struct Vm {
 #[pymethods]
 impl Vm {
     #[new]
-    #[pyo3(signature = (engine, memory, vcpus, /, *, code_cache_mib = 64, trace = false))]
+    #[pyo3(signature = (engine, memory, vcpus, /, *, code_cache_mib = 64, trace = false, testing = None))]
     fn new(
         py: Python<'_>,
         engine: &str,
@@ -54,6 +55,7 @@ impl Vm {
         vcpus: u32,
         code_cache_mib: usize,
         trace: bool,
+        testing: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         if vcpus == 0 || vcpus > MOST_VCPUS {
             return Err(PyValueError::new_err(format!("{vcpus} vCPUs; a machine has 1 to {MOST_VCPUS}")));
@@ -63,7 +65,8 @@ impl Vm {
             return Err(PyValueError::new_err(format!("{code_cache_mib} MiB of code cache; {limits}")));
         }
         let memory = Arc::clone(&memory.get().memory);
-        let settings = Settings { translate: true, code_cache_bytes: code_cache_mib << 20, trace };
+        let testing = testing.map_or(Ok(Testing::default()), read_testing)?;
+        let settings = Settings { translate: true, code_cache_bytes: code_cache_mib << 20, trace, testing };
         let core = py.detach(|| create(engine, memory, vcpus, settings))?;
         let vcpus = (0..vcpus).filter_map(|index| core.vcpu(index)).map(|vcpu| Arc::new(Shared::new(vcpu)));
         Ok(Self { vcpus: vcpus.collect(), core, devices: Mutex::default() })
@@ -177,6 +180,26 @@ impl Vm {
         self.bus(space).unmap(base);
         Ok(())
     }
+}
+
+/// What a test asks of translation: a choice of `exact_flags`, `verify` (a block's first executions, then one
+/// in so many, chained or not), `one_tlb_entry` and `clear_every`.
+fn read_testing(asked: &Bound<'_, PyDict>) -> PyResult<Testing> {
+    let mut testing = Testing::default();
+    let Stress { one_tlb_entry, clear_every } = &mut testing.stress;
+    for (name, value) in asked {
+        match name.extract::<String>()?.as_str() {
+            "exact_flags" => testing.exact_flags = value.extract()?,
+            "verify" => {
+                let (first, every, chained) = value.extract()?;
+                testing.verify = Some(Verify { first, every, chained });
+            }
+            "one_tlb_entry" => *one_tlb_entry = value.extract()?,
+            "clear_every" => *clear_every = value.extract()?,
+            other => return Err(PyValueError::new_err(format!("no way of testing is called {other:?}"))),
+        }
+    }
+    Ok(testing)
 }
 
 fn create(

@@ -26,11 +26,21 @@ pub struct Settings {
     pub code_cache_bytes: usize,
     /// Count what each block does, and keep a record of the last ones.
     pub trace: bool,
+    pub testing: Testing,
+}
+
+/// What only tests ask of translation; see [`bt::Settings`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Testing {
+    pub exact_flags: bool,
+    pub verify: Option<bt::Verify>,
+    pub stress: bt::Stress,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { translate: true, code_cache_bytes: bt::Settings::default().code_cache_bytes, trace: false }
+        let code_cache_bytes = bt::Settings::default().code_cache_bytes;
+        Self { translate: true, code_cache_bytes, trace: false, testing: Testing::default() }
     }
 }
 
@@ -93,7 +103,9 @@ impl SoftVm {
         let translation = bt::Settings {
             code_cache_bytes: settings.code_cache_bytes,
             counting: settings.trace,
-            ..bt::Settings::default()
+            exact_flags: settings.testing.exact_flags,
+            verify: settings.testing.verify,
+            stress: settings.testing.stress,
         };
         let mut watchers = Vec::new();
         for vcpu in &vm.vcpus {

@@ -98,7 +98,7 @@ pub struct Ymm(pub [u64; 4]);
 
 /// x87 state: the registers by physical number (`st(i)` is `regs[(top + i) & 7]`), each 80 bits in
 /// the low bytes; MMX registers are their low 64 bits, by physical number.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct X87 {
     pub regs: [u128; 8],
     pub control: u16,
@@ -113,7 +113,7 @@ pub struct X87 {
 }
 
 /// MSRs that are plain storage with rules for writing; the rest live where they act.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Msrs {
     pub star: u64,
     pub lstar: u64,

@@ -238,14 +238,19 @@ impl Context {
         self.jump_bases = std::array::from_fn(|view| self.jumps.table(view).entries.as_ptr() as u64);
     }
 
-    /// Forgets every translation.
-    pub fn forget_all(&mut self) {
+    /// Forgets every translation of data addresses.
+    pub fn forget_entries(&mut self) {
         for view in &mut self.tlb {
             view.forget(|view, word| {
                 view.local[word] = 0;
                 view.filled[word]
             });
         }
+    }
+
+    /// Forgets every translation.
+    pub fn forget_all(&mut self) {
+        self.forget_entries();
         self.forget_jumps();
     }
 

@@ -7,6 +7,7 @@ use super::cache::{Access, BlockId, CodeRange, SiteId};
 use super::context::Cpuid;
 use super::runtime::{Run, packed};
 use super::trace::Reason;
+use super::verify;
 use crate::exit::Exit;
 use crate::memory::PAGE_SIZE;
 use crate::x86::attention::WRITTEN;
@@ -54,6 +55,10 @@ impl Cpu {
         self.note_emulated(id);
         let (op, rip, block) = self.site_op(id);
         let next = rip.wrapping_add(u64::from(op.length));
+        self.regs[RIP] = rip;
+        if let Err(difference) = self.verify_to(None, verify::reads(op.code)) {
+            return self.fail(difference);
+        }
         self.regs[RIP] = next;
         self.leave = false;
         let leaf = cpuid_key(self);
@@ -63,6 +68,7 @@ impl Cpu {
             Code::Wrmsr | Code::Xsetbv => self.context.cpuid = Cpuid::default(),
             _ => {}
         }
+        self.verify_behind(op.code);
         let mode = self.translation_mode();
         let cache = &self.translator.as_ref().expect("translating").cache;
         let site = &cache.sites[id as usize];
@@ -78,6 +84,7 @@ impl Cpu {
         {
             let next = cache.address(site.next);
             self.context.host_flags = packed(self.rflags);
+            self.verify_from(block);
             return self.going_on(block, next);
         }
         let exit = match result {
@@ -90,6 +97,9 @@ impl Cpu {
     /// Goes on elsewhere after an instruction, with the debug trap that it may have earned: in other
     /// translated code if nothing is in the way, else by leaving.
     fn finish(&mut self, exit: Option<Exit>) -> u64 {
+        if let Err(difference) = self.verify_to(None, 0) {
+            return self.fail(difference);
+        }
         let exit = match exit {
             None if self.debug_hits != 0 && self.shadow != Shadow::MovSs => self.deliver_debug_trap(),
             exit => exit,
@@ -103,6 +113,7 @@ impl Cpu {
             Ok(block) => {
                 self.translator().cache.arrived = None;
                 self.arrive(block, false);
+                self.verify_from(block);
                 self.context.host_flags = packed(self.rflags);
                 self.context.vectors_wanted = 0;
                 self.context.unpair = 1;
@@ -114,6 +125,13 @@ impl Cpu {
         };
         self.translator().leaving = exit;
         // `unpack_flags` comes once more on the way out.
+        self.context.host_flags = packed(self.rflags);
+        0
+    }
+
+    /// Leaves translated code for good: it has gone wrong.
+    fn fail(&mut self, difference: String) -> u64 {
+        self.translator().leaving = Some(Exit::InternalError(difference));
         self.context.host_flags = packed(self.rflags);
         0
     }
@@ -224,6 +242,9 @@ impl Cpu {
                 self.unpack_flags();
                 self.regs[RIP] = rip;
                 debug_assert!(stop == Stop::Fault);
+                if let Err(difference) = self.verify_to(Some(self.fault), 0) {
+                    return self.fail(difference);
+                }
                 let exit = self.stopped(stop, 0);
                 self.finish(exit)
             }

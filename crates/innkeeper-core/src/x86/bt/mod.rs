@@ -20,6 +20,8 @@ mod thunks;
 mod trace;
 mod translate;
 mod translator;
+mod verify;
 mod x87;
 
-pub use translator::{Settings, Translator, unavailable};
+pub use translator::{Settings, Stress, Translator, unavailable};
+pub use verify::Verify;

@@ -71,6 +71,7 @@ impl Cpu {
                 Err(run) => return run,
             };
             self.arrive(block, indirect);
+            self.verify_from(block);
             let code = self.translator().cache.entry(block);
             let taken = self.enter(code);
             indirect = taken == INDIRECT;
@@ -84,11 +85,14 @@ impl Cpu {
                     if !indirect {
                         self.regs[RIP] = self.translator().cache.exits[id as usize].target;
                     }
-                    if taken & POLL != 0 {
-                        return Run::Again;
-                    }
                     self.translator().cache.arrived = Some(id);
                 }
+            }
+            if let Err(difference) = self.verify_to(None, 0) {
+                return Run::Exit(Exit::InternalError(difference));
+            }
+            if taken != INDIRECT && taken & POLL != 0 {
+                return Run::Again;
             }
         }
     }
@@ -142,7 +146,7 @@ impl Cpu {
             flag_returns: self.translator().flag_returns.count(),
         };
         let translator = self.translator();
-        if translator.assumed != assumed || translator.cache.is_full() {
+        if translator.assumed != assumed || translator.cache.is_full() || translator.is_tired() {
             translator.assumed = assumed;
             self.clear_translations();
         }
@@ -181,8 +185,11 @@ impl Cpu {
 
     /// Makes the way just taken to a block shorter for the next time.
     pub(super) fn arrive(&mut self, block: BlockId, indirect: bool) {
-        let cache = &mut self.translator.as_mut().expect("translating").cache;
+        let Translator { cache, verifier, .. } = &mut **self.translator.as_mut().expect("translating");
         let arrived = cache.arrived.take();
+        if verifier.as_ref().is_some_and(|verifier| !verifier.chains()) {
+            return;
+        }
         let chained = arrived.is_some_and(|exit| cache.chain(exit, block, self.context.generation));
         self.stats.chain_links.add(chained.into());
         let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);

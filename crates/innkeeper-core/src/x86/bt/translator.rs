@@ -8,6 +8,7 @@ use iced_x86::Encoder;
 
 use super::cache::Cache;
 use super::trace::Tracer;
+use super::verify::{Verifier, Verify};
 use crate::exit::Exit;
 use crate::memory::CodeWrites;
 
@@ -20,11 +21,24 @@ pub struct Settings {
     pub counting: bool,
     /// Keep status flags exact even where nobody can read them: for comparing with the interpreter.
     pub exact_flags: bool,
+    /// Have the interpreter check what translated code does: for tests of a machine with one vCPU.
+    pub verify: Option<Verify>,
+    pub stress: Stress,
+}
+
+/// What makes rare things frequent, for tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stress {
+    /// The first-level TLB forgets all else with each entry.
+    pub one_tlb_entry: bool,
+    /// All translations are dropped each time so many blocks were looked up; never if 0.
+    pub clear_every: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { code_cache_bytes: 64 << 20, counting: false, exact_flags: false }
+        let stress = Stress::default();
+        Self { code_cache_bytes: 64 << 20, counting: false, exact_flags: false, verify: None, stress }
     }
 }
 
@@ -48,6 +62,10 @@ pub struct Translator {
     pub(super) exact_flags: bool,
     pub(super) flag_returns: FlagReturns,
     pub(super) tracer: Option<Tracer>,
+    pub(super) verifier: Option<Box<Verifier>>,
+    pub(in crate::x86) stress: Stress,
+    /// Look-ups since translations were dropped for no reason.
+    look_ups: u32,
     /// Addresses of instructions whose accesses are checked one by one.
     pub(super) apart: HashSet<u64>,
     pub(super) writes: Arc<CodeWrites>,
@@ -112,6 +130,9 @@ impl Translator {
             exact_flags: settings.exact_flags,
             flag_returns: FlagReturns::default(),
             tracer: settings.counting.then(Tracer::default),
+            verifier: settings.verify.map(|verify| Box::new(Verifier::new(verify, settings.exact_flags))),
+            stress: settings.stress,
+            look_ups: 0,
             apart: HashSet::new(),
             writes,
             leaving: None,
@@ -119,6 +140,16 @@ impl Translator {
             remapped_pages: Vec::new(),
             assumed: Assumed::default(),
         })
+    }
+
+    /// Whether translations are to be dropped, for the stress of it.
+    pub(super) fn is_tired(&mut self) -> bool {
+        self.look_ups += 1;
+        let tired = self.stress.clear_every != 0 && self.look_ups > self.stress.clear_every;
+        if tired || self.stress.clear_every == 0 {
+            self.look_ups = 0;
+        }
+        tired
     }
 
     pub(super) fn is_apart(&self, rip: u64) -> bool {

@@ -142,6 +142,7 @@ impl Cpu {
             {
                 counter.add(1);
             }
+            self.stats.page_faults.add((event.exception && event.vector == vector::PF).into());
             self.delivering = Some(event.vector);
             let result = self.inject(&event);
             self.delivering = None;

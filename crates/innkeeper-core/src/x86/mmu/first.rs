@@ -28,8 +28,17 @@ impl Cpu {
             return Ok(false);
         }
         let global = entry.tag & OFFSET == self.tlb.global;
+        self.stress_first_level();
         self.context.fill(view, linear, entry.host, write, global);
         Ok(true)
+    }
+
+    /// Leaves no other entry beside the one that comes next, where tests ask for that.
+    #[inline]
+    fn stress_first_level(&mut self) {
+        if self.translator.as_ref().is_some_and(|translator| translator.stress.one_tlb_entry) {
+            self.context.forget_entries();
+        }
     }
 
     /// Makes the first level answer for a page that the second knows, or whose large leaf it knows. Tells
@@ -41,6 +50,7 @@ impl Cpu {
         let at = slot(linear);
         let entry = if write { entries.write[at] } else { entries.read[at] };
         if Tlb::hit(entry, linear, generation, global) {
+            self.stress_first_level();
             self.context.fill(view, linear, entry.host, write, entry.tag & OFFSET == global);
             return true;
         }

@@ -143,6 +143,7 @@ impl Cpu {
         {
             // SAFETY: the page pointer is to a whole page.
             let host = unsafe { self.platform.memory.page_pointer(page).add((linear & OFFSET) as usize) };
+            self.verify_page(page);
             return Ok(Target::Ram { host, guarded: Some(page) });
         }
         let user = view == USER || view == CHECKED;
@@ -159,6 +160,9 @@ impl Cpu {
                 leaf
             }
         };
+        if write && let Some(page) = self.platform.memory.page_index(leaf.gpa) {
+            self.verify_page(page);
+        }
         Ok(self.fill(linear, leaf, access, view))
     }
 
@@ -207,7 +211,6 @@ impl Cpu {
                 Ok(leaf) => return Ok(leaf),
                 Err(paging::RETRY) => {}
                 Err(error) => {
-                    self.stats.page_faults.add(1);
                     self.fault = Fault { vector: vector::PF, error, address: linear };
                     return Err(Stop::Fault);
                 }

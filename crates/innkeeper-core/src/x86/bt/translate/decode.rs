@@ -51,6 +51,9 @@ impl Emitter<'_> {
         self.source.cpuid.allows(instruction.code())
             && (self.mode.fpu() || !(class.vector || class.x87))
             && (self.mode.avx() || !vex)
+            // No two answers are alike.
+            && !(self.translator.verifier.is_some()
+                && matches!(instruction.mnemonic(), Mnemonic::Rdrand | Mnemonic::Rdseed))
             // In 32-bit mode they leave the registers alone that it cannot name.
             && (self.mode.long() || !matches!(instruction.mnemonic(), Mnemonic::Vzeroall | Mnemonic::Vzeroupper))
     }
@@ -73,7 +76,7 @@ impl Emitter<'_> {
                 Kind::Call | Kind::CallIndirect => live = self.live_across_calls(&it.instruction),
                 _ => {}
             }
-            live = if self.is_emulated(&it.instruction) {
+            live = if self.needs_flags(&it.instruction) {
                 STATUS
             } else {
                 let (read, killed) = flag_effect(&it.instruction);
@@ -86,10 +89,10 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn is_emulated(&self, instruction: &Instruction) -> bool {
+    pub(super) fn needs_flags(&self, instruction: &Instruction) -> bool {
         match class(instruction.code()).kind {
-            // It reads status flags whatever its operands.
-            Kind::Emulate | Kind::Pushf | Kind::Popf => true,
+            // They read status flags whatever their operands, or are to hand them on as they are when they fault.
+            Kind::Emulate | Kind::Pushf | Kind::Popf | Kind::Divide | Kind::StringMove => true,
             Kind::Native => !self.allowed(instruction),
             _ => false,
         }
@@ -156,7 +159,7 @@ impl Emitter<'_> {
             }
             look.patience -= 1;
             decoder.decode_out(&mut instruction);
-            if instruction.is_invalid() || self.is_emulated(&instruction) {
+            if instruction.is_invalid() || self.needs_flags(&instruction) {
                 break;
             }
             let (reads, killed) = flag_effect(&instruction);

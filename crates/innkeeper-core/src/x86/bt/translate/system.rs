@@ -118,7 +118,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn pushf(&mut self, it: &Decoded) -> bool {
-        if !self.mode.long() {
+        // The interpreter would push the flags that died here.
+        let lossy = self.translator.verifier.is_some() && !self.exact;
+        if !self.mode.long() || lossy {
             return false;
         }
         self.hot.raw(&[0x9C, 0x41, 0x5B]); // pushfq; pop r11
@@ -255,6 +257,9 @@ impl Emitter<'_> {
             || !self.source.cpuid.allows(it.instruction.code())
         {
             return false;
+        }
+        if self.translator.verifier.is_some() {
+            return false; // no two readings are alike
         }
         let flags = it.live != 0;
         if flags {
