@@ -11,6 +11,7 @@ use crate::state::{Case, DATA, Outcome, WINDOW_AT};
 
 const BREAKPOINT: u8 = 3;
 const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
 /// A bit of MXCSR.
 const MISALIGNED: u32 = 1 << 17;
 
@@ -32,6 +33,9 @@ pub fn has_another_answer(case: &Case, native: &Outcome) -> bool {
         _ if branch && case.bitness == 64 && has(0x66) => true,
         // A REP prefix chooses the condition.
         Mnemonic::Loope | Mnemonic::Loopne => has(0xF2) || has(0xF3),
+        // Both bounds are read; and four bytes, whatever the operand size.
+        Mnemonic::Bound => native.trap.vector == PAGE_FAULT,
+        Mnemonic::Movsxd => has(0x66),
         // REX.B makes an exchange of it.
         Mnemonic::Pause => prefixes().any(|&byte| byte & 0xF1 == 0x41),
         // 0F 0D is undefined with registers. LOCK MOV CR0 is MOV CR8.
@@ -41,6 +45,8 @@ pub fn has_another_answer(case: &Case, native: &Outcome) -> bool {
         mnemonic if format!("{mnemonic:?}").starts_with("Sha") => true,
         // Memory is looked at before an unmasked exception forbids the store.
         mnemonic if format!("{mnemonic:?}").starts_with('F') && faulted => case.state.fcw & 0x3F != 0x3F,
+        // Both bounds are read before either is compared.
+        Mnemonic::Bound => native.trap.vector == PAGE_FAULT,
         // The mask of a gather that faults is not spread.
         mnemonic if format!("{mnemonic:?}").contains("gather") => faulted,
         // Misalignment comes before what is wrong with the address.

@@ -34,12 +34,12 @@ fn an_nmi_that_is_held_back_stops_nobody() {
 /// What is beside code is written without leaving, but not what the block itself is made of.
 #[test]
 fn a_block_that_changes_itself_is_left() {
-    // movl $2,[rip+1]; mov eax,1
-    let store = [0xC7, 5, 1, 0, 0, 0, 2, 0, 0, 0, 0xB8, 1, 0, 0, 0];
+    // movl $5,[rip+1]; mov eax,1
+    let store = [0xC7, 5, 1, 0, 0, 0, 5, 0, 0, 0, 0xB8, 1, 0, 0, 0];
     // mov bl,al; lea rdi,[rip+9]; mov al,0x90; mov ecx,2; rep stosb; inc ebx
     let fill =
         [0x88, 0xC3, 0x48, 0x8D, 0x3D, 9, 0, 0, 0, 0xB0, 0x90, 0xB9, 2, 0, 0, 0, 0xF3, 0xAA, 0xFF, 0xC3];
     let Some(mut cpu) = translating(&[&store[..], &fill].concat(), Settings::default()) else { return };
     assert!(matches!(cpu.run(), Exit::Halt));
-    assert_eq!(cpu.regs[RBX], 2);
+    assert_eq!(cpu.regs[RBX], 5);
 }
