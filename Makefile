@@ -6,6 +6,9 @@ CARGO ?= cargo
 # How long and where the fuzzer looks; a failure prints the options that repeat it.
 FUZZ_CASES ?= 100000
 FUZZ_SEED ?= 1
+# Programs on which both tiers of the software engine must agree.
+LOCKSTEP_CASES ?= 3000
+FUZZ := $(CARGO) run --quiet --package innkeeper-fuzz --
 
 # One interpreter for every build, so that cargo and maturin agree on what is up to date.
 export PYO3_PYTHON := $(abspath $(BIN)/python)
@@ -49,14 +52,18 @@ test-rust: setup
 	$(CARGO) test --quiet --workspace --exclude innkeeper-py
 
 test-fuzz: setup
-	$(CARGO) run --quiet --package innkeeper-fuzz -- --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits 64
-	$(CARGO) run --quiet --package innkeeper-fuzz -- --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits 32
+	for bits in 64 32; do \
+	  for tier in interp bt; do \
+	    $(FUZZ) --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits $$bits --tier $$tier || exit 1; \
+	  done; \
+	  $(FUZZ) --lockstep --cases $(LOCKSTEP_CASES) --seed $(FUZZ_SEED) --bits $$bits || exit 1; \
+	done
 
 test-python: build
 	pytest
 
 soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel, all the stress; FUZZ_SEED=N fuzzes elsewhere
-	$(MAKE) test-fuzz FUZZ_CASES=2000000
+	$(MAKE) test-fuzz FUZZ_CASES=2000000 LOCKSTEP_CASES=200000
 	scripts/soak
 
 demo: build ## boot a stock Debian kernel in a virtual machine

@@ -45,8 +45,6 @@ pub fn has_another_answer(case: &Case, native: &Outcome) -> bool {
         mnemonic if format!("{mnemonic:?}").starts_with("Sha") => true,
         // Memory is looked at before an unmasked exception forbids the store.
         mnemonic if format!("{mnemonic:?}").starts_with('F') && faulted => case.state.fcw & 0x3F != 0x3F,
-        // Both bounds are read before either is compared.
-        Mnemonic::Bound => native.trap.vector == PAGE_FAULT,
         // The mask of a gather that faults is not spread.
         mnemonic if format!("{mnemonic:?}").contains("gather") => faulted,
         // Misalignment comes before what is wrong with the address.
