@@ -6,6 +6,9 @@ CARGO ?= cargo
 # How long and where the fuzzer looks; a failure prints the options that repeat it.
 FUZZ_CASES ?= 100000
 FUZZ_SEED ?= 1
+# Programs for which the interpreter and the translator must agree, and whether in every way of translating.
+PROGRAMS ?= 5000
+LOCKSTEP ?=
 # Programs on which both tiers of the software engine must agree.
 LOCKSTEP_CASES ?= 3000
 FUZZ := $(CARGO) run --quiet --package innkeeper-fuzz --

@@ -112,11 +112,19 @@ class Vm:
     Raises `OSError` if the host refuses or lacks what the engine needs. The vCPUs start in their reset
     state (the first at F000:FFF0, the others waiting for a SIPI). APIC IDs are the indices. Interrupt
     controllers, PIT and local APICs are the engine's own and already mapped. `code_cache_mib`, a
-    vCPU's share, and `trace` are for "bt".
+    vCPU's share, and `trace` are for "bt"; so is `testing`, which only tests use (`tests/checked.py`).
     """
 
     def __new__(
-        cls, engine: str, memory: Memory, vcpus: int, /, *, code_cache_mib: int = 64, trace: bool = False
+        cls,
+        engine: str,
+        memory: Memory,
+        vcpus: int,
+        /,
+        *,
+        code_cache_mib: int = 64,
+        trace: bool = False,
+        testing: dict[str, Any] | None = None,
     ) -> Vm: ...
     def vcpu(self, index: int, /) -> Vcpu: ...
     def map_ports(self, base: int, size: int, device: Device, /) -> None:

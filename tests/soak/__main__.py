@@ -11,6 +11,7 @@ from innkeeper.errors import InnkeeperError
 from tests.engines import reason_against
 
 from .boots import soak_boots
+from .checked import soak_checked
 from .kernels import soak_kernels
 from .machines import soak_machines
 from .report import say
@@ -18,6 +19,7 @@ from .stress import soak_stress
 
 Soak = Callable[[argparse.Namespace, Path], bool]
 SOAKS: dict[str, Soak] = {
+    "checked": soak_checked,
     "kernels": soak_kernels,
     "machines": soak_machines,
     "boots": soak_boots,

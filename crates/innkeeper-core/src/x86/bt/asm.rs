@@ -135,27 +135,6 @@ impl Asm {
         }
     }
 
-    /// `opcode` with a register and the memory at an offset in the buffer, addressed from RIP. Nothing may
-    /// follow the displacement. Gives the offset behind it.
-    pub fn rip(&mut self, size: Size, opcode: &[u8], reg: u8, target: usize) -> usize {
-        let rex = u8::from(size == Q) << 3 | (reg >> 3) << 2;
-        if rex != 0 {
-            self.raw(&[0x40 | rex]);
-        }
-        self.raw(opcode);
-        self.raw(&[(reg & 7) << 3 | 5, 0, 0, 0, 0]);
-        let end = self.here();
-        self.patch(end, target);
-        end
-    }
-
-    /// Goes on at a place for aligned data; gives its offset.
-    pub fn align(&mut self) -> usize {
-        let start = self.here().next_multiple_of(16);
-        self.raw(&[0; 16][..start - self.here()]);
-        start
-    }
-
     /// `opcode` with two registers.
     pub fn rr(&mut self, size: Size, opcode: &[u8], reg: u8, rm: u8) {
         if size == W {

@@ -73,8 +73,6 @@ pub struct Exit {
     /// The end of the jump's displacement, and where it leads while it is not chained. 0: it has none.
     pub site: u32,
     pub stub: u32,
-    /// Or where the guest address, the generation and the code are kept that it goes to. 0: nowhere.
-    pub cell: u32,
     /// The state that a warm entry needs is loaded.
     pub warm_vector: bool,
     pub warm_x87: bool,
@@ -135,9 +133,6 @@ impl Hasher for WordHasher {
 }
 
 pub type Map<K, V> = HashMap<K, V, BuildHasherDefault<WordHasher>>;
-
-/// A guest address where no code can be.
-const NOWHERE: u64 = 1 << 62;
 
 /// Bytes kept free at the end of each region, so that a block always fits.
 const MARGIN: usize = 64 << 10;
@@ -200,7 +195,6 @@ impl Cache {
             mode: Mode(0),
             site: 0,
             stub: 0,
-            cell: 0,
             warm_vector: false,
             warm_x87: false,
             chained: None,
@@ -247,33 +241,20 @@ impl Cache {
     // ---- chaining -------------------------------------------------------------------------------
 
     /// Makes an exit jump to a block, if that stays right without anyone looking again: both are in one
-    /// linear page, or the target's page is mapped for the supervisor in every address space. An exit
-    /// with a cell looks again at the address space, so it may lead anywhere in that of `generation`.
-    pub fn chain(&mut self, id: ExitId, to: BlockId, generation: u64) -> bool {
+    /// linear page, or the target's page is mapped for the supervisor in every address space.
+    pub fn chain(&mut self, id: ExitId, to: BlockId) -> bool {
         let exit = &self.exits[id as usize];
         let (from, target) = (&self.blocks[exit.from as usize], &self.blocks[to as usize]);
-        let key = target.key;
-        let same = from.key.rip >> 12 == key.rip >> 12 && from.key.page == key.page;
-        let (site, cell) = (exit.site as usize, exit.cell as usize);
-        if from.dead || exit.mode != key.mode || (site | cell) == 0 {
+        let (key, second, site) = (target.key, target.second, exit.site as usize);
+        let right = site != 0 && exit.chained.is_none() && !from.dead && exit.mode == key.mode;
+        let same = from.key.rip >> 12 == key.rip >> 12 && from.key.page == key.page && second.is_none();
+        if !right || !(same || target.global) {
             return false;
         }
-        let same = same && target.second.is_none();
-        let lasting = same || target.global || (cell != 0 && key.mode.user());
-        if !lasting || (cell == 0 && exit.chained.is_some()) {
-            return false;
-        }
-        let second = target.second;
         let warm = (!target.vector || exit.warm_vector) && (!target.x87 || exit.warm_x87);
         let entry = if warm { target.warm_entry } else { target.entry };
-        if cell == 0 {
-            self.buffer.patch(site, entry as usize);
-        } else {
-            self.let_go(id);
-            let words = [key.rip, generation, self.buffer.address(entry as usize)];
-            self.buffer.write(cell, &words.map(u64::to_le_bytes).concat());
-        }
-        if !same || cell != 0 {
+        self.buffer.patch(site, entry as usize);
+        if !same {
             let pages = [Some(key.page), second].into_iter().flatten();
             for (linear, page) in (key.rip >> 12..).zip(pages) {
                 self.across.entry(linear).or_insert((page, Vec::new())).1.push(id);
@@ -286,22 +267,10 @@ impl Cache {
 
     fn unchain(&mut self, id: ExitId) {
         let exit = &mut self.exits[id as usize];
-        if exit.chained.take().is_none() {
-            return;
-        }
-        let (site, stub, cell) = (exit.site as usize, exit.stub as usize, exit.cell as usize);
-        if cell == 0 {
+        if exit.chained.take().is_some() {
+            let (site, stub) = (exit.site as usize, exit.stub as usize);
             self.buffer.patch(site, stub);
-        } else {
-            let empty = self.empty_cell();
-            self.buffer.write(cell, &empty.map(u64::to_le_bytes).concat());
         }
-    }
-
-    /// What a cell holds that leads nowhere: no address space has this generation, and who asks for this
-    /// address leaves.
-    pub fn empty_cell(&self) -> [u64; 3] {
-        [NOWHERE, 0, self.buffer.address(self.thunks.exit_indirect)]
     }
 
     /// Unchains an exit that leads to a living block.

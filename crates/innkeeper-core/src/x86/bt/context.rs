@@ -123,8 +123,6 @@ pub struct Context {
     pub unpaired: u64,
     /// The host's stack is to be emptied of return addresses before going on.
     pub unpair: u64,
-    /// The generation of the address space.
-    pub generation: u64,
     /// Room for RAX while flags move through it, and for a value on its way.
     pub rax: u64,
     pub value: u64,
@@ -183,7 +181,6 @@ impl Default for Context {
             stack_limit: 0,
             unpaired: 0,
             unpair: 0,
-            generation: 0,
             rax: 0,
             value: 0,
             target: 0,
@@ -233,7 +230,6 @@ impl Context {
 
     /// Names the address space that is in force now.
     pub fn set_generation(&mut self, generation: u64) {
-        self.generation = generation;
         self.jumps.choose(generation);
         self.jump_bases = std::array::from_fn(|view| self.jumps.table(view).entries.as_ptr() as u64);
     }

@@ -15,8 +15,6 @@ use crate::x86::cpu::{Cpu, RIP, cr, flag};
 /// What `enter` returns for an indirect branch whose target is RIP; else it is 0, everything being
 /// done, or the exit taken.
 pub const INDIRECT: u32 = u32::MAX;
-/// Marks an exit that led to where RIP already is.
-pub const THROUGH: u32 = 1 << 29;
 /// What translated code may use of the host's stack, for return addresses: helpers need the rest.
 const STACK_BYTES: u64 = 64 << 10;
 /// Marks an exit that was taken because a poll found attention wanted.
@@ -79,12 +77,9 @@ impl Cpu {
                 0 => return self.translator().leaving.take().map_or(Run::Again, Run::Exit),
                 INDIRECT => self.note_indirect(),
                 _ => {
-                    let id = taken & !(POLL | THROUGH);
+                    let id = taken & !POLL;
                     self.note_exit(id, taken & POLL != 0);
-                    indirect = taken & THROUGH != 0;
-                    if !indirect {
-                        self.regs[RIP] = self.translator().cache.exits[id as usize].target;
-                    }
+                    self.regs[RIP] = self.translator().cache.exits[id as usize].target;
                     self.translator().cache.arrived = Some(id);
                 }
             }
@@ -190,7 +185,7 @@ impl Cpu {
         if verifier.as_ref().is_some_and(|verifier| !verifier.chains()) {
             return;
         }
-        let chained = arrived.is_some_and(|exit| cache.chain(exit, block, self.context.generation));
+        let chained = arrived.is_some_and(|exit| cache.chain(exit, block));
         self.stats.chain_links.add(chained.into());
         let (code, found) = (cache.entry(block), &cache.blocks[block as usize]);
         let (key, global, second) = (found.key, found.global, found.second);

@@ -37,9 +37,8 @@ pub struct Thunks {
     pub enter: usize,
     /// Leave by exit R11D.
     pub exit: usize,
-    /// Leave for the guest address in R10; by exit R11D.
+    /// Leave for the guest address in R10.
     pub exit_indirect: usize,
-    pub exit_through: usize,
     /// A memory access (R11D: site, R10: address) that the first-level TLB has no answer to.
     pub slow: usize,
     /// Hand an instruction (R11D: site) to the interpreter.
@@ -65,9 +64,8 @@ pub fn emit() -> (Thunks, Asm) {
     let leave = leave(asm_ref);
     let resume = resume(asm_ref, thunks.load_vectors);
     thunks.exit_indirect = asm_ref.here();
-    asm_ref.mov_imm(R11, u64::from(runtime::INDIRECT));
-    thunks.exit_through = asm_ref.here();
     asm_ref.store(gs(register(cpu::RIP)), R10);
+    asm_ref.mov_imm(R11, u64::from(runtime::INDIRECT));
     thunks.exit = asm_ref.here();
     save(asm_ref);
     save_flags(asm_ref);

@@ -54,7 +54,16 @@ impl Cpu {
             self.context.fill(view, linear, entry.host, write, entry.tag & OFFSET == global);
             return true;
         }
-        self.tlb.large(linear, write, view).is_some() && self.fill_first_level(linear, write) == Ok(true)
+        let Some(leaf) = self.tlb.large(linear, write, view) else { return false };
+        if write || self.lapic.mmio_base().is_some_and(|base| base == leaf.gpa & !OFFSET) {
+            return self.fill_first_level(linear, write) == Ok(true);
+        }
+        let Some(page) = self.platform.memory.page_index(leaf.gpa) else { return false };
+        let host = self.platform.memory.page_pointer(page) as u64;
+        self.tlb.note_leaf(linear, leaf.size);
+        self.stress_first_level();
+        self.context.fill(view, linear, host, false, leaf.global);
+        true
     }
 
     /// The RAM page that a write goes to which must be reported because it holds code, and its host address;

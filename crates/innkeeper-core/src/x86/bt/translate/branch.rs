@@ -67,48 +67,28 @@ impl Emitter<'_> {
         self.exit(site, target, self.mode)
     }
 
-    /// Calls a program's code in another page: by a cell, else by the jump table.
+    /// Calls a program's code in another page, which is never chained to.
     fn call_far(&mut self, target: u64, flags: bool) -> ExitId {
-        let cell = self.cell();
         if flags {
             put_flags_aside(&mut self.hot);
         }
-        self.hot.load(R11, gs(field!(generation)));
-        self.hot.rip(Size::Q, &[0x3B], R11, cell + CELL_GENERATION); // cmp
-        let miss = self.hot.jcc(cc::NE);
-        self.call_cell(cell, flags);
-        let (landing, here) = (self.hot.here(), self.cold.here());
-        self.hot.patch(miss, here);
-        self.cold.mov_imm(R10, target);
-        let miss = look_up(&mut self.cold, self.mode.view(), Target::Constant(target));
-        self.call_found(landing, flags);
-        let exit = self.exit_by_cell(cell, target, self.mode);
+        self.hot.mov_imm(R10, target);
+        let miss = look_up(&mut self.hot, self.mode.view(), Target::Constant(target));
+        self.call_found(flags);
+        let exit = self.exit(0, target, self.mode);
         let here = self.cold.here();
-        self.cold.patch(miss, here);
+        self.hot.patch(miss, here);
         self.leave_far(exit, flags);
         exit
     }
 
-    /// Calls the code that a cell names.
-    fn call_cell(&mut self, cell: usize, flags: bool) {
+    /// Calls the code of the jump-table entry at R11. (A call through memory was slower.)
+    fn call_found(&mut self, flags: bool) {
+        self.hot.load(R10, at(R11, JUMP_CODE));
         if flags {
-            self.hot.rip(Size::Q, &[0x8B], R10, cell + CELL_CODE);
             take_flags_back(&mut self.hot);
-            self.hot.call_reg(R10);
-        } else {
-            self.hot.rip(Size::D, &[0xFF], 2, cell + CELL_CODE); // call
         }
-    }
-
-    /// Calls, from the cold region, the code of the jump-table entry at R11, to return to `landing`.
-    fn call_found(&mut self, landing: usize, flags: bool) {
-        self.cold.load(R10, at(R11, JUMP_CODE));
-        self.cold.rip(Size::Q, &[0x8D], R11, landing); // lea
-        self.cold.raw(&[0x41, 0x53]); // push r11
-        if flags {
-            take_flags_back(&mut self.cold);
-        }
-        self.cold.jmp_reg(R10);
+        self.hot.call_reg(R10);
     }
 
     /// Whether calls and returns here use the host's: in the view that is the rule, so that both ends of a
@@ -229,11 +209,7 @@ impl Emitter<'_> {
 
     /// Jumps to the translation of R10, looking for attention on the way.
     pub(super) fn go_indirect(&mut self, flags: bool) {
-        if flags {
-            put_flags_aside(&mut self.hot);
-        }
-        let found = doorbell(&mut self.hot);
-        let miss = look_up(&mut self.hot, self.mode.view(), Target::Register);
+        let out = self.find_target(flags);
         if flags {
             self.hot.load(R10, at(R11, JUMP_CODE));
             take_flags_back(&mut self.hot);
@@ -241,44 +217,31 @@ impl Emitter<'_> {
         } else {
             self.hot.jmp_mem(at(R11, JUMP_CODE));
         }
+        self.leave_indirect(out, flags);
+    }
+
+    /// Calls the translation of R10.
+    fn call_through(&mut self, flags: bool) {
+        let out = self.find_target(flags);
+        self.call_found(flags);
+        self.leave_indirect(out, flags);
+    }
+
+    /// R11 := the jump-table entry of R10; gives the jumps taken where there is none, or attention is wanted.
+    fn find_target(&mut self, flags: bool) -> [usize; 2] {
+        if flags {
+            put_flags_aside(&mut self.hot);
+        }
+        [doorbell(&mut self.hot), look_up(&mut self.hot, self.mode.view(), Target::Register)]
+    }
+
+    fn leave_indirect(&mut self, from: [usize; 2], flags: bool) {
         let here = self.cold.here();
-        self.hot.patch(found, here);
-        self.hot.patch(miss, here);
+        from.into_iter().for_each(|from| self.hot.patch(from, here));
         if flags {
             take_flags_back(&mut self.cold);
         }
         let thunk = self.translator.cache.thunks.exit_indirect;
-        self.cold.jmp_to(thunk);
-    }
-
-    /// Calls the translation of R10: the one it had first by a cell, others by the jump table.
-    fn call_through(&mut self, flags: bool) {
-        let cell = self.cell();
-        if flags {
-            put_flags_aside(&mut self.hot);
-        }
-        let found = doorbell(&mut self.hot);
-        self.hot.rip(Size::Q, &[0x3B], R10, cell); // cmp
-        let mut misses = vec![self.hot.jcc(cc::NE)];
-        if self.mode.user() {
-            self.hot.load(R11, gs(field!(generation)));
-            self.hot.rip(Size::Q, &[0x3B], R11, cell + CELL_GENERATION); // cmp
-            misses.push(self.hot.jcc(cc::NE));
-        }
-        self.call_cell(cell, flags);
-        let (landing, here) = (self.hot.here(), self.cold.here());
-        misses.into_iter().for_each(|miss| self.hot.patch(miss, here));
-        let miss = look_up(&mut self.cold, self.mode.view(), Target::Register);
-        self.call_found(landing, flags);
-        let exit = self.exit_by_cell(cell, 0, self.mode);
-        let here = self.cold.here();
-        self.hot.patch(found, here);
-        self.cold.patch(miss, here);
-        if flags {
-            take_flags_back(&mut self.cold);
-        }
-        self.cold.mov_imm(R11, (exit | THROUGH).into());
-        let thunk = self.translator.cache.thunks.exit_through;
         self.cold.jmp_to(thunk);
     }
 }

@@ -92,7 +92,8 @@ impl Emitter<'_> {
     pub(super) fn needs_flags(&self, instruction: &Instruction) -> bool {
         match class(instruction.code()).kind {
             // They read status flags whatever their operands, or are to hand them on as they are when they fault.
-            Kind::Emulate | Kind::Pushf | Kind::Popf | Kind::Divide | Kind::StringMove => true,
+            Kind::Emulate | Kind::Pushf | Kind::Popf | Kind::Divide => true,
+            Kind::StringMove => instruction.has_rep_prefix(),
             Kind::Native => !self.allowed(instruction),
             _ => false,
         }

@@ -48,7 +48,6 @@ impl Emitter<'_> {
             target,
             site: site as u32,
             stub: 0,
-            cell: 0,
             mode,
             warm_vector: self.vector,
             warm_x87: self.x87,
@@ -198,24 +197,6 @@ impl Emitter<'_> {
         if flags {
             put_flags_aside(&mut self.cold);
         }
-        // The cell comes behind the code.
-        let nowhere = self.cold.here();
-        self.cold.load(R11, gs(field!(generation)));
-        let generation = self.cold.rip(Size::Q, &[0x3B], R11, nowhere); // cmp
-        let miss = self.cold.jcc(cc::NE);
-        let code = if flags {
-            let code = self.cold.rip(Size::Q, &[0x8B], R10, nowhere);
-            take_flags_back(&mut self.cold);
-            self.cold.jmp_reg(R10);
-            code
-        } else {
-            self.cold.rip(Size::D, &[0xFF], 4, nowhere) // jmp
-        };
-        let cell = self.cell();
-        self.cold.patch(generation, cell + CELL_GENERATION);
-        self.cold.patch(code, cell + CELL_CODE);
-        let here = self.cold.here();
-        self.cold.patch(miss, here);
         self.cold.mov_imm(R10, target);
         let miss = look_up(&mut self.cold, mode.view(), Target::Constant(target));
         self.cold.load(R10, at(R11, JUMP_CODE));
@@ -223,28 +204,13 @@ impl Emitter<'_> {
             take_flags_back(&mut self.cold);
         }
         self.cold.jmp_reg(R10);
-        let exit = self.exit_by_cell(cell, target, mode);
+        let exit = self.exit(0, target, mode);
         let here = self.cold.here();
         self.cold.patch(miss, here);
         self.leave_far(exit, flags);
     }
 
-    /// A cell for an exit: guest address, generation, code.
-    pub(super) fn cell(&mut self) -> usize {
-        let cell = self.cold.align();
-        self.cold.raw(&self.translator.cache.empty_cell().map(u64::to_le_bytes).concat());
-        cell
-    }
-
-    pub(super) fn exit_by_cell(&mut self, cell: usize, target: u64, mode: Mode) -> ExitId {
-        let id = self.exit(0, target, mode);
-        if let Some(exit) = self.exits.last_mut() {
-            exit.cell = cell as u32;
-        }
-        id
-    }
-
-    /// Leaves, in the cold region, by an exit that has a cell.
+    /// Leaves, in the cold region, by an exit that is never chained.
     pub(super) fn leave_far(&mut self, exit: ExitId, flags: bool) {
         if flags {
             take_flags_back(&mut self.cold);

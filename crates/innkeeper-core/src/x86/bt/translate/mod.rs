@@ -23,7 +23,7 @@ use super::cache::{Access, Block, CodeRange, Exit, ExitId, Key, Site, SiteId};
 use super::classify::{Kind, STATUS, alignment, class, flag_effect};
 use super::context::{self, JUMP_CODE, field, tlb_array};
 use super::mode::Mode;
-use super::runtime::{POLL, THROUGH};
+use super::runtime::POLL;
 use super::thunks::{Target, doorbell, look_up, put_flags_aside, take_flags_back};
 use super::trace;
 use super::translator::{Assumed, Translator};
@@ -34,9 +34,6 @@ use crate::x86::cpuid::CpuidTable;
 use crate::x86::mmu::{SUPERVISOR, SUPERVISOR_SMAP, Tlb};
 use crate::x86::op::seg;
 
-/// Offsets in a cell: see `Exit::cell`.
-const CELL_GENERATION: usize = 8;
-const CELL_CODE: usize = 16;
 /// Instructions in a block at most.
 const BLOCK_LENGTH: usize = 64;
 /// Instructions looked at beyond a branch to learn whether flags matter there.

@@ -52,8 +52,13 @@ fn effect(code: Code) -> Effect {
             Effect { may_change: flag::STATUS, changes: 0, reads: 0, by_host: 0 }
         }
         // They save them all, but nobody asks for those that died.
-        M::Pushf | M::Pushfd | M::Pushfq | M::Syscall | M::Sysenter | M::Int | M::Int1 | M::Int3 => {
-            Effect { may_change: 0, changes: 0, reads: 0, by_host: 0 }
+        M::Pushf | M::Pushfd | M::Pushfq => Effect { may_change: 0, changes: 0, reads: 0, by_host: 0 },
+        M::Syscall | M::Sysenter | M::Int | M::Int1 | M::Int3 => {
+            Effect { may_change: flag::STATUS, changes: 0, reads: 0, by_host: 0 }
+        }
+        // To another task: its own come from its TSS.
+        M::Jmp | M::Call if is_far(code) => {
+            Effect { may_change: flag::STATUS, changes: 0, reads: 0, by_host: 0 }
         }
         M::Rcl | M::Rcr => {
             Effect { may_change: flag::STATUS, changes: 0, reads: flag::CF, by_host: flag::OF }
@@ -63,6 +68,10 @@ fn effect(code: Code) -> Effect {
             Effect { may_change: changes, changes, reads, by_host }
         }
     }
+}
+
+fn is_far(code: Code) -> bool {
+    code.is_jmp_far() || code.is_jmp_far_indirect() || code.is_call_far() || code.is_call_far_indirect()
 }
 
 fn differs(mnemonic: Mnemonic) -> bool {
