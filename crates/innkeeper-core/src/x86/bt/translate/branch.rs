@@ -210,13 +210,11 @@ impl Emitter<'_> {
     /// Jumps to the translation of R10, looking for attention on the way.
     pub(super) fn go_indirect(&mut self, flags: bool) {
         let out = self.find_target(flags);
+        self.hot.load(R10, at(R11, JUMP_CODE));
         if flags {
-            self.hot.load(R10, at(R11, JUMP_CODE));
             take_flags_back(&mut self.hot);
-            self.hot.jmp_reg(R10);
-        } else {
-            self.hot.jmp_mem(at(R11, JUMP_CODE));
         }
+        self.hot.jmp_reg(R10);
         self.leave_indirect(out, flags);
     }
 
