@@ -66,7 +66,7 @@ def driven(way: Way) -> Iterator[None]:
         return vm
 
     def kick() -> None:
-        moment = random.Random(1)  # noqa: S311 - nothing of it is secret
+        moment = random.Random(1)
         while not over.wait(moment.random() / 200):
             for vm in made:
                 vm.vcpu(0).kick()

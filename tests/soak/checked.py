@@ -21,7 +21,8 @@ def soak_checked(arguments: argparse.Namespace, folder: Path) -> bool:
         return True
     kernel, initrd = fetch_kernel(), build_guest(folder)
     rounds = range(arguments.count or 1)
-    return all([is_good(way, kernel, initrd) for _ in rounds for way in LONG])
+    verdicts = [is_good(way, kernel, initrd) for _ in rounds for way in LONG]
+    return all(verdicts)
 
 
 def is_good(way: Way, kernel: KernelImage, initrd: Path) -> bool:
