@@ -3,9 +3,24 @@
 Everything here releases the GIL while it waits or runs a guest.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, TypedDict, final, type_check_only
 
-__all__ = ["Memory", "Vcpu", "Vm", "bt_unavailable", "disassemble", "host_features", "kvm_probe"]
+__all__ = [
+    "Fabric",
+    "Frame",
+    "Line",
+    "Memory",
+    "PciInterrupts",
+    "Region",
+    "Screen",
+    "Vcpu",
+    "Vm",
+    "bt_unavailable",
+    "disassemble",
+    "host_features",
+    "kvm_probe",
+]
 
 @type_check_only
 class Device(Protocol):
@@ -32,6 +47,61 @@ class Memory:
         """Raises `ValueError` unless all of it is RAM."""
     def clear(self) -> None:
         """Zeroes all RAM."""
+
+@final
+class Region:
+    """A region of a device that lives in Rust. On a machine's bus it is called without the interpreter."""
+
+    def read(self, offset: int, size: int, /) -> int: ...
+    def write(self, offset: int, size: int, value: int, /) -> None: ...
+
+@final
+class Fabric:
+    """Whatever delivers a machine's interrupts: a `Vm.fabric`, or a test's own callables."""
+
+    def __new__(cls, set_irq: Callable[[int, bool], None], signal_msi: Callable[[int, int], None], /) -> Fabric: ...
+
+@final
+class Line:
+    """One end of an interrupt line."""
+
+    def set(self, level: bool, /) -> None: ...
+    def pulse(self) -> None: ...
+
+@final
+class PciInterrupts:
+    """A board's INTx wires: eight, from the IOAPIC's input `first_gsi` on, and to the PICs as `route` says."""
+
+    def __new__(cls, fabric: Fabric, first_gsi: int, /) -> PciInterrupts: ...
+    def pin(self, slot: int, pin: int, /) -> Line:
+        """The pin (0 is INTA) of the function in a slot."""
+    def route(self, pirq: int, irq: int | None, /) -> None:
+        """PIRQ 0 to 3 leads to this ISA interrupt from now on, or to none."""
+
+@final
+class Screen:
+    """What a display device shows."""
+
+    def text(self) -> tuple[list[tuple[int, int]], int, int, tuple[int, int] | None] | None:
+        """In a text mode: character (code page 437) and attribute of each cell, columns, rows, the cursor's place."""
+    def cursor(self) -> tuple[int, int, int, int, int, bytes] | None:
+        """The pointer, if viewers draw it: a number that changes with it, width, height, hot spot, BGRA pixels."""
+    def prefer(self, width: int, height: int, /) -> None:
+        """A viewer would like this size; a hint."""
+
+@final
+class Frame:
+    """One viewer's copy of a screen."""
+
+    def __new__(cls) -> Frame: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    def refresh(self, screen: Screen, /) -> list[tuple[int, int, int, int]]:
+        """Brings it up to date; gives x, y, width and height of each rectangle that changed."""
+    def pixels(self) -> bytes:
+        """Row by row, four bytes a pixel: blue, green, red, 0."""
 
 @type_check_only
 class Segment(TypedDict):
@@ -134,6 +204,8 @@ class Vm:
     def unmap_mmio(self, base: int, /) -> None: ...
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
     def signal_msi(self, address: int, data: int, /) -> None: ...
+    @property
+    def fabric(self) -> Fabric: ...
     @property
     def tsc_khz(self) -> int: ...
     def statistics(self) -> dict[str, Any]:

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
+use innkeeper_bus::interrupt::InterruptFabric;
+
 use crate::bus::Bus;
 use crate::exit::Exit;
 use crate::state::CpuStateV1;
@@ -51,17 +53,13 @@ pub struct TracedBlock {
 }
 
 /// One virtual machine: its vCPUs, its buses and its interrupt fabric.
-pub trait Vm: Send + Sync {
+pub trait Vm: InterruptFabric {
     /// The vCPU whose APIC ID is `index`.
     fn vcpu(&self, index: u32) -> Option<Arc<dyn Vcpu>>;
     /// I/O ports, 0 to FFFF.
     fn ports(&self) -> &Arc<Bus>;
     /// Guest-physical addresses that are not RAM.
     fn mmio(&self) -> &Arc<Bus>;
-    /// Drives an interrupt line.
-    fn set_irq(&self, gsi: u32, level: bool);
-    /// Delivers a message-signalled interrupt (Intel SDM vol. 3, 11.11).
-    fn signal_msi(&self, address: u64, data: u32);
     /// The rate of the guest's TSC.
     fn tsc_khz(&self) -> u64;
     /// What each vCPU has counted so far.

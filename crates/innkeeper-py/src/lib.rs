@@ -1,4 +1,4 @@
-//! `innkeeper._core`: the thin Python face of `innkeeper-core`. Its contract is `_core.pyi`.
+//! `innkeeper._core`: the thin Python face of the crates beside it. Its contract is `_core.pyi`.
 //!
 //! Whatever waits or runs a guest is called detached from the interpreter; Python's devices are
 //! called attached, one access at a time.
@@ -7,6 +7,7 @@ mod device;
 mod errors;
 mod host;
 mod memory;
+mod native;
 mod state;
 mod trace;
 mod vcpu;
@@ -20,6 +21,8 @@ mod _core {
     use super::host::{bt_unavailable, host_features, kvm_probe};
     #[pymodule_export]
     use super::memory::Memory;
+    #[pymodule_export]
+    use super::native::{Fabric, Frame, Intx, Line, Region, Screen};
     #[pymodule_export]
     use super::trace::disassemble;
     #[pymodule_export]

@@ -18,6 +18,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::device::Adapter;
 use crate::errors;
 use crate::memory::Memory;
+use crate::native::{Fabric, Region};
 use crate::trace;
 use crate::vcpu::{Shared, Vcpu};
 
@@ -33,7 +34,29 @@ enum Space {
     Mmio,
 }
 
-type Devices = BTreeMap<(Space, u64), Arc<Adapter>>;
+/// What is on a bus from Python's side.
+enum Mapped {
+    Python(Arc<Adapter>),
+    Native(Arc<dyn Device>),
+}
+
+impl Mapped {
+    fn device(&self) -> Arc<dyn Device> {
+        match self {
+            Self::Python(adapter) => Arc::clone(adapter) as Arc<dyn Device>,
+            Self::Native(device) => Arc::clone(device),
+        }
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Python(adapter) => adapter.traverse(visit),
+            Self::Native(_) => Ok(()),
+        }
+    }
+}
+
+type Devices = BTreeMap<(Space, u64), Mapped>;
 
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Vm {
@@ -115,6 +138,12 @@ impl Vm {
     }
 
     #[getter]
+    fn fabric(&self) -> Fabric {
+        let core: Arc<dyn CoreVm> = Arc::clone(&self.core);
+        Fabric { fabric: core }
+    }
+
+    #[getter]
     fn tsc_khz(&self) -> u64 {
         self.core.tsc_khz()
     }
@@ -142,7 +171,7 @@ impl Vm {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.devices.lock().expect("device lock").values().try_for_each(|device| device.traverse(&visit))
+        self.devices.lock().expect("device lock").values().try_for_each(|mapped| mapped.traverse(&visit))
     }
 
     fn __clear__(&self) {
@@ -162,19 +191,22 @@ impl Vm {
     }
 
     fn map(&self, space: Space, base: u64, size: u64, device: &Bound<'_, PyAny>) -> PyResult<()> {
-        let adapter = Arc::new(Adapter::new(device)?);
-        self.bus(space).map(base, size, Arc::clone(&adapter) as Arc<dyn Device>).map_err(|_| {
+        let mapped = match device.cast::<Region>() {
+            Ok(region) => Mapped::Native(Arc::clone(&region.get().device)),
+            Err(_) => Mapped::Python(Arc::new(Adapter::new(device)?)),
+        };
+        self.bus(space).map(base, size, mapped.device()).map_err(|_| {
             let what = if space == Space::Ports { "ports" } else { "MMIO" };
             PyValueError::new_err(format!("{what} {base:#x} + {size:#x} are empty, or claimed already"))
         })?;
-        self.devices.lock().expect("device lock").insert((space, base), adapter);
+        self.devices.lock().expect("device lock").insert((space, base), mapped);
         Ok(())
     }
 
     /// Only what was mapped from Python: the engine's own chips stay.
     fn unmap(&self, space: Space, base: u64) -> PyResult<()> {
-        let adapter = self.devices.lock().expect("device lock").remove(&(space, base));
-        if adapter.is_none() {
+        let mapped = self.devices.lock().expect("device lock").remove(&(space, base));
+        if mapped.is_none() {
             return Err(PyValueError::new_err(format!("nothing is mapped from {base:#x}")));
         }
         self.bus(space).unmap(base);

@@ -1,9 +1,14 @@
 """Interrupt lines, and the connections that a board offers to its devices."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from innkeeper.bus.bus import Device
+
+if TYPE_CHECKING:
+    from innkeeper._core import Fabric
 
 
 class IrqLine(Protocol):
@@ -21,6 +26,10 @@ class Buses(Protocol):
     def map_mmio(self, base: int, size: int, device: Device, /) -> None: ...
     def unmap_mmio(self, base: int, /) -> None: ...
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
+    @property
+    def fabric(self) -> Fabric:
+        """The same interrupts for devices that live in Rust."""
+        ...
 
 
 class GsiLine:

@@ -35,6 +35,7 @@ class CoreVm:
         self.map_mmio = core.map_mmio
         self.unmap_mmio = core.unmap_mmio
         self.set_irq = core.set_irq
+        self.fabric = core.fabric
         self.signal_msi = core.signal_msi
         self.statistics = core.statistics
         self.trace = core.trace

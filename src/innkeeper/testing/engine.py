@@ -14,7 +14,7 @@ from innkeeper.engine import Capability, Exit, Kicked
 from innkeeper.memory import FlatMemory, GuestMemory, Range
 
 if TYPE_CHECKING:
-    from innkeeper._core import CpuState, Segment, TracedBlock
+    from innkeeper._core import CpuState, Fabric, Segment, TracedBlock
 
 Step = Callable[["ScriptedVm"], Exit | None]
 """Does something to the machine, as a guest would; an exit if it gives one ends `run`."""
@@ -107,6 +107,12 @@ class ScriptedVm:
 
     def signal_msi(self, address: int, data: int, /) -> None:
         self.messages.append((address, data))
+
+    @property
+    def fabric(self) -> Fabric:
+        from innkeeper._core import Fabric
+
+        return Fabric(self.set_irq, self.signal_msi)
 
     def statistics(self) -> dict[str, Any]:
         return {"vcpus": [{"instructions": vcpu.runs} for vcpu in self._vcpus]}

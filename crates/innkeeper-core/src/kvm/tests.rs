@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use innkeeper_bus::interrupt::InterruptFabric;
+
 use super::microguest::{self, CODE, Mode, RESULT};
 use super::vm::{host, open};
 use super::{KvmVm, probe};

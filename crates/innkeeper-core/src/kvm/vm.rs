@@ -13,6 +13,8 @@ use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use super::vcpu::KvmVcpu;
 use super::watchdog::{Runner, Watchdog};
 use super::{cpuid, msrs};
+use innkeeper_bus::interrupt::InterruptFabric;
+
 use crate::bus::{Bus, Device, ones};
 use crate::engine::{EngineError, Vcpu, Vm};
 use crate::memory::GuestMemory;
@@ -115,6 +117,19 @@ impl KvmVm {
     }
 }
 
+impl InterruptFabric for KvmVm {
+    fn set_irq(&self, gsi: u32, level: bool) {
+        // Fails only for a VM without an irqchip, which promises to do nothing.
+        let _ = self.fd.set_irq_line(gsi, level);
+    }
+
+    fn signal_msi(&self, address: u64, data: u32) {
+        let (address_lo, address_hi) = (address as u32, (address >> 32) as u32);
+        // Address and data are the guest's: where no APIC takes them, the write is lost, as on a bus.
+        let _ = self.fd.signal_msi(kvm_msi { address_lo, address_hi, data, ..Default::default() });
+    }
+}
+
 impl Vm for KvmVm {
     fn vcpu(&self, index: u32) -> Option<Arc<dyn Vcpu>> {
         self.vcpus.get(index as usize).map(|vcpu| Arc::clone(vcpu) as Arc<dyn Vcpu>)
@@ -126,17 +141,6 @@ impl Vm for KvmVm {
 
     fn mmio(&self) -> &Arc<Bus> {
         &self.shared.mmio
-    }
-
-    fn set_irq(&self, gsi: u32, level: bool) {
-        // Fails only for a VM without an irqchip, which promises to do nothing.
-        let _ = self.fd.set_irq_line(gsi, level);
-    }
-
-    fn signal_msi(&self, address: u64, data: u32) {
-        let (address_lo, address_hi) = (address as u32, (address >> 32) as u32);
-        // Address and data are the guest's: where no APIC takes them, the write is lost, as on a bus.
-        let _ = self.fd.signal_msi(kvm_msi { address_lo, address_hi, data, ..Default::default() });
     }
 
     fn tsc_khz(&self) -> u64 {

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
+use innkeeper_bus::interrupt::InterruptFabric;
+
 use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::engine::{EngineError, TracedBlock, Vcpu, Vm};
@@ -127,6 +129,16 @@ impl SoftVm {
     }
 }
 
+impl InterruptFabric for SoftVm {
+    fn set_irq(&self, gsi: u32, level: bool) {
+        self.platform.fabric.set_irq(gsi, level);
+    }
+
+    fn signal_msi(&self, address: u64, data: u32) {
+        self.platform.fabric.signal_msi(address, data);
+    }
+}
+
 impl Vm for SoftVm {
     fn vcpu(&self, index: u32) -> Option<Arc<dyn Vcpu>> {
         self.vcpus.get(index as usize).map(|vcpu| Arc::clone(vcpu) as Arc<dyn Vcpu>)
@@ -138,14 +150,6 @@ impl Vm for SoftVm {
 
     fn mmio(&self) -> &Arc<Bus> {
         &self.platform.mmio
-    }
-
-    fn set_irq(&self, gsi: u32, level: bool) {
-        self.platform.fabric.set_irq(gsi, level);
-    }
-
-    fn signal_msi(&self, address: u64, data: u32) {
-        self.platform.fabric.signal_msi(address, data);
     }
 
     fn tsc_khz(&self) -> u64 {

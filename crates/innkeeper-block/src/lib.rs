@@ -1,0 +1,50 @@
+//! Disk images as guests and tools see them: one [`Disk`] whatever the format, the file and its backing chain.
+
+use std::io::{self, IoSlice, IoSliceMut};
+
+/// What some bytes of a disk are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub offset: u64,
+    pub length: u64,
+    /// Reads as zeroes.
+    pub zero: bool,
+    /// Held by the image itself rather than by one that it is backed by.
+    pub here: bool,
+}
+
+/// The bytes of a virtual disk. Called from any thread, several at a time; offsets and lengths are bytes.
+///
+/// What was written is durable only after [`Self::flush`]. Every range must lie within [`Self::size`], else
+/// the error is `InvalidInput` and nothing happens.
+pub trait Disk: Send + Sync {
+    /// In bytes, a multiple of 512.
+    fn size(&self) -> u64;
+    fn is_read_only(&self) -> bool;
+    /// # Errors
+    /// What the host answered; the buffers' contents are then undefined.
+    fn read(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()>;
+    /// # Errors
+    /// What the host answered; the range's contents are then undefined, and nothing else is.
+    fn write(&self, offset: u64, buffers: &[IoSlice<'_>]) -> io::Result<()>;
+    /// Returns when everything that was written before the call survives a loss of power.
+    ///
+    /// # Errors
+    /// What the host answered; nothing is promised of what was written since the last flush.
+    fn flush(&self) -> io::Result<()>;
+    /// The range reads as zeroes from now on. Its space may be given back if `unmap`.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()>;
+    /// The range's contents are needed no more: a hint.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+    /// What the bytes from `offset` on are, as far as they are alike, and at most `length`.
+    ///
+    /// # Errors
+    /// What the host answered.
+    fn extent(&self, offset: u64, length: u64) -> io::Result<Extent>;
+}

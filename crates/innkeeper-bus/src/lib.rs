@@ -1,0 +1,6 @@
+//! Guest memory and buses: what CPU engines and devices both stand on, so that neither needs the other.
+//! Rooms, lowest first: `memory`, `bus`, `interrupt`.
+
+pub mod bus;
+pub mod interrupt;
+pub mod memory;

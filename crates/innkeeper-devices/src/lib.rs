@@ -1,0 +1,3 @@
+//! Device models whose data paths are too hot for Python. Rooms, lowest first: `pci`.
+
+pub mod pci;

@@ -1,0 +1,58 @@
+//! What a guest shows. A device is a [`Screen`]; a viewer keeps a [`Frame`] of it and brings it up to date at its
+//! own pace, so that a screen without viewers costs nothing.
+
+/// A part of a frame, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rect {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// One viewer's copy of a screen, row by row, `0x00RRGGBB`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    pub width: u32,
+    pub height: u32,
+    pub pixels: Vec<u32>,
+    /// How far this copy has come: the screen's own business.
+    pub seen: u64,
+}
+
+/// A pointer that the guest has drawn by the viewer, if it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    pub width: u32,
+    pub height: u32,
+    /// `0xAARRGGBB`, row by row.
+    pub pixels: Vec<u32>,
+    pub hot_x: u32,
+    pub hot_y: u32,
+}
+
+/// Text on a screen that shows characters, in code page 437, and where the cursor is, if it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    pub columns: u32,
+    pub rows: u32,
+    /// Character and attribute of each cell, row by row.
+    pub cells: Vec<(u8, u8)>,
+    pub cursor: Option<(u32, u32)>,
+}
+
+/// What a display device shows. Called from viewers' threads, while the guest draws.
+pub trait Screen: Send + Sync {
+    /// Brings `frame` up to date, its size included, and gives what changed: little work if nothing did.
+    fn refresh(&self, frame: &mut Frame) -> Vec<Rect>;
+    /// The pointer's shape and a number that changes with it; `None` where the guest draws its own.
+    fn cursor(&self) -> Option<(u64, Cursor)> {
+        None
+    }
+    /// The characters, in a text mode.
+    fn text(&self) -> Option<Text> {
+        None
+    }
+    /// A viewer would like this size; a hint.
+    fn prefer(&self, _width: u32, _height: u32) {}
+}
