@@ -12,7 +12,7 @@ from types import FrameType
 
 from innkeeper.cli import live
 from innkeeper.cli.status import Status
-from innkeeper.config import ConsoleConfig, EngineChoice, MachineConfig
+from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, MachineConfig
 from innkeeper.machine import Machine, Outcome, OutcomeKind
 
 STATUSES = {
@@ -81,6 +81,22 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         "--memory", type=whole_number, default=512, metavar="MIB", help="guest memory in MiB (default: %(default)s)"
     )
     parser.add_argument(
+        "--disk",
+        type=DiskConfig.parse,
+        action="append",
+        default=[],
+        metavar="path=…,bus=…",
+        help="a disk, in virt-install's words; repeat it for more",
+    )
+    parser.add_argument(
+        "--cdrom",
+        type=lambda text: DiskConfig.cdrom(Path(text)),
+        action="append",
+        dest="disk",
+        metavar="ISO",
+        help="a CD-ROM drive with this disc",
+    )
+    parser.add_argument(
         "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
     )
 
@@ -117,6 +133,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         append=arguments.append,
         memory_mib=arguments.memory,
         vcpus=arguments.vcpus,
+        disks=tuple(arguments.disk),
         engine=EngineChoice(arguments.engine),
         code_cache_mib=arguments.code_cache,
         trace=trace,

@@ -5,6 +5,8 @@ open the file or the device say so.
 """
 
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
+from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
+from innkeeper.config.keyvalue import KeyValues
 from innkeeper.config.machine import (
     CODE_CACHE_MIB_LIMIT,
     COMMAND_LINE_LIMIT,
@@ -23,6 +25,14 @@ __all__ = [
     "VCPUS_LIMIT",
     "ConsoleConfig",
     "ConsoleKind",
+    "DetectZeroes",
+    "Discard",
+    "DiskBus",
+    "DiskCache",
+    "DiskConfig",
+    "DiskDevice",
+    "DiskFormat",
     "EngineChoice",
+    "KeyValues",
     "MachineConfig",
 ]

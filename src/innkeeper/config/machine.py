@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.console import ConsoleConfig
+from innkeeper.config.disk import DiskConfig
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -41,6 +42,7 @@ class MachineConfig:
     memory_mib: int = 512
     vcpus: int = 1
     engine: EngineChoice = EngineChoice.AUTO
+    disks: tuple[DiskConfig, ...] = ()
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     timeout_s: float | None = None
     no_reboot: bool = False  # a guest's reset ends the run instead of restarting it

@@ -12,6 +12,7 @@ from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
+from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
 from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, memory_map, ram_ranges
@@ -35,6 +36,7 @@ class Parts:
 
     choice: Choice
     memory: GuestMemory
+    peripherals: Peripherals
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = 
         if engine is None
         else Choice(engine, f"{engine.name}: as given")
     )
-    return Parts(choice, choice.engine.create_memory(ram_ranges(config.memory_mib)))
+    memory = choice.engine.create_memory(ram_ranges(config.memory_mib))
+    return Parts(choice, memory, open_peripherals(config))
 
 
 def create_processors(config: MachineConfig, parts: Parts) -> Processors:
@@ -92,7 +95,12 @@ def assemble(
     """Builds a fresh board around memory and processors. `kept` is what outlived the board before it."""
     clock = HostClock()
     around = Surroundings(
-        buses=processors.vm, memory=parts.memory, clock=clock, console=outside.console, control=outside.control
+        buses=processors.vm,
+        memory=parts.memory,
+        clock=clock,
+        console=outside.console,
+        control=outside.control,
+        slots=parts.peripherals.slots,
     )
     board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit, kept=kept)
     return Assembly(processors, board, clock)

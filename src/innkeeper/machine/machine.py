@@ -90,15 +90,14 @@ class Machine:
         self._parts = prepare(config, kernel, self._given_engine)
         self._choice = self._parts.choice
         logger.info("engine %s", self._choice.why)
-        self._console = self._given_console or open_console(config.console)
-        self._tap = ConsoleTap(self._console, self._timeline)
         try:
+            self._console = self._given_console or open_console(config.console)
+            self._tap = ConsoleTap(self._console, self._timeline)
             self._build(create_processors(config, self._parts), kernel)
             self._console.start(self.write_console, self.stop)
         except BaseException:
-            self._take_apart()
-            self._parts = None
-            self._console.close()
+            self._let_go_of_parts()
+            self._let_go_of_console()
             raise
         self._timeline.mark(BUILT)
         if config.timeout_s is not None:
@@ -206,8 +205,7 @@ class Machine:
 
     def _wind_up(self) -> None:
         assert self._console is not None  # noqa: S101 - started
-        self._take_apart()
-        self._parts = None  # and with it the guest's memory
+        self._let_go_of_parts()
         try:
             self._console.close()
         finally:
@@ -273,6 +271,13 @@ class Machine:
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def _let_go_of_parts(self) -> None:
+        """The guest's memory, and what its devices have on the host."""
+        self._take_apart()
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.peripherals.close()
 
     def _let_go_of_console(self) -> None:
         """A vCPU may be waiting for a reader that does not read: that must not keep the run from ending."""

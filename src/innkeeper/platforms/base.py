@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from innkeeper.bus import Buses, Clock
+from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.memory import GuestMemory
 
@@ -32,3 +33,5 @@ class Surroundings:
     clock: Clock
     console: ConsoleSink
     control: Control
+    slots: tuple[PciDevice, ...] = ()
+    """What is plugged in, in the order of its slots."""

@@ -12,7 +12,7 @@ from innkeeper.devices.acpi_pm import BLOCK_BYTES, SLEEP_TYPE_S3, SLEEP_TYPE_S5,
 from innkeeper.devices.debugexit import DebugExit
 from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, FwCfg, integer
 from innkeeper.devices.i8042 import COMMAND, DATA, I8042
-from innkeeper.devices.pci import HostBridge, PciBus, isa_bridge, pci_host_function
+from innkeeper.devices.pci import HostBridge, PciBus, PciSite, isa_bridge, pci_host_function
 from innkeeper.devices.pci.host_bridge import RESET_HARD, RESET_PROCESSOR
 from innkeeper.devices.rtc import CENTURY, Rtc, RtcStateV1
 from innkeeper.devices.testdev import IRQ_LINES, TestIrqLines, TestRegister
@@ -54,7 +54,8 @@ RESET_PORT = 0xCF9
 
 IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9}
 PCI_FIRST_GSI, PCI_GSIS = 16, 8
-PCI_SLOTS = {"host bridge": 0, "isa bridge": 1}
+PCI_SLOTS = {"host bridge": 0, "isa bridge": 1, "first free": 2}
+INTA = 0
 
 
 def ram_ranges(memory_mib: int) -> list[Range]:
@@ -185,9 +186,15 @@ class PcBoard:
         self._at_ports("acpi pm", self.pm)
 
     def _place_pci(self) -> None:
+        from innkeeper._core import PciInterrupts
+
         self._at_ports("pci config", HostBridge(self.pci, self._around.control.reset))
         self.pci.plug(PCI_SLOTS["host bridge"], pci_host_function())
         self.pci.plug(PCI_SLOTS["isa bridge"], isa_bridge())
+        wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
+        for slot, device in enumerate(self._around.slots, PCI_SLOTS["first free"]):
+            site = PciSite(slot=slot, memory=self._around.memory, buses=self._around.buses, intx=wires.pin(slot, INTA))
+            self.pci.plug(slot, device.function(site))
 
     def _place_test_devices(self) -> None:
         buses = self._around.buses

@@ -1,0 +1,32 @@
+"""Configuration → the devices in a board's slots, with what each has on the host: files, links, screens.
+
+To add a kind of device: its part of `MachineConfig`, and a line in `open_peripherals`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from innkeeper.config import MachineConfig
+from innkeeper.devices.pci import PciDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Peripherals:
+    """What is plugged into a machine, from its start to its end. A reset does not touch it."""
+
+    slots: tuple[PciDevice, ...]
+    """In the order of their slots, from the first that the board leaves free."""
+    _held: ExitStack
+
+    def close(self) -> None:
+        """Lets go of everything on the host."""
+        self._held.close()
+
+
+def open_peripherals(_config: MachineConfig) -> Peripherals:
+    """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
+    with ExitStack() as held:
+        slots: list[PciDevice] = []
+        return Peripherals(tuple(slots), held.pop_all())
