@@ -4,9 +4,11 @@ Everything here releases the GIL while it waits or runs a guest.
 """
 
 from collections.abc import Callable
+from os import PathLike
 from typing import Any, Protocol, TypedDict, final, type_check_only
 
 __all__ = [
+    "Disk",
     "Fabric",
     "Frame",
     "Line",
@@ -47,6 +49,31 @@ class Memory:
         """Raises `ValueError` unless all of it is RAM."""
     def clear(self) -> None:
         """Zeroes all RAM."""
+
+@final
+class Disk:
+    """An open disk image, raw or qcow2; locked against other users until it is closed and no device has it.
+
+    Opening raises `OSError`, `BlockingIOError` if another process uses the image, and `ValueError` if the image is
+    broken, of an unknown kind or not to be trusted. Requests raise `OSError`.
+    """
+
+    def __new__(cls, path: str | PathLike[str], /, *, format: str | None = None, read_only: bool = False) -> Disk: ...  # noqa: A002 - the option's name
+    @property
+    def size(self) -> int:
+        """In bytes, a multiple of 512."""
+    @property
+    def read_only(self) -> bool: ...
+    def read(self, offset: int, length: int, /) -> bytes: ...
+    def write(self, offset: int, data: bytes, /) -> None: ...
+    def write_zeroes(self, offset: int, length: int, /, *, unmap: bool = False) -> None: ...
+    def discard(self, offset: int, length: int, /) -> None: ...
+    def extent(self, offset: int, length: int, /) -> tuple[int, bool, bool]:
+        """How many bytes from there on are alike, whether they read as zeroes, and whether the image itself holds them."""
+    def flush(self) -> None:
+        """What was written survives a loss of power once this returns."""
+    def close(self) -> None:
+        """Flushes, and lets go of the image; devices that have it keep it open."""
 
 @final
 class Region:

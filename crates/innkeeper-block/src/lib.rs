@@ -2,6 +2,16 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 
+pub mod error;
+pub mod medium;
+pub mod open;
+pub mod qcow2;
+pub mod range;
+pub mod raw;
+
+pub use error::{Error, Result};
+pub use open::{Format, Options, open};
+
 /// What some bytes of a disk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {

@@ -4,6 +4,7 @@
 //! called attached, one access at a time.
 
 mod device;
+mod disk;
 mod errors;
 mod host;
 mod memory;
@@ -17,6 +18,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::disk::Disk;
     #[pymodule_export]
     use super::host::{bt_unavailable, host_features, kvm_probe};
     #[pymodule_export]
