@@ -14,6 +14,7 @@ __all__ = [
     "Line",
     "Memory",
     "PciInterrupts",
+    "Ram",
     "Region",
     "Screen",
     "Vcpu",
@@ -35,7 +36,8 @@ class Device(Protocol):
 class Memory:
     """Guest RAM as ranges of (guest-physical address, size), page-aligned, ascending, zeroed.
 
-    Raises `ValueError` for bad ranges and `MemoryError` if the host refuses the mapping.
+    Ranges within a PC's adapter area, A0000 to FFFFF, may be moved; so may device RAM, which is not part of `size`.
+    `ranges` are those in place now. Raises `ValueError` for bad ranges and `MemoryError` if the host refuses the mapping.
     """
 
     def __new__(cls, ranges: list[tuple[int, int]], /) -> Memory: ...
@@ -46,9 +48,23 @@ class Memory:
     def read(self, gpa: int, length: int, /) -> bytes:
         """Raises `ValueError` unless all of it is RAM."""
     def write(self, gpa: int, data: bytes, /) -> None:
-        """Raises `ValueError` unless all of it is RAM."""
+        """What hits read-only memory is lost. Raises `ValueError` unless all of it is RAM."""
     def clear(self) -> None:
-        """Zeroes all RAM."""
+        """Zeroes all RAM, but not that of devices."""
+    def device_ram(self, size: int, /) -> Ram:
+        """Zeroed RAM of a device: whole pages. Raises `ValueError` where there is no room for it."""
+    def movable_ram(self, gpa: int, /) -> Ram:
+        """The RAM of the range in the adapter area that started at `gpa`, wherever it is now."""
+
+@final
+class Ram:
+    """Memory that guests see where and while `Vm.map_ram` says so; freed and unmapped with the last handle."""
+
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, length: int, /) -> bytes: ...
+    def write(self, offset: int, data: bytes, /) -> None:
+        """Also what is read-only for guests. Raises `ValueError` beyond its size."""
 
 @final
 class Disk:
@@ -229,6 +245,16 @@ class Vm:
     def unmap_ports(self, base: int, /) -> None: ...
     def map_mmio(self, base: int, size: int, device: Device, /) -> None: ...
     def unmap_mmio(self, base: int, /) -> None: ...
+    def map_ram(
+        self, gpa: int, ram: Ram, /, *, offset: int = 0, size: int | None = None, read_only: bool = False
+    ) -> None:
+        """Shows `ram` from `offset` on at `gpa`, over whatever MMIO is there; guests' writes to what is read-only go
+        to the MMIO.
+
+        vCPUs that run see it at their next step. Raises `ValueError` where it overlaps other memory.
+        """
+    def unmap_ram(self, gpa: int, /) -> None:
+        """Takes away what was mapped from `gpa` on, or a range of the adapter area."""
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
     def signal_msi(self, address: int, data: int, /) -> None: ...
     @property

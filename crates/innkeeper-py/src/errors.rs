@@ -44,8 +44,10 @@ fn host(source: &io::Error, text: &str) -> PyErr {
 pub fn memory(error: MemoryError) -> PyErr {
     match error {
         MemoryError::Map { .. } => PyMemoryError::new_err(error.to_string()),
-        MemoryError::BadSlot { .. } | MemoryError::OutOfRange { .. } => {
-            PyValueError::new_err(error.to_string())
-        }
+        MemoryError::Place { .. } => PyOSError::new_err(error.to_string()),
+        MemoryError::BadSlot { .. }
+        | MemoryError::OutOfRange { .. }
+        | MemoryError::OutOfRam { .. }
+        | MemoryError::NoRoom { .. } => PyValueError::new_err(error.to_string()),
     }
 }

@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_export]
     use super::host::{bt_unavailable, host_features, kvm_probe};
     #[pymodule_export]
-    use super::memory::Memory;
+    use super::memory::{Memory, Ram};
     #[pymodule_export]
     use super::native::{Fabric, Frame, Intx, Line, Region, Screen};
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use innkeeper_core::memory::{GuestMemory, MemoryError};
+use innkeeper_core::memory::{GuestMemory, MemoryError, Ram as CoreRam};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -11,6 +11,34 @@ use crate::errors;
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Memory {
     pub memory: Arc<GuestMemory>,
+}
+
+/// A piece of memory that has no fixed place.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct Ram {
+    pub ram: Arc<CoreRam>,
+}
+
+#[pymethods]
+impl Ram {
+    #[getter]
+    fn size(&self) -> u64 {
+        self.ram.size()
+    }
+
+    #[pyo3(signature = (offset, length, /))]
+    fn read<'py>(&self, py: Python<'py>, offset: u64, length: u64) -> PyResult<Bound<'py, PyBytes>> {
+        if length > self.ram.size() {
+            let size = self.ram.size();
+            return Err(errors::memory(MemoryError::OutOfRam { offset, length, size }));
+        }
+        PyBytes::new_with(py, length as usize, |out| self.ram.read(offset, out).map_err(errors::memory))
+    }
+
+    #[pyo3(signature = (offset, data, /))]
+    fn write(&self, offset: u64, data: &[u8]) -> PyResult<()> {
+        self.ram.write(offset, data).map_err(errors::memory)
+    }
 }
 
 #[pymethods]
@@ -34,44 +62,37 @@ impl Memory {
 
     #[pyo3(signature = (gpa, length, /))]
     fn read<'py>(&self, py: Python<'py>, gpa: u64, length: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let pieces = self.pieces(gpa, length)?;
-        PyBytes::new_with(py, length as usize, |mut out| {
-            for (gpa, length) in pieces {
-                let (piece, rest) = out.split_at_mut(length as usize);
-                self.memory.read(gpa, piece).map_err(errors::memory)?;
-                out = rest;
-            }
-            Ok(())
-        })
+        if length == 0 {
+            return Ok(PyBytes::new(py, &[]));
+        }
+        // Before anything is allocated.
+        if length > self.memory.slots().iter().map(|slot| slot.size).sum() {
+            return Err(errors::memory(MemoryError::OutOfRange { gpa, length }));
+        }
+        PyBytes::new_with(py, length as usize, |out| self.memory.read(gpa, out).map_err(errors::memory))
     }
 
     #[pyo3(signature = (gpa, data, /))]
-    fn write(&self, gpa: u64, mut data: &[u8]) -> PyResult<()> {
-        for (gpa, length) in self.pieces(gpa, data.len() as u64)? {
-            let (piece, rest) = data.split_at(length as usize);
-            self.memory.write(gpa, piece).map_err(errors::memory)?;
-            data = rest;
+    fn write(&self, gpa: u64, data: &[u8]) -> PyResult<()> {
+        if data.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.memory.write(gpa, data).map_err(errors::memory)
     }
 
     fn clear(&self, py: Python<'_>) {
         py.detach(|| self.memory.clear());
     }
-}
 
-impl Memory {
-    /// `[gpa, gpa + length)` cut where one range of RAM ends and the next begins; an error, before
-    /// anything is copied, if some of it is not RAM.
-    fn pieces(&self, gpa: u64, length: u64) -> PyResult<Vec<(u64, u64)>> {
-        let outside = || errors::memory(MemoryError::OutOfRange { gpa, length });
-        let (mut at, mut left, mut pieces) = (gpa, length, Vec::new());
-        while left > 0 {
-            let slot = self.memory.slot(at).ok_or_else(outside)?;
-            let piece = left.min(slot.size - (at - slot.gpa));
-            pieces.push((at, piece));
-            (at, left) = (at + piece, left - piece); // a slot ends within 64 bits
-        }
-        Ok(pieces)
+    #[pyo3(signature = (size, /))]
+    fn device_ram(&self, size: u64) -> PyResult<Ram> {
+        let ram = CoreRam::take(&self.memory, size).map_err(errors::memory)?;
+        Ok(Ram { ram: Arc::new(ram) })
+    }
+
+    #[pyo3(signature = (gpa, /))]
+    fn movable_ram(&self, gpa: u64) -> PyResult<Ram> {
+        let ram = CoreRam::movable(&self.memory, gpa).map_err(errors::memory)?;
+        Ok(Ram { ram: Arc::new(ram) })
     }
 }

@@ -17,7 +17,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::device::Adapter;
 use crate::errors;
-use crate::memory::Memory;
+use crate::memory::{Memory, Ram};
 use crate::native::{Fabric, Region};
 use crate::trace;
 use crate::vcpu::{Shared, Vcpu};
@@ -61,6 +61,7 @@ type Devices = BTreeMap<(Space, u64), Mapped>;
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Vm {
     core: Arc<dyn CoreVm>,
+    memory: Arc<GuestMemory>,
     vcpus: Vec<Arc<Shared>>,
     /// Python's devices on the buses, for the garbage collector: they often know their VM. The lock
     /// is only taken attached, and nothing of Python is called under it.
@@ -90,9 +91,9 @@ impl Vm {
         let memory = Arc::clone(&memory.get().memory);
         let testing = testing.map_or(Ok(Testing::default()), read_testing)?;
         let settings = Settings { translate: true, code_cache_bytes: code_cache_mib << 20, trace, testing };
-        let core = py.detach(|| create(engine, memory, vcpus, settings))?;
+        let core = py.detach(|| create(engine, Arc::clone(&memory), vcpus, settings))?;
         let vcpus = (0..vcpus).filter_map(|index| core.vcpu(index)).map(|vcpu| Arc::new(Shared::new(vcpu)));
-        Ok(Self { vcpus: vcpus.collect(), core, devices: Mutex::default() })
+        Ok(Self { vcpus: vcpus.collect(), core, memory, devices: Mutex::default() })
     }
 
     #[pyo3(signature = (index, /))]
@@ -125,6 +126,26 @@ impl Vm {
     #[pyo3(signature = (base, /))]
     fn unmap_mmio(&self, base: u64) -> PyResult<()> {
         self.unmap(Space::Mmio, base)
+    }
+
+    #[pyo3(signature = (gpa, ram, /, *, offset = 0, size = None, read_only = false))]
+    fn map_ram(
+        &self,
+        py: Python<'_>,
+        gpa: u64,
+        ram: &Bound<'_, Ram>,
+        offset: u64,
+        size: Option<u64>,
+        read_only: bool,
+    ) -> PyResult<()> {
+        let ram = &ram.get().ram;
+        let size = size.unwrap_or(ram.size().saturating_sub(offset));
+        py.detach(|| self.memory.map_ram(gpa, ram, offset, size, read_only)).map_err(errors::memory)
+    }
+
+    #[pyo3(signature = (gpa, /))]
+    fn unmap_ram(&self, py: Python<'_>, gpa: u64) -> PyResult<()> {
+        py.detach(|| self.memory.unmap_ram(gpa)).map_err(errors::memory)
     }
 
     #[pyo3(signature = (gsi, level, /))]

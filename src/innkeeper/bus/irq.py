@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from innkeeper.bus.bus import Device
+from innkeeper.memory import Ram
 
 if TYPE_CHECKING:
     from innkeeper._core import Fabric
@@ -25,6 +26,13 @@ class Buses(Protocol):
     def unmap_ports(self, base: int, /) -> None: ...
     def map_mmio(self, base: int, size: int, device: Device, /) -> None: ...
     def unmap_mmio(self, base: int, /) -> None: ...
+    def map_ram(
+        self, gpa: int, ram: Ram, /, *, offset: int = 0, size: int | None = None, read_only: bool = False
+    ) -> None:
+        """Shows memory at `gpa`; writes to what is read-only go to the MMIO there. `ValueError` where it overlaps."""
+        ...
+
+    def unmap_ram(self, gpa: int, /) -> None: ...
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
     @property
     def fabric(self) -> Fabric:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from innkeeper.engine.exits import Exit, from_core
 from innkeeper.errors import HostError
-from innkeeper.memory import GuestMemory, Range
+from innkeeper.memory import GuestMemory, Ram, Range
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -29,17 +29,25 @@ class CoreVm:
     """A virtual machine of the Rust core."""
 
     def __init__(self, core: _core.Vm, vcpus: int) -> None:
+        self._core = core
         self._vcpus = [CoreVcpu(core.vcpu(index)) for index in range(vcpus)]
         self.map_ports = core.map_ports
         self.unmap_ports = core.unmap_ports
         self.map_mmio = core.map_mmio
         self.unmap_mmio = core.unmap_mmio
+        self.unmap_ram = core.unmap_ram
         self.set_irq = core.set_irq
         self.fabric = core.fabric
         self.signal_msi = core.signal_msi
         self.statistics = core.statistics
         self.trace = core.trace
         self.flight_record = core.flight_record
+
+    def map_ram(
+        self, gpa: int, ram: Ram, /, *, offset: int = 0, size: int | None = None, read_only: bool = False
+    ) -> None:
+        """`ram` comes from the memory that the machine was made with."""
+        self._core.map_ram(gpa, cast("_core.Ram", ram), offset=offset, size=size, read_only=read_only)
 
     def vcpu(self, index: int, /) -> CoreVcpu:
         return self._vcpus[index]

@@ -3,6 +3,6 @@
 So far only the bytes. The shadow and nested models of translation come with their own issue.
 """
 
-from innkeeper.memory.guest import FlatMemory, GuestMemory, Range
+from innkeeper.memory.guest import FlatMemory, GuestMemory, Ram, Range
 
-__all__ = ["FlatMemory", "GuestMemory", "Range"]
+__all__ = ["FlatMemory", "GuestMemory", "Ram", "Range"]

@@ -93,6 +93,9 @@ class ScriptedVm:
         self.unmap_ports = self.ports.unmap
         self.map_mmio = self.mmio.map
         self.unmap_mmio = self.mmio.unmap
+        if isinstance(memory, FlatMemory):
+            self.map_ram = memory.map_ram
+            self.unmap_ram = memory.unmap_ram
         self.gsis: dict[int, bool] = {}
         self.messages: list[tuple[int, int]] = []
         self.blocks: list[TracedBlock] = []

@@ -14,7 +14,8 @@ IDENTITY = PciIdentity(vendor=0x1AF4, device=0x1042, class_code=0x018000, subsys
 
 class Root:
     def __init__(self) -> None:
-        self.vm = ScriptedVm(FlatMemory([(0, 0x1000)]))
+        self.memory = FlatMemory([(0, 0x1000)])
+        self.vm = ScriptedVm(self.memory)
         self.resets = 0
         self.bus = PciBus(self.vm)
         self.bridge = HostBridge(self.bus, self.reset)
@@ -214,3 +215,56 @@ def test_every_register_survives_every_write(root: Root) -> None:
         for value in (0, 0xFFFF_FFFF, 0x8000_0000, 0x5555_5555):
             root.write(2, register, value)
             assert 0 <= root.read(2, register) <= 0xFFFF_FFFF
+
+
+def test_a_framebuffer_moves_with_its_bar(root: Root) -> None:
+    memory = root.memory
+    function = PciFunction(IDENTITY)
+    ram = memory.device_ram(0x10_0000)
+    function.add_bar(0, Bar(BarKind.MEMORY32, 0x10_0000, ram=ram, prefetchable=True))
+    root.bus.plug(2, function)
+    ram.write(4, b"ab")
+
+    root.write(2, space.BARS, 0xFFFF_FFFF)
+    assert root.read(2, space.BARS) == 0xFFF0_0008
+    root.write(2, space.BARS, 0xE000_0000)
+    assert memory.ranges == [(0, 0x1000)]
+    root.write(2, space.COMMAND, space.COMMAND_MEMORY, 2)
+    assert memory.read(0xE000_0004, 2) == b"ab"
+    root.write(2, space.BARS, 0xF000_0000)
+    assert memory.ranges == [(0, 0x1000), (0xF000_0000, 0x10_0000)]
+    root.bus.unplug_all()
+    assert memory.ranges == [(0, 0x1000)]
+
+
+def test_an_expansion_rom_shows_once_it_is_enabled(root: Root) -> None:
+    memory = root.memory
+    function = PciFunction(IDENTITY)
+    rom = memory.device_ram(0x1_0000)
+    rom.write(0, b"\x55\xaa")
+    function.add_rom(rom)
+    root.bus.plug(2, function)
+
+    root.write(2, space.EXPANSION_ROM, 0xFFFF_FFFE)
+    assert root.read(2, space.EXPANSION_ROM) == 0xFFFF_0000
+    root.write(2, space.EXPANSION_ROM, 0xFEB0_0001)
+    assert memory.ranges == [(0, 0x1000)]
+    root.write(2, space.COMMAND, space.COMMAND_MEMORY, 2)
+    assert memory.read(0xFEB0_0000, 2) == b"\x55\xaa"
+    memory.write(0xFEB0_0000, b"xx")
+    assert rom.read(0, 2) == b"\x55\xaa"
+    root.write(2, space.EXPANSION_ROM, 0xFEB0_0000)
+    assert memory.ranges == [(0, 0x1000)]
+
+
+@pytest.mark.parametrize("base", [0, 0x1000, 0xFFFF_F000])
+def test_memory_on_top_of_other_memory_is_not_seen(root: Root, base: int) -> None:
+    function, other = PciFunction(IDENTITY), PciFunction(IDENTITY)
+    for slot, plugged in ((2, function), (3, other)):
+        plugged.add_bar(0, Bar(BarKind.MEMORY32, 0x1000, ram=root.memory.device_ram(0x1000)))
+        root.bus.plug(slot, plugged)
+        root.write(slot, space.COMMAND, space.COMMAND_MEMORY, 2)
+        root.write(slot, space.BARS, base)
+    assert len(root.memory.ranges) == (2 if base else 1)
+    root.bus.unplug_all()
+    assert len(root.memory.ranges) == 1

@@ -1,4 +1,5 @@
-//! Guest RAM: one anonymous host mapping, seen by the guest through slots (GPA ranges).
+//! Guest RAM: one anonymous host mapping, seen by the guest through slots (GPA ranges). Behind the machine's RAM
+//! it has room for that of devices.
 //!
 //! Beside the bytes it keeps, per page, a version number and a bitmap of the 64-byte chunks that
 //! decoded blocks came from. A write to such a chunk raises the version, and that is how every
@@ -7,9 +8,11 @@
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::{fmt, io};
 
+use super::layout::{Layout, Slot, Watcher};
+use super::ram::Ram;
 use super::writes::CodeWrites;
 
 /// Bytes in a small page.
@@ -18,15 +21,10 @@ const PAGE_SHIFT: u32 = 12;
 /// A code bitmap has one bit for each of these.
 const CHUNK_SHIFT: u64 = 6;
 
-/// A run of RAM: `size` bytes at guest-physical `gpa`, backed from `offset` in the mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    pub gpa: u64,
-    pub size: u64,
-    pub offset: u64,
-    /// Guest writes are dropped (ROM).
-    pub read_only: bool,
-}
+/// Slots that lie in a PC's adapter area may move: chipsets put ROM and RAM there in turn.
+const ADAPTER_AREA: std::ops::RangeInclusive<u64> = 0xA_0000..=0x10_0000;
+/// Address space for devices' RAM: 64 MiB of framebuffer, and ROMs, several times over.
+const DEVICE_BYTES: u64 = 256 << 20;
 
 #[derive(Debug)]
 pub enum MemoryError {
@@ -36,6 +34,12 @@ pub enum MemoryError {
     BadSlot { gpa: u64, size: u64 },
     /// `[gpa, gpa + length)` is not all RAM.
     OutOfRange { gpa: u64, length: u64 },
+    /// `[offset, offset + length)` is not all in a piece of `size` bytes.
+    OutOfRam { offset: u64, length: u64, size: u64 },
+    /// There is no room for `size` bytes of device RAM.
+    NoRoom { size: u64 },
+    /// The engine cannot put memory there.
+    Place { gpa: u64, size: u64, source: io::Error },
 }
 
 impl fmt::Display for MemoryError {
@@ -48,6 +52,19 @@ impl fmt::Display for MemoryError {
             Self::OutOfRange { gpa, length } => {
                 write!(out, "guest-physical {gpa:#x} + {length:#x} bytes is not all RAM")
             }
+            Self::OutOfRam { offset, length, size } => {
+                write!(out, "{offset:#x} + {length:#x} bytes go beyond a piece of RAM of {size:#x}")
+            }
+            Self::NoRoom { size } => {
+                let most = DEVICE_BYTES >> 20;
+                write!(
+                    out,
+                    "no room for {size:#x} bytes of device RAM, which are whole pages and at most {most} MiB"
+                )
+            }
+            Self::Place { gpa, size, source } => {
+                write!(out, "the engine cannot move {size:#x} bytes of memory at {gpa:#x}: {source}")
+            }
         }
     }
 }
@@ -58,12 +75,15 @@ impl std::error::Error for MemoryError {}
 pub struct GuestMemory {
     base: NonNull<u8>,
     bytes: u64,
-    slots: Vec<Slot>,
+    layout: Layout,
+    movable: Vec<Slot>,
+    /// Device RAM in use: offset and size, ascending.
+    taken: Mutex<Vec<(u64, u64)>>,
     versions: Box<[AtomicU32]>,
     code_chunks: Box<[AtomicU64]>,
     writers: Box<[AtomicU64]>,
     /// Those who translate code, and must hear what is written to it. Set before the guest runs.
-    translators: OnceLock<Vec<Arc<CodeWrites>>>,
+    translators: RwLock<Vec<Arc<CodeWrites>>>,
 }
 
 // SAFETY: `base` is a private anonymous mapping owned by this value; guest RAM is shared memory by
@@ -85,7 +105,8 @@ fn zeroed<T: Default>(count: usize) -> Box<[T]> {
 }
 
 impl GuestMemory {
-    /// Maps RAM for `ranges` of (gpa, size), each page-aligned and ascending.
+    /// Maps RAM for `ranges` of (gpa, size), each page-aligned and ascending. Those in a PC's adapter area
+    /// (A0000 to FFFFF) may move.
     ///
     /// # Errors
     /// [`MemoryError::BadSlot`] or [`MemoryError::Map`].
@@ -101,7 +122,9 @@ impl GuestMemory {
             (bytes, last_end) = (bytes + size, end);
         }
         let refused = |source| MemoryError::Map { bytes, source };
-        let length = usize::try_from(bytes).map_err(|_| refused(io::ErrorKind::OutOfMemory.into()))?;
+        let too_much = || refused(io::ErrorKind::OutOfMemory.into());
+        let all = bytes.checked_add(DEVICE_BYTES).ok_or_else(too_much)?;
+        let length = usize::try_from(all).map_err(|_| too_much())?;
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of ours.
         let raw = unsafe {
             libc::mmap(
@@ -117,35 +140,31 @@ impl GuestMemory {
             return Err(refused(io::Error::last_os_error()));
         }
         let base = NonNull::new(raw.cast()).expect("mmap never returns null");
-        let pages = (bytes >> PAGE_SHIFT) as usize;
+        let pages = (all >> PAGE_SHIFT) as usize;
+        let adapters =
+            |slot: &Slot| ADAPTER_AREA.contains(&slot.gpa) && ADAPTER_AREA.contains(&(slot.gpa + slot.size));
+        let (movable, fixed): (Vec<_>, Vec<_>) = slots.into_iter().partition(adapters);
         Ok(Self {
             base,
             bytes,
-            slots,
+            layout: Layout::new(fixed, movable.clone()),
+            movable,
+            taken: Mutex::default(),
             versions: zeroed(pages),
             code_chunks: zeroed(pages),
             writers: zeroed(pages),
-            translators: OnceLock::new(),
+            translators: RwLock::default(),
         })
     }
 
-    /// Bytes of RAM in all slots.
+    /// Bytes of the machine's RAM, wherever they are mapped; without that of devices.
     pub fn size(&self) -> u64 {
         self.bytes
     }
 
-    pub fn slots(&self) -> &[Slot] {
-        &self.slots
-    }
-
-    /// Marks the slot that starts at `gpa` as ROM. Call before the guest runs.
-    ///
-    /// # Errors
-    /// [`MemoryError::BadSlot`] if no slot starts there.
-    pub fn set_read_only(&mut self, gpa: u64) -> Result<(), MemoryError> {
-        let slot = self.slots.iter_mut().find(|slot| slot.gpa == gpa);
-        slot.ok_or(MemoryError::BadSlot { gpa, size: 0 })?.read_only = true;
-        Ok(())
+    /// What the guest sees now, ascending.
+    pub fn slots(&self) -> Vec<Slot> {
+        self.layout.slots()
     }
 
     /// The host address of the whole mapping, for engines that hand it to the host's KVM.
@@ -155,37 +174,135 @@ impl GuestMemory {
 
     /// The slot that holds `gpa`.
     #[inline]
-    pub fn slot(&self, gpa: u64) -> Option<&Slot> {
-        self.slots.iter().find(|slot| gpa.wrapping_sub(slot.gpa) < slot.size)
+    pub fn slot(&self, gpa: u64) -> Option<Slot> {
+        self.layout.slot(gpa)
     }
 
-    /// The index of the RAM page that holds `gpa`, the key of the code ledger.
+    /// The index of the page that holds `gpa`, the key of the code ledger.
     #[inline]
     pub fn page_index(&self, gpa: u64) -> Option<u32> {
         self.slot(gpa).map(|slot| ((gpa - slot.gpa + slot.offset) >> PAGE_SHIFT) as u32)
     }
 
-    /// The guest-physical address of RAM page `index`.
+    /// The guest-physical address of page `index`; all ones if it is not mapped.
     pub fn page_gpa(&self, index: u32) -> u64 {
         let offset = u64::from(index) << PAGE_SHIFT;
-        let slot = self.slots.iter().find(|slot| offset.wrapping_sub(slot.offset) < slot.size);
-        slot.map_or(u64::MAX, |slot| slot.gpa + (offset - slot.offset))
+        self.layout.slot_of_offset(offset).map_or(u64::MAX, |slot| slot.gpa + (offset - slot.offset))
     }
 
-    /// The host address of the first byte of RAM page `index`.
+    /// The host address of the first byte of page `index`.
     #[inline]
     pub fn page_pointer(&self, index: u32) -> *mut u8 {
         assert!((index as usize) < self.versions.len(), "page index beyond RAM");
-        // SAFETY: the index was just checked against the number of pages in the mapping.
-        unsafe { self.base.as_ptr().add((index as usize) << PAGE_SHIFT) }
+        self.pointer(u64::from(index) << PAGE_SHIFT)
     }
 
-    fn span(&self, gpa: u64, length: u64) -> Result<(*mut u8, u64), MemoryError> {
-        let slot = self.slot(gpa).filter(|slot| length <= slot.size - (gpa - slot.gpa));
-        let slot = slot.ok_or(MemoryError::OutOfRange { gpa, length })?;
-        let offset = gpa - slot.gpa + slot.offset;
-        // SAFETY: `offset + length` lies within the slot, and the slot within the mapping.
-        Ok((unsafe { self.base.as_ptr().add(offset as usize) }, offset))
+    /// The host address of a byte of the mapping.
+    pub(super) fn pointer(&self, offset: u64) -> *mut u8 {
+        debug_assert!(offset >> PAGE_SHIFT < self.versions.len() as u64);
+        // SAFETY: callers stay within the mapping: they have checked a slot, a piece or a page number.
+        unsafe { self.base.as_ptr().add(offset as usize) }
+    }
+
+    // ---- memory that moves --------------------------------------------------------------------
+
+    /// From now on `size` bytes of `ram`, from `from` on, are seen at `gpa`. Where they are `read_only`, guest
+    /// writes go to the MMIO bus. The vCPUs learn of it at their next step between blocks, the one whose access
+    /// this is behind its instruction.
+    ///
+    /// # Errors
+    /// [`MemoryError`] if it is not whole pages of this memory, if the place is taken, or if the engine refuses.
+    pub fn map_ram(
+        &self,
+        gpa: u64,
+        ram: &Ram,
+        from: u64,
+        size: u64,
+        read_only: bool,
+    ) -> Result<(), MemoryError> {
+        let inside = from <= ram.size() && size <= ram.size() - from;
+        if !inside || !std::ptr::eq(self, &raw const **ram.memory()) {
+            return Err(MemoryError::OutOfRam { offset: from, length: size, size: ram.size() });
+        }
+        self.layout.add(Slot { gpa, size, offset: ram.offset + from, read_only })
+    }
+
+    /// Takes away what was mapped from `gpa` on.
+    ///
+    /// # Errors
+    /// [`MemoryError::BadSlot`] if nothing that moves starts there.
+    pub fn unmap_ram(&self, gpa: u64) -> Result<(), MemoryError> {
+        self.layout.remove(gpa)
+    }
+
+    /// Has an engine hear of every move. The one before hears no more. `first` gets the slots in place.
+    ///
+    /// # Errors
+    /// What `first` gives; then nobody watches.
+    pub fn watch_layout(
+        &self,
+        watcher: Box<Watcher>,
+        first: impl FnOnce(&[Slot], &mut Watcher) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.layout.watch(watcher, first)
+    }
+
+    /// The slot that may move and started at `gpa` when the machine was made.
+    pub(super) fn movable(&self, gpa: u64) -> Option<Slot> {
+        self.movable.iter().find(|slot| slot.gpa == gpa).copied()
+    }
+
+    /// Finds room for device RAM; gives its offset.
+    pub(super) fn take(&self, size: u64) -> Result<u64, MemoryError> {
+        if size == 0 || !size.is_multiple_of(PAGE_SIZE) {
+            return Err(MemoryError::NoRoom { size });
+        }
+        let mut taken = self.taken.lock().expect("device RAM lock");
+        let mut start = self.bytes;
+        let mut at = taken.len();
+        for (index, &(offset, length)) in taken.iter().enumerate() {
+            if offset - start >= size {
+                at = index;
+                break;
+            }
+            start = offset + length;
+        }
+        if self.bytes + DEVICE_BYTES - start < size {
+            return Err(MemoryError::NoRoom { size });
+        }
+        taken.insert(at, (start, size));
+        Ok(start)
+    }
+
+    /// The piece is nobody's any more, and zeroed.
+    pub(super) fn give_back(&self, offset: u64, size: u64) {
+        // An engine that cannot take memory away has said so when it mattered; nobody is left to hear it now.
+        let _ = self.layout.remove_backed_by(offset, size);
+        self.zero(offset, size);
+        self.taken.lock().expect("device RAM lock").retain(|&(taken, _)| taken != offset);
+    }
+
+    // ---- access -------------------------------------------------------------------------------
+
+    /// `[gpa, gpa + length)` as pieces of slots; an error if any of it is not there.
+    fn spans(&self, gpa: u64, length: u64) -> Result<Spans, MemoryError> {
+        let outside = MemoryError::OutOfRange { gpa, length };
+        let Some(slot) = self.slot(gpa) else { return Err(outside) };
+        let offset = gpa - slot.gpa;
+        let first = Span { offset: slot.offset + offset, length, read_only: slot.read_only };
+        if length <= slot.size - offset {
+            return Ok(Spans::One(first));
+        }
+        let mut all = vec![Span { length: slot.size - offset, ..first }];
+        let mut done = slot.size - offset;
+        while done < length {
+            let at = gpa.checked_add(done);
+            let Some(slot) = at.and_then(|at| self.slot(at)) else { return Err(outside) };
+            let piece = slot.size.min(length - done);
+            all.push(Span { offset: slot.offset, length: piece, read_only: slot.read_only });
+            done += piece;
+        }
+        Ok(Spans::Many(all))
     }
 
     /// Copies RAM out.
@@ -193,34 +310,54 @@ impl GuestMemory {
     /// # Errors
     /// [`MemoryError::OutOfRange`]; nothing is copied then.
     pub fn read(&self, gpa: u64, out: &mut [u8]) -> Result<(), MemoryError> {
-        let (pointer, _) = self.span(gpa, out.len() as u64)?;
-        // SAFETY: `span` checked the range; source and destination cannot overlap.
-        unsafe { std::ptr::copy_nonoverlapping(pointer, out.as_mut_ptr(), out.len()) };
+        let spans = self.spans(gpa, out.len() as u64)?;
+        let mut rest = out;
+        for span in spans.as_slice() {
+            let (piece, behind) = rest.split_at_mut(span.length as usize);
+            // SAFETY: `spans` checked the range; source and destination cannot overlap.
+            unsafe {
+                std::ptr::copy_nonoverlapping(self.pointer(span.offset), piece.as_mut_ptr(), piece.len());
+            }
+            rest = behind;
+        }
         Ok(())
     }
 
-    /// Copies bytes in, as a device or a loader does, and tells the code ledger. Ignores `read_only`.
+    /// Copies bytes in, as a device or a loader does, and tells the code ledger. What hits ROM is lost.
     ///
     /// # Errors
     /// [`MemoryError::OutOfRange`]; nothing is written then.
     pub fn write(&self, gpa: u64, data: &[u8]) -> Result<(), MemoryError> {
-        let (pointer, offset) = self.span(gpa, data.len() as u64)?;
-        // SAFETY: `span` checked the range; source and destination cannot overlap.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), pointer, data.len()) };
-        self.note_written(offset, data.len() as u64);
+        let spans = self.spans(gpa, data.len() as u64)?;
+        let mut rest = data;
+        for span in spans.as_slice() {
+            let (piece, behind) = rest.split_at(span.length as usize);
+            rest = behind;
+            if span.read_only {
+                continue;
+            }
+            // SAFETY: `spans` checked the range; source and destination cannot overlap.
+            unsafe {
+                std::ptr::copy_nonoverlapping(piece.as_ptr(), self.pointer(span.offset), piece.len());
+            }
+            self.note_written(span.offset, span.length);
+        }
         Ok(())
     }
 
-    /// Zeroes all RAM by giving its pages back to the host.
+    /// Zeroes the machine's RAM by giving its pages back to the host; devices' RAM is theirs to clear.
     pub fn clear(&self) {
-        // SAFETY: the range is exactly our own private anonymous mapping.
-        let rc =
-            unsafe { libc::madvise(self.base.as_ptr().cast(), self.bytes as usize, libc::MADV_DONTNEED) };
-        assert_eq!(rc, 0, "madvise on our own mapping");
-        self.note_written(0, self.bytes);
+        self.zero(0, self.bytes);
     }
 
-    fn note_written(&self, offset: u64, length: u64) {
+    fn zero(&self, offset: u64, size: u64) {
+        // SAFETY: the range lies within our own private anonymous mapping.
+        let rc = unsafe { libc::madvise(self.pointer(offset).cast(), size as usize, libc::MADV_DONTNEED) };
+        assert_eq!(rc, 0, "madvise on our own mapping");
+        self.note_written(offset, size);
+    }
+
+    pub(super) fn note_written(&self, offset: u64, length: u64) {
         let mut at = offset;
         while at < offset + length {
             let in_page = (PAGE_SIZE - at % PAGE_SIZE).min(offset + length - at);
@@ -262,10 +399,9 @@ impl GuestMemory {
         if before == 0 { self.writers[page as usize].swap(0, Ordering::SeqCst) } else { 0 }
     }
 
-    /// Has every write to code told to those who translate it. Only the first call counts: a memory
-    /// belongs to one machine.
+    /// Has every write to code told to those who translate it; those of the machine's last run hear no more.
     pub fn watch_code(&self, translators: Vec<Arc<CodeWrites>>) {
-        self.translators.get_or_init(|| translators);
+        *self.translators.write().expect("translators lock") = translators;
     }
 
     /// Reports a write to `[offset, offset + length)` of a page, after the bytes are in place.
@@ -283,16 +419,16 @@ impl GuestMemory {
         if hit == 0 {
             return false;
         }
-        match self.translators.get().map(Vec::as_slice) {
-            None | Some([]) => {
+        match self.translators.read().expect("translators lock").as_slice() {
+            [] => {
                 code.store(0, Ordering::SeqCst);
                 self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
             }
-            Some([only]) => {
+            [only] => {
                 self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
                 only.tell(page, offset as u16, (offset + length) as u16);
             }
-            Some(all) => {
+            all => {
                 code.fetch_and(!hit, Ordering::SeqCst);
                 self.versions[page as usize].fetch_add(1, Ordering::SeqCst);
                 let (start, end) = (
@@ -308,11 +444,34 @@ impl GuestMemory {
     /// A machine's only translator tells which byte ranges of a page its code comes from, after some of
     /// it was written to: the rest is no code any more.
     pub fn trim_code(&self, page: u32, ranges: &[(u16, u16)]) {
-        if self.translators.get().is_none_or(|all| all.len() != 1) {
+        if self.translators.read().expect("translators lock").len() != 1 {
             return;
         }
         let kept = |bits, &(start, end): &(u16, u16)| bits | chunks(start.into(), u64::from(end - start));
         self.code_chunks[page as usize].fetch_and(ranges.iter().fold(0, kept), Ordering::SeqCst);
+    }
+}
+
+/// A piece of an access.
+#[derive(Clone, Copy)]
+struct Span {
+    offset: u64,
+    length: u64,
+    read_only: bool,
+}
+
+/// Almost every access stays in one slot, and then nothing is allocated.
+enum Spans {
+    One(Span),
+    Many(Vec<Span>),
+}
+
+impl Spans {
+    fn as_slice(&self) -> &[Span] {
+        match self {
+            Self::One(span) => std::slice::from_ref(span),
+            Self::Many(all) => all,
+        }
     }
 }
 
@@ -331,7 +490,7 @@ fn chunks(offset: u64, length: u64) -> u64 {
 impl Drop for GuestMemory {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and nobody can hold `&self` any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes as usize) };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.versions.len() << PAGE_SHIFT) };
     }
 }
 

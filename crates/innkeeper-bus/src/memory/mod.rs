@@ -1,8 +1,12 @@
-//! Guest-physical memory: RAM slots over one host mapping, and the ledger of pages that hold
+//! Guest-physical memory: slots over one host mapping, some of which move, and the ledger of pages that hold
 //! decoded code. Everything that reaches guest RAM goes through here and is bounds-checked.
 
 mod guest;
+mod layout;
+mod ram;
 mod writes;
 
-pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, Slot, writer};
+pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, writer};
+pub use layout::{Move, Slot, Watcher};
+pub use ram::Ram;
 pub use writes::{CodeWrite, CodeWrites};

@@ -4,7 +4,7 @@
 //! logging, nested state, SMM, user-space MSRs, guest debugging.
 //!
 //! `vm` builds a VM, `vcpu` runs it, `watchdog` ends a KVM_RUN that would not end by itself, `exits`
-//! puts KVM's failures into words, `cpuid`, `msrs` and `state` translate what their names say; `probe`
+//! puts KVM's failures into words, `slots` gives it guest memory, `cpuid`, `msrs` and `state` translate what their names say; `probe`
 //! finds out what the host's KVM is worth.
 
 mod cpuid;
@@ -12,6 +12,7 @@ mod exits;
 mod microguest;
 mod msrs;
 mod probe;
+mod slots;
 mod state;
 mod vcpu;
 mod vm;

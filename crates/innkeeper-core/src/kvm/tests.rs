@@ -11,7 +11,7 @@ use super::{KvmVm, probe};
 use crate::bus::Device;
 use crate::engine::{EngineError, Vcpu, Vm};
 use crate::exit::Exit;
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Ram};
 use crate::state::{Activity, CpuStateV1, TableState};
 
 /// Where the conventional 640 KiB end, and MMIO therefore begins.
@@ -384,10 +384,10 @@ fn a_vcpu_count_out_of_range_is_refused() {
 fn a_guest_cannot_write_to_rom() {
     // mov byte [0x3000],1; mov word [0x2000],2; hlt
     let code = [0xC6, 0x06, 0x00, 0x30, 0x01, 0xC7, 0x06, 0x00, 0x20, 0x02, 0x00, 0xF4];
-    let mut memory = GuestMemory::new(&[(0, 0x2000), (0x2000, 0x1000), (0x3000, 0x6000)]).unwrap();
-    memory.set_read_only(0x2000).unwrap();
-    let memory = Arc::new(memory);
+    let memory = Arc::new(GuestMemory::new(&[(0, 0x2000), (0x3000, 0x6000)]).unwrap());
     let Some(vm) = usable(KvmVm::bare(Arc::clone(&memory))) else { return };
+    let rom = Ram::take(&memory, 0x1000).unwrap();
+    memory.map_ram(0x2000, &rom, 0, 0x1000, true).unwrap();
     let vcpu = real_mode(&vm, &memory, &code);
 
     assert_eq!(vcpu.run(), Exit::Halt);

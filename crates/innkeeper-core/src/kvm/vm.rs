@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_API_VERSION, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER,
-    KVM_IRQCHIP_PIC_SLAVE, KVM_MEM_READONLY, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_cpuid_entry2,
-    kvm_irq_routing_entry, kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip, kvm_msi,
-    kvm_pit_config, kvm_userspace_memory_region,
+    KVM_IRQCHIP_PIC_SLAVE, KVM_PIT_SPEAKER_DUMMY, KvmIrqRouting, kvm_cpuid_entry2, kvm_irq_routing_entry,
+    kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip, kvm_msi, kvm_pit_config,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 
 use super::vcpu::KvmVcpu;
 use super::watchdog::{Runner, Watchdog};
-use super::{cpuid, msrs};
+use super::{cpuid, msrs, slots};
 use innkeeper_bus::interrupt::InterruptFabric;
 
 use crate::bus::{Bus, Device, ones};
@@ -31,7 +30,7 @@ const IOAPIC_PINS: u32 = 24;
 pub struct KvmVm {
     // In this order they are dropped: guest memory goes last.
     vcpus: Vec<Arc<KvmVcpu>>,
-    fd: VmFd,
+    fd: Arc<VmFd>,
     shared: Arc<Shared>,
     tsc_khz: u64,
 }
@@ -86,7 +85,8 @@ impl KvmVm {
         let fd = kvm.create_vm().map_err(host("create a VM"))?;
         fd.set_identity_map_address(IDENTITY_MAP).map_err(host("place the identity map"))?;
         fd.set_tss_address(TSS).map_err(host("place the TSS"))?;
-        map_slots(&fd, &memory)?;
+        let fd = Arc::new(fd);
+        slots::follow(&fd, &memory)?;
         if irqchip {
             add_irqchip(&fd)?;
         }
@@ -113,7 +113,7 @@ impl KvmVm {
         let vcpus = fds.into_iter().zip(runners);
         let vcpus =
             vcpus.map(|(fd, runner)| Arc::new(KvmVcpu::new(fd, runner, Arc::clone(&shared)))).collect();
-        Ok(Self { vcpus, shared, tsc_khz, fd })
+        Ok(Self { vcpus, fd, shared, tsc_khz })
     }
 }
 
@@ -176,23 +176,6 @@ pub(super) fn open() -> Result<Kvm, EngineError> {
         None => Ok(kvm),
         Some((_, name)) => Err(EngineError::Refused(format!("this host's KVM lacks {name}"))),
     }
-}
-
-fn map_slots(fd: &VmFd, memory: &GuestMemory) -> Result<(), EngineError> {
-    for (number, slot) in (0u32..).zip(memory.slots()) {
-        let region = kvm_userspace_memory_region {
-            slot: number,
-            flags: if slot.read_only { KVM_MEM_READONLY } else { 0 },
-            guest_phys_addr: slot.gpa,
-            memory_size: slot.size,
-            userspace_addr: memory.host_base() as u64 + slot.offset,
-        };
-        // SAFETY: the slot lies within `memory`'s mapping, which every vCPU keeps alive; guest RAM is
-        // never touched through Rust references.
-        unsafe { fd.set_user_memory_region(region) }
-            .map_err(host(format!("give KVM {:#x} bytes of memory at {:#x}", slot.size, slot.gpa)))?;
-    }
-    Ok(())
 }
 
 fn add_irqchip(fd: &VmFd) -> Result<(), EngineError> {

@@ -13,7 +13,7 @@ use crate::irq::Fabric;
 use crate::memory::{CodeWrites, GuestMemory};
 use crate::state::CpuStateV1;
 use crate::stats::{Snapshot, Stats};
-use crate::x86::attention::{Attention, KICK, WRITTEN};
+use crate::x86::attention::{Attention, KICK, MOVED, WRITTEN};
 use crate::x86::bt::{self, Translator};
 use crate::x86::cpu::{Cpu, Platform};
 use crate::x86::cpuid::CpuidTable;
@@ -75,6 +75,15 @@ impl SoftVm {
         fabric.map(&ports, &mmio);
         let cpuid = CpuidTable::new(vcpus, clock.khz());
         let code_guard = CodeGuard::new(&attentions);
+        let flushed = attentions.clone();
+        let moved = move |_| {
+            // Pages are known by where they are backed: only the way to them has changed. A vCPU that sleeps
+            // looks when it wakes; one that runs, at its next step between blocks, as with any TLB shootdown
+            // that a guest does not wait for.
+            flushed.iter().for_each(|attention| attention.raise_quietly(MOVED));
+            Ok(())
+        };
+        memory.watch_layout(Box::new(moved), |_, _| Ok(())).expect("nothing is refused");
         let platform = Arc::new(Platform { memory, ports, mmio, fabric, clock, cpuid, code_guard });
         let vcpu = |(index, attention): (usize, Arc<Attention>)| {
             let lapic = platform.fabric.lapic(index);

@@ -19,6 +19,8 @@ pub const LOCAL: u32 = 64;
 
 /// Forget translations: code was written.
 pub const WRITTEN: u32 = 128;
+/// Forget where linear addresses lead: memory has moved in the guest-physical address space.
+pub const MOVED: u32 = 256;
 
 /// The attention word of one vCPU.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::attention::{Attention, CODE, INIT, INTERRUPT, KICK, LOCAL, NMI, SIPI, WRITTEN};
+use super::attention::{Attention, CODE, INIT, INTERRUPT, KICK, LOCAL, MOVED, NMI, SIPI, WRITTEN};
 use super::bt::runtime::{GsBase, Run};
 use super::cpu::{Cpu, RIP, Shadow, flag};
 use super::fault::{Stop, vector};
@@ -254,12 +254,15 @@ impl Cpu {
     #[cold]
     fn attend(&mut self) -> Option<Exit> {
         loop {
-            let bits = self.attention.take(CODE | KICK | LOCAL | WRITTEN);
+            let bits = self.attention.take(CODE | KICK | LOCAL | MOVED | WRITTEN);
             if bits & WRITTEN != 0 {
                 self.forget_written_code();
             }
             if bits & CODE != 0 {
                 self.flush_write_entries();
+            }
+            if bits & MOVED != 0 {
+                self.flush_tlb();
             }
             if bits & KICK != 0 {
                 self.stats.kicks.add(1);

@@ -1,6 +1,6 @@
 """A PCI function: 256 bytes of configuration space, and base address registers that move its regions.
 
-Spec: PCI Local Bus 3.0, chapter 6. Left out: expansion ROMs, CardBus and bridge headers, capabilities
+Spec: PCI Local Bus 3.0, chapter 6. Left out: CardBus and bridge headers, capabilities
 (their users add the bytes with `put`).
 """
 
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from innkeeper.bus import Buses, Device
+from innkeeper.memory import Ram
 
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
 REVISION, INTERFACE, CACHE_LINE, HEADER_TYPE = 0x08, 0x09, 0x0C, 0x0E
 BARS, SUBSYSTEM_VENDOR_ID, SUBSYSTEM_ID = 0x10, 0x2C, 0x2E
+EXPANSION_ROM = 0x30
 INTERRUPT_LINE, INTERRUPT_PIN = 0x3C, 0x3D
 
 COMMAND_IO, COMMAND_MEMORY, COMMAND_MASTER = 1 << 0, 1 << 1, 1 << 2
@@ -20,6 +22,8 @@ HEADER_MULTIFUNCTION = 0x80
 
 CONFIG_BYTES = 256
 BAR_COUNT = 6
+PREFETCHABLE = 1 << 3
+ROM_ENABLE = 1 << 0
 
 
 class BarKind(Enum):
@@ -36,11 +40,21 @@ class BarKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One region of a function. `size` is a power of two, at least 4 ports or 16 bytes."""
+    """One region of a function: a device, or memory that guests see there.
+
+    `size` is a power of two, at least 4 ports, 16 bytes or a page of memory.
+    """
 
     kind: BarKind
     size: int
-    device: Device
+    device: Device | None = None
+    ram: Ram | None = None
+    prefetchable: bool = False
+
+    @property
+    def flags(self) -> int:
+        """The low bits of its register."""
+        return self.kind.value | (PREFETCHABLE if self.prefetchable else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +76,9 @@ class PciFunction:
         self._bytes = bytearray(CONFIG_BYTES)
         self._writable = bytearray(CONFIG_BYTES)
         self._bars: dict[int, Bar] = {}
+        self._rom: Ram | None = None
         self._mapped: dict[int, int] = {}  # BAR register: where its region is now
+        self._rom_at: int | None = None
         self._buses: Buses | None = None
         self.put(VENDOR_ID, 2, identity.vendor)
         self.put(DEVICE_ID, 2, identity.device)
@@ -82,9 +98,14 @@ class PciFunction:
 
     def add_bar(self, register: int, bar: Bar) -> None:
         """`register` is 0-5; a 64-bit one also takes the next."""
-        size, flags = 4 * bar.kind.registers, bar.kind.value
-        self.put(BARS + 4 * register, size, flags, writable=(1 << (8 * size)) - bar.size)
+        size = 4 * bar.kind.registers
+        self.put(BARS + 4 * register, size, bar.flags, writable=(1 << (8 * size)) - bar.size)
         self._bars[register] = bar
+
+    def add_rom(self, rom: Ram) -> None:
+        """An expansion ROM, which the guest sees once it has placed and enabled it. Its size is a power of two."""
+        self.put(EXPANSION_ROM, 4, 0, writable=(1 << 32) - rom.size | ROM_ENABLE)
+        self._rom = rom
 
     def plug(self, buses: Buses) -> None:
         """From now on the regions appear where the guest puts them."""
@@ -93,6 +114,7 @@ class PciFunction:
     def unplug(self) -> None:
         for register in list(self._mapped):
             self._unmap(register)
+        self._move_rom(None)
         self._buses = None
 
     def read_config(self, offset: int, size: int) -> int:
@@ -104,6 +126,8 @@ class PciFunction:
             self._bytes[at] = self._bytes[at] & ~mask | byte & mask
         if offset < BARS + 4 * BAR_COUNT and offset + size > COMMAND:
             self._place_regions()
+        if self._rom is not None and offset < EXPANSION_ROM + 4 and offset + size > COMMAND:
+            self._move_rom(self._wanted_rom())
 
     # ---- regions --------------------------------------------------------------------------------
 
@@ -130,16 +154,43 @@ class PciFunction:
         if self._buses is None:
             return
         bar = self._bars[register]
-        claim = self._buses.map_ports if bar.kind is BarKind.IO else self._buses.map_mmio
         try:
-            claim(base, bar.size, bar.device)
-        except ValueError:
-            return  # the guest put it on top of another region: whoever was there first answers
+            if bar.ram is not None:
+                self._buses.map_ram(base, bar.ram, size=bar.size)
+            elif bar.device is not None:
+                claim = self._buses.map_ports if bar.kind is BarKind.IO else self._buses.map_mmio
+                claim(base, bar.size, bar.device)
+        except (ValueError, OSError):
+            return  # the guest put it on top of another region, which stays, or where the engine has no memory
         self._mapped[register] = base
 
     def _unmap(self, register: int) -> None:
         base = self._mapped.pop(register, None)
         if base is None or self._buses is None:
             return
-        release = self._buses.unmap_ports if self._bars[register].kind is BarKind.IO else self._buses.unmap_mmio
-        release(base)
+        bar = self._bars[register]
+        if bar.ram is not None:
+            self._buses.unmap_ram(base)
+        elif bar.device is not None:
+            release = self._buses.unmap_ports if bar.kind is BarKind.IO else self._buses.unmap_mmio
+            release(base)
+
+    def _wanted_rom(self) -> int | None:
+        assert self._rom is not None  # noqa: S101 - asked only then
+        value = self.read_config(EXPANSION_ROM, 4)
+        enabled = value & ROM_ENABLE and self.read_config(COMMAND, 2) & COMMAND_MEMORY
+        base = value & ~ROM_ENABLE
+        return base if enabled and 0 < base <= (1 << 32) - self._rom.size else None
+
+    def _move_rom(self, base: int | None) -> None:
+        if self._buses is None or self._rom is None or base == self._rom_at:
+            return
+        if self._rom_at is not None:
+            self._buses.unmap_ram(self._rom_at)
+            self._rom_at = None
+        if base is not None:
+            try:
+                self._buses.map_ram(base, self._rom, read_only=True)
+            except (ValueError, OSError):
+                return
+            self._rom_at = base

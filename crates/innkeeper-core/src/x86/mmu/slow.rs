@@ -17,9 +17,10 @@ pub(super) enum Target {
         host: *mut u8,
         guarded: Option<u32>,
     },
-    /// ROM: reads work, writes are dropped.
+    /// ROM: reads work, writes go to whatever listens on the MMIO bus.
     Rom {
         host: *mut u8,
+        gpa: u64,
     },
     Device {
         gpa: u64,
@@ -193,7 +194,7 @@ impl Cpu {
             }
         }
         match read_only {
-            true => Target::Rom { host },
+            true => Target::Rom { host, gpa: leaf.gpa },
             false => Target::Ram { host, guarded: has_code.then_some(page) },
         }
     }
@@ -226,7 +227,7 @@ impl Cpu {
     fn copy_in(&mut self, target: Target, out: &mut [u8]) {
         match target {
             // SAFETY: the target is that many bytes of one RAM page.
-            Target::Ram { host, .. } | Target::Rom { host } => unsafe {
+            Target::Ram { host, .. } | Target::Rom { host, .. } => unsafe {
                 std::ptr::copy_nonoverlapping(host, out.as_mut_ptr(), out.len());
             },
             Target::Device { gpa } => self.device_read(gpa, out),
@@ -240,8 +241,7 @@ impl Cpu {
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), host, bytes.len()) };
                 self.report_code_write(host, guarded, bytes.len() as u64);
             }
-            Target::Rom { .. } => {}
-            Target::Device { gpa } => self.device_write(gpa, bytes),
+            Target::Rom { gpa, .. } | Target::Device { gpa } => self.device_write(gpa, bytes),
         }
     }
 
