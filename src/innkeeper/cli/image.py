@@ -1,10 +1,11 @@
-"""`inn image kernel` and `inn image initramfs`: small guests from Debian packages."""
+"""`inn image`: guests from Debian packages. Kernels and initramfs here, whole disks in `rootfs`."""
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+from innkeeper.cli import rootfs
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 from innkeeper.image import DEFAULT_PACKAGE, InitramfsRecipe, build_initramfs, fetch_kernel
@@ -13,6 +14,7 @@ from innkeeper.image import DEFAULT_PACKAGE, InitramfsRecipe, build_initramfs, f
 def register(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     register_kernel(kinds.add_parser("kernel", help="fetch a Debian kernel; prints its path", allow_abbrev=False))
+    rootfs.register(kinds.add_parser("rootfs", help="make a bootable Debian disk; prints its path", allow_abbrev=False))
     register_initramfs(kinds.add_parser("initramfs", help="build an initramfs; prints its path", allow_abbrev=False))
 
 

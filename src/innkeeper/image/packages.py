@@ -110,9 +110,9 @@ def parse_stanza(text: str) -> Package | None:
     return Package(name=fields["Package"], version=fields["Version"], depends=depends)
 
 
-def run(command: list[str], directory: Path | None = None) -> None:
-    """Runs one of the host's tools; its own last words become the error's."""
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+def run(command: list[str], directory: Path | None = None, *, words: str = "") -> None:
+    """Runs one of the host's tools with `words` to read; its own last words become the error's."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, input=words)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         reason = lines[-1] if lines else f"exit status {done.returncode}"
