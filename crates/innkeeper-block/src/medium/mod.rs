@@ -6,8 +6,10 @@
 use std::io::{self, IoSlice, IoSliceMut};
 
 mod file;
+mod memory;
 
 pub use file::HostFile;
+pub use memory::Memory;
 
 /// What a range of a medium holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,10 @@
 //! everything checked that can be checked without looking elsewhere; the tools stand on them as well.
 
 pub mod header;
+pub mod refcounts;
 pub mod snapshot;
 pub mod tables;
 
 pub use header::{Compression, Extension, Header};
+pub use refcounts::{Allocation, Refcounts};
 pub use snapshot::Snapshot;
