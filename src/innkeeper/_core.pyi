@@ -18,6 +18,8 @@ __all__ = [
     "Region",
     "Screen",
     "Vcpu",
+    "VirtioDevice",
+    "VirtioPci",
     "Vm",
     "bt_unavailable",
     "disassemble",
@@ -120,6 +122,39 @@ class PciInterrupts:
         """The pin (0 is INTA) of the function in a slot."""
     def route(self, pirq: int, irq: int | None, /) -> None:
         """PIRQ 0 to 3 leads to this ISA interrupt from now on, or to none."""
+
+@final
+class VirtioDevice:
+    """A virtio device without its transport: it outlives boards."""
+
+    @staticmethod
+    def rng() -> VirtioDevice:
+        """Entropy from the host."""
+    @property
+    def kind(self) -> int:
+        """Its device type, as in virtio 1.2, chapter 5."""
+
+@final
+class VirtioPci:
+    """A virtio function on PCI without its configuration space, from one power-on to the next."""
+
+    PLACES: tuple[int, int, int, int]
+    """Where the parts of the modern region are: common configuration, ISR status, device configuration, doorbells."""
+    NOTIFY_MULTIPLIER: int
+
+    def __new__(cls, device: VirtioDevice, memory: Memory, fabric: Fabric, line: Line, /) -> VirtioPci: ...
+    def region(self, window: str, /) -> tuple[Region, int]:
+        """The region "legacy", "vectors" or "modern", and its size."""
+    @property
+    def vectors(self) -> int: ...
+    @property
+    def pending_at(self) -> int:
+        """Where the pending bits begin in the region of the vectors."""
+    def set_command(self, command: int, /) -> None:
+        """Configuration space's command register was written."""
+    def set_msix_control(self, control: int, /) -> None: ...
+    def shut_down(self) -> None:
+        """The board is taken apart. Returns once the device does not touch memory any more."""
 
 @final
 class Screen:

@@ -12,6 +12,7 @@ mod native;
 mod state;
 mod trace;
 mod vcpu;
+mod virtio;
 mod vm;
 
 use pyo3::prelude::*;
@@ -30,6 +31,8 @@ mod _core {
     use super::trace::disassemble;
     #[pymodule_export]
     use super::vcpu::Vcpu;
+    #[pymodule_export]
+    use super::virtio::{VirtioDevice, VirtioPci};
     #[pymodule_export]
     use super::vm::Vm;
 }

@@ -97,6 +97,12 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         help="a CD-ROM drive with this disc",
     )
     parser.add_argument(
+        "--rng",
+        choices=["builtin", "/dev/urandom", "none"],
+        default="none",
+        help="an entropy device that gives the guest the host's random bytes (default: none)",
+    )
+    parser.add_argument(
         "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
     )
 
@@ -134,6 +140,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         memory_mib=arguments.memory,
         vcpus=arguments.vcpus,
         disks=tuple(arguments.disk),
+        rng=arguments.rng != "none",
         engine=EngineChoice(arguments.engine),
         code_cache_mib=arguments.code_cache,
         trace=trace,

@@ -43,6 +43,7 @@ class MachineConfig:
     vcpus: int = 1
     engine: EngineChoice = EngineChoice.AUTO
     disks: tuple[DiskConfig, ...] = ()
+    rng: bool = False  # a virtio entropy device
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     timeout_s: float | None = None
     no_reboot: bool = False  # a guest's reset ends the run instead of restarting it

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from innkeeper.config import MachineConfig
 from innkeeper.devices.pci import PciDevice
+from innkeeper.machine import virtio
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Peripherals:
         self._held.close()
 
 
-def open_peripherals(_config: MachineConfig) -> Peripherals:
+def open_peripherals(config: MachineConfig) -> Peripherals:
     """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
         slots: list[PciDevice] = []
+        slots += virtio.simple_devices(config)
         return Peripherals(tuple(slots), held.pop_all())

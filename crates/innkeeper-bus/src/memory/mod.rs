@@ -4,9 +4,11 @@
 mod guest;
 mod layout;
 mod ram;
+mod shared;
 mod writes;
 
 pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, writer};
 pub use layout::{Move, Slot, Watcher};
 pub use ram::Ram;
+pub use shared::{Buffer, copy_in, copy_out, load_u16, store_u16};
 pub use writes::{CodeWrite, CodeWrites};
