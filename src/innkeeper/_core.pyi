@@ -251,6 +251,10 @@ class Vcpu:
     def kick(self) -> None:
         """Makes `run` return "kicked" soon, or at once when next called."""
     def get_state(self) -> CpuState: ...
+    def set_stops(self, breakpoints: list[int], watches: list[tuple[int, int, bool, bool]], step: bool, /) -> None:
+        """What `run` returns "debug" for: linear addresses of instructions, watches as (address, length, reads,
+        writes), each instruction. Raises `RuntimeError` while it runs, `ValueError` if the engine cannot.
+        """
     def set_state(self, state: CpuState, /) -> None: ...
 
 @final

@@ -8,7 +8,7 @@ from innkeeper.config import EngineChoice
 from innkeeper.engine import Capability, Host, choose
 from innkeeper.errors import EngineUnavailable
 
-ALL = frozenset(Capability)
+ALL = frozenset(Capability) - {Capability.DEBUGGER}  # of a kernel that nobody debugs
 NATIVE = {
     "usable": True,
     "why": "",
@@ -38,14 +38,14 @@ def test_the_interpreter_is_had_without_asking_the_host() -> None:
     choice = choose(EngineChoice.INTERP, ALL, host=NEVER)
 
     assert (choice.engine.name, choice.why) == ("interp", "interp: as asked")
-    assert choice.engine.capabilities == ALL - {Capability.NATIVE_RING0}
+    assert choice.engine.capabilities == frozenset(Capability) - {Capability.NATIVE_RING0}
 
 
 def test_binary_translation_is_had_without_a_probe_of_kvm() -> None:
     choice = choose(EngineChoice.BT, ALL, host=host())
 
     assert (choice.engine.name, choice.why) == ("bt", "bt: as asked")
-    assert choice.engine.capabilities == ALL - {Capability.NATIVE_RING0}
+    assert choice.engine.capabilities == frozenset(Capability) - {Capability.NATIVE_RING0}
 
 
 def test_binary_translation_on_demand_is_refused_where_the_processor_cannot() -> None:
@@ -108,3 +108,9 @@ def test_kvm_on_demand_is_had_wherever_it_is_usable() -> None:
 def test_kvm_on_demand_is_refused_where_it_is_not() -> None:
     with pytest.raises(EngineUnavailable, match="KVM cannot be used on this host: there is no /dev/kvm; use --engine"):
         choose(EngineChoice.KVM, ALL, host=host(ABSENT))
+
+
+def test_kvm_is_passed_over_for_a_debugger() -> None:
+    choice = choose(EngineChoice.AUTO, ALL | {Capability.DEBUGGER}, host=host(NATIVE))
+
+    assert choice.why == "bt: this host's KVM lacks breakpoints and watches of a debugger"

@@ -8,6 +8,7 @@ use std::{fmt, io};
 use innkeeper_bus::interrupt::InterruptFabric;
 
 use crate::bus::Bus;
+use crate::debug::Stops;
 use crate::exit::Exit;
 use crate::state::CpuStateV1;
 use crate::stats::Snapshot;
@@ -87,4 +88,11 @@ pub trait Vcpu: Send + Sync {
     /// [`EngineError::Running`], [`EngineError::Refused`] for a state no processor can be in, or what
     /// the host answered.
     fn set_state(&self, state: &CpuStateV1) -> Result<(), EngineError>;
+    /// What `run` stops for from now on, in place of what it did.
+    ///
+    /// # Errors
+    /// [`EngineError::Running`], or [`EngineError::Refused`] by an engine that stops for no debugger.
+    fn set_stops(&self, _stops: &Stops) -> Result<(), EngineError> {
+        Err(EngineError::Refused("this engine does not stop for a debugger; bt and interp do".into()))
+    }
 }

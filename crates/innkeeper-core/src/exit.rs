@@ -1,6 +1,8 @@
 //! VM exits that the machine must decide. Port and MMIO accesses are not among them: the run loop
 //! calls the device through its [`crate::bus::Bus`] and goes on.
 
+use crate::debug::Reason;
+
 /// Why `run` returned to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -10,8 +12,8 @@ pub enum Exit {
     Shutdown,
     /// `kick` was called.
     Kicked,
-    /// The guest asked for a debugger's attention (reserved for the gdb stub).
-    Debug,
+    /// What a debugger waits for, set by [`crate::engine::Vcpu::set_stops`].
+    Debug(Reason),
     /// The engine met something that it cannot do; the text names it. Never a guest's mistake.
     InternalError(String),
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use innkeeper_core::debug::{Stops, Watch};
 use innkeeper_core::engine::Vcpu as CoreVcpu;
 use innkeeper_core::exit::Exit;
 use innkeeper_core::state::CpuStateV1;
@@ -77,7 +78,7 @@ impl Vcpu {
             Exit::Halt => ("halt", String::new()),
             Exit::Shutdown => ("shutdown", String::new()),
             Exit::Kicked => ("kicked", String::new()),
-            Exit::Debug => ("debug", String::new()),
+            Exit::Debug(reason) => ("debug", reason.to_string()),
             Exit::InternalError(detail) => ("internal-error", detail),
         })
     }
@@ -94,6 +95,25 @@ impl Vcpu {
     fn set_state(&self, py: Python<'_>, state: CpuState) -> PyResult<()> {
         let state = CpuStateV1::try_from(state)?;
         py.detach(|| self.shared.core.set_state(&state)).map_err(errors::engine)
+    }
+
+    /// Breakpoints, then watches as (address, length, reads, writes).
+    #[pyo3(signature = (breakpoints, watches, step, /))]
+    fn set_stops(
+        &self,
+        py: Python<'_>,
+        breakpoints: Vec<u64>,
+        watches: Vec<(u64, u64, bool, bool)>,
+        step: bool,
+    ) -> PyResult<()> {
+        let watches = watches.into_iter().map(|(address, length, reads, writes)| Watch {
+            address,
+            length,
+            reads,
+            writes,
+        });
+        let stops = Stops { breakpoints, watches: watches.collect(), step };
+        py.detach(|| self.shared.core.set_stops(&stops)).map_err(errors::engine)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -12,7 +12,7 @@ from types import FrameType
 
 from innkeeper.cli import live
 from innkeeper.cli.status import Status
-from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, MachineConfig
+from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, GdbConfig, MachineConfig
 from innkeeper.machine import Machine, Outcome, OutcomeKind
 
 STATUSES = {
@@ -66,6 +66,16 @@ def add_options(parser: argparse.ArgumentParser, engines: list[str], engine: str
         help="print a line on stderr so often: what the engine had to do a second since the last line, by kind",
     )
     parser.add_argument("--no-reboot", action="store_true", help="a reset by the guest ends the run, with status 3")
+    add_debugging_options(parser)
+
+
+def add_debugging_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gdb",
+        type=GdbConfig.parse,
+        metavar="WHERE",
+        help="serve gdb at a loopback PORT or at unix:PATH; with ,wait the guest starts when gdb lets it",
+    )
     parser.add_argument(
         "--debug-exit", action="store_true", help="test devices: a value written to port 0xf4 ends the run"
     )
@@ -146,6 +156,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         trace=trace,
         console=arguments.console,
         timeout_s=arguments.timeout,
+        gdb=arguments.gdb,
         no_reboot=arguments.no_reboot,
         stats=arguments.stats,
         debug_exit=arguments.debug_exit,

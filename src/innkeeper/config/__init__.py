@@ -6,6 +6,7 @@ open the file or the device say so.
 
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
+from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.config.machine import (
     CODE_CACHE_MIB_LIMIT,
@@ -33,6 +34,7 @@ __all__ = [
     "DiskDevice",
     "DiskFormat",
     "EngineChoice",
+    "GdbConfig",
     "KeyValues",
     "MachineConfig",
 ]

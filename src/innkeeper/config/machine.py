@@ -7,6 +7,7 @@ from pathlib import Path
 
 from innkeeper.config.console import ConsoleConfig
 from innkeeper.config.disk import DiskConfig
+from innkeeper.config.gdb import GdbConfig
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -49,6 +50,7 @@ class MachineConfig:
     no_reboot: bool = False  # a guest's reset ends the run instead of restarting it
     stats: Path | None = None  # a JSON file, written when the run ends
     debug_exit: bool = False  # QEMU's isa-debug-exit at port 0xf4, for test guests
+    gdb: GdbConfig | None = None
     code_cache_mib: int = 64  # of translated code for each vCPU: engine bt
     trace: bool = False  # count block by block, for `Machine.trace`: engine bt, and slower
 

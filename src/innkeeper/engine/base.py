@@ -22,6 +22,7 @@ class Capability(Enum):
     SYSCALL = "SYSCALL into the guest's kernel"
     LEGACY_PAGING = "paging outside long mode"
     BREAKPOINTS = "INT3 in the guest's kernel"
+    DEBUGGER = "breakpoints and watches of a debugger"
     CPUID_MASKING = "CPU features just as they are given"
 
 
@@ -38,6 +39,9 @@ class Vcpu(Protocol):
 
     def get_state(self) -> CpuState: ...
     def set_state(self, state: CpuState, /) -> None: ...
+    def set_stops(self, breakpoints: list[int], watches: list[tuple[int, int, bool, bool]], step: bool, /) -> None:
+        """What `run` stops for with `Debug`: instructions, watched data (address, length, reads, writes), each step."""
+        ...
 
 
 class Vm(Protocol):

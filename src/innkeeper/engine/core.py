@@ -20,6 +20,7 @@ class CoreVcpu:
         self.kick = core.kick
         self.get_state = core.get_state
         self.set_state = core.set_state
+        self.set_stops = core.set_stops
 
     def run(self) -> Exit:
         return from_core(*self._core.run())

@@ -22,7 +22,9 @@ class Kicked:
 
 @dataclass(frozen=True, slots=True)
 class Debug:
-    """The guest asked for a debugger's attention."""
+    """What a debugger waits for: "breakpoint", "step", or "read" or "write" and the address watched."""
+
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class InternalError:
 
 Exit = Halt | Shutdown | Kicked | Debug | InternalError
 
-_PLAIN: dict[str, Exit] = {"halt": Halt(), "shutdown": Shutdown(), "kicked": Kicked(), "debug": Debug()}
+_PLAIN: dict[str, Exit] = {"halt": Halt(), "shutdown": Shutdown(), "kicked": Kicked()}
 
 
 def from_core(kind: str, detail: str) -> Exit:
@@ -43,4 +45,6 @@ def from_core(kind: str, detail: str) -> Exit:
     >>> from_core("internal-error", "no such thing")
     InternalError(detail='no such thing')
     """
+    if kind == "debug":
+        return Debug(detail)
     return _PLAIN.get(kind) or InternalError(detail if kind == "internal-error" else f"unknown exit {kind}: {detail}")

@@ -10,6 +10,7 @@ from innkeeper.bus import HostClock
 from innkeeper.config import MachineConfig
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
+from innkeeper.errors import EngineUnavailable
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
@@ -73,11 +74,10 @@ class Assembly:
 def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = None) -> Parts:
     """Chooses the engine and takes the memory. Raises `InnkeeperError`."""
     translation = Translation(code_cache_mib=config.code_cache_mib, trace=config.trace)
-    choice = (
-        choose(config.engine, NEEDS[kernel.protocol], translation)
-        if engine is None
-        else Choice(engine, f"{engine.name}: as given")
-    )
+    needs = NEEDS[kernel.protocol] | ({Capability.DEBUGGER} if config.gdb is not None else set())
+    choice = choose(config.engine, needs, translation) if engine is None else Choice(engine, f"{engine.name}: as given")
+    if config.gdb is not None and Capability.DEBUGGER not in choice.engine.capabilities:
+        raise EngineUnavailable(f"engine {choice.engine.name} does not stop for gdb; use --engine bt or auto")
     memory = choice.engine.create_memory(ram_ranges(config.memory_mib))
     return Parts(choice, memory, open_peripherals(config))
 

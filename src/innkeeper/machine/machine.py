@@ -17,6 +17,7 @@ from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine, Vm
 from innkeeper.firmware import KernelImage, open_kernel
+from innkeeper.gdb import GdbServer
 from innkeeper.machine import statistics
 from innkeeper.machine.builder import (
     Assembly,
@@ -30,6 +31,7 @@ from innkeeper.machine.builder import (
     wake,
     waking_vector,
 )
+from innkeeper.machine.debugging import Gate
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -68,7 +70,9 @@ class Machine:
         self._assembly: Assembly | None = None
         self._typing = threading.Lock()  # taken before `_lock`; never by those who end the run
         self._typed_meanwhile = bytearray()  # while there is no board to take it
-        self._run = BoardRun()
+        self._gate = self._make_gate()
+        self._run = BoardRun(self._gate)
+        self._gdb: GdbServer | None = None
         self._outcome: Outcome | None = None
         self._supervisor: threading.Thread | None = None
         self._done = threading.Event()
@@ -94,6 +98,7 @@ class Machine:
             self._console = self._given_console or open_console(config.console)
             self._tap = ConsoleTap(self._console, self._timeline)
             self._build(create_processors(config, self._parts), kernel)
+            self._serve_gdb()
             self._console.start(self.write_console, self.stop)
         except BaseException:
             self._let_go_of_parts()
@@ -181,6 +186,25 @@ class Machine:
     def trace(self) -> list[TracedBlock]:
         """With `MachineConfig.trace`, and once the run has ended: what was executed since the last reset, by block."""
         return self._trace
+
+    @property
+    def gdb_port(self) -> int | None:
+        """Where gdb is served on the loopback interface, if it is."""
+        return self._gdb.port if self._gdb is not None else None
+
+    def reset(self) -> None:
+        """Presses the reset button."""
+        with self._lock:
+            self._run.reset()
+
+    def _make_gate(self) -> Gate | None:
+        gdb = self.config.gdb
+        return None if gdb is None else Gate(closed=gdb.wait, reset=self.reset, kill=self.stop)
+
+    def _serve_gdb(self) -> None:
+        if self.config.gdb is not None and self._gate is not None:
+            self._gdb = GdbServer(self._gate, port=self.config.gdb.port, path=self.config.gdb.path)
+            self._gdb.start()
 
     # ---- the supervisor -------------------------------------------------------------------------
 
@@ -274,6 +298,10 @@ class Machine:
 
     def _let_go_of_parts(self) -> None:
         """The guest's memory, and what its devices have on the host."""
+        if self._gate is not None:
+            self._gate.end()
+        if self._gdb is not None:
+            self._gdb.close()
         self._take_apart()
         parts, self._parts = self._parts, None
         if parts is not None:
@@ -292,7 +320,7 @@ class Machine:
         """Builds a board that starts `kernel`, or without one leaves memory and processors as they are."""
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
-        run = BoardRun()
+        run = BoardRun(self._gate)
         assembly = assemble(self.config, self._parts, processors, Outside(self._tap, run), kept)
         try:
             if kernel is not None:
@@ -300,6 +328,8 @@ class Machine:
         except BaseException:
             assembly.take_apart()
             raise
+        if self._gate is not None:
+            self._gate.attach(processors.vcpus, self._parts.memory)
         with self._typing, self._lock:
             self._run, self._assembly = run, assembly
             assembly.board.uart.receive(bytes(self._typed_meanwhile))

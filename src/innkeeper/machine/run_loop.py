@@ -9,6 +9,7 @@ from typing import assert_never
 
 from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown, Vcpu
 from innkeeper.errors import EngineError
+from innkeeper.machine.debugging import Gate
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 
 STUCK_S = 10.0  # a kicked vCPU that has not come back after this never will
@@ -28,7 +29,8 @@ class BoardRun:
     apart; the machine's supervisor waits for it. The first request counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate | None = None) -> None:
+        self._gate = gate
         self._outcome: Outcome | Sleep | None = None
         self._woken = False
         self._lock = threading.Lock()
@@ -73,12 +75,14 @@ class BoardRun:
         self._ended.set()
         for vcpu in self._vcpus:
             vcpu.kick()
+        if self._gate is not None:
+            self._gate.wake()
 
     def start(self, vcpus: Sequence[Vcpu], started: Callable[[], None]) -> None:
         """`started` is called just before the first vCPU's first instruction."""
         self._vcpus = vcpus
         for index, vcpu in enumerate(vcpus):
-            arguments = (vcpu, started if index == 0 else None)
+            arguments = (index, vcpu, started if index == 0 else None)
             thread = threading.Thread(target=self._run, args=arguments, name=f"vcpu-{index}", daemon=True)
             self._threads.append(thread)
         for thread in self._threads:
@@ -122,12 +126,18 @@ class BoardRun:
                     if time.monotonic() > give_up:
                         raise EngineError(f"{thread.name} does not leave the guest {STUCK_S:g} s after it was kicked")
 
-    def _run(self, vcpu: Vcpu, started: Callable[[], None] | None) -> None:
+    def _run(self, index: int, vcpu: Vcpu, started: Callable[[], None] | None) -> None:
         if started is not None:
             started()
         try:
             while not self._ended.is_set():
-                outcome = decide(vcpu.run())
+                if self._gate is not None and not self._gate.enter(index, self._ended):
+                    return
+                exit_ = vcpu.run()
+                if self._gate is not None and isinstance(exit_, Debug):
+                    self._gate.left(index, exit_)
+                    continue
+                outcome = decide(exit_)
                 if outcome is not None:
                     self.end(outcome)
                     return

@@ -4,5 +4,6 @@ So far only the bytes. The shadow and nested models of translation come with the
 """
 
 from innkeeper.memory.guest import FlatMemory, GuestMemory, Ram, Range
+from innkeeper.memory.paging import translate
 
-__all__ = ["FlatMemory", "GuestMemory", "Ram", "Range"]
+__all__ = ["FlatMemory", "GuestMemory", "Ram", "Range", "translate"]

@@ -56,6 +56,7 @@ class ScriptedVcpu:
         self._kicked = threading.Event()
         self._state = reset_state()
         self.runs = 0
+        self.stops: tuple[list[int], list[tuple[int, int, bool, bool]], bool] = ([], [], False)
 
     def run(self) -> Exit:
         self.runs += 1
@@ -77,6 +78,9 @@ class ScriptedVcpu:
 
     def set_state(self, state: CpuState, /) -> None:
         self._state = state
+
+    def set_stops(self, breakpoints: list[int], watches: list[tuple[int, int, bool, bool]], step: bool, /) -> None:
+        self.stops = (breakpoints, watches, step)
 
 
 class ScriptedVm:

@@ -99,7 +99,7 @@ fn halted(guest: Result<MicroGuest, EngineError>, what: &str) -> Result<(u64, Du
         }
         Exit::Shutdown => "triple fault".into(),
         Exit::Kicked => format!("no end within {} ms", LIMIT.as_millis()),
-        Exit::Debug => "debug exit".into(),
+        Exit::Debug(_) => "debug exit".into(),
         Exit::InternalError(text) => text,
     };
     Err(format!("{what} does not work: {end}"))

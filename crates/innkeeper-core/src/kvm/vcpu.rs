@@ -99,7 +99,7 @@ impl KvmVcpu {
                     return Exit::Halt;
                 }
                 Reason::Shutdown => return Exit::Shutdown,
-                Reason::Debug => return Exit::Debug,
+                Reason::Debug => return Exit::Debug(crate::debug::Reason::Host),
                 Reason::InternalError => {
                     return Exit::InternalError(exits::internal_error(fd, &self.shared.memory));
                 }

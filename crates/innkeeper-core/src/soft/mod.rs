@@ -7,6 +7,7 @@ use innkeeper_bus::interrupt::InterruptFabric;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
+use crate::debug::Stops;
 use crate::engine::{EngineError, TracedBlock, Vcpu, Vm};
 use crate::exit::Exit;
 use crate::irq::Fabric;
@@ -217,5 +218,10 @@ impl Vcpu for SoftVcpu {
 
     fn set_state(&self, state: &CpuStateV1) -> Result<(), EngineError> {
         self.idle()?.from_state(state)
+    }
+
+    fn set_stops(&self, stops: &Stops) -> Result<(), EngineError> {
+        self.idle()?.set_stops(stops);
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::attention::{Attention, LOCAL};
 use super::block::BlockCache;
 use super::bt::Translator;
 use super::bt::context::Context;
+use super::debug::Debugger;
 use super::fault::{Fault, Stop, vector};
 use super::mmu::Tlb;
 use super::op::{Op, seg};
@@ -192,6 +193,8 @@ pub struct Cpu {
     pub dr: [u64; 8],
     /// #DB conditions found while executing the current instruction, as DR6 bits; reported behind it.
     pub debug_hits: u64,
+    /// What a debugger waits for, if there is one.
+    pub debugger: Option<Box<Debugger>>,
     pub ymm: [Ymm; 16],
     pub mxcsr: u32,
     pub x87: X87,

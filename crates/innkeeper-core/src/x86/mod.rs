@@ -10,6 +10,7 @@ pub mod block;
 pub mod bt;
 pub mod cpu;
 pub mod cpuid;
+mod debug;
 pub mod exec;
 pub mod fault;
 pub mod mmu;

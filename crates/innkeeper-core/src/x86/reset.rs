@@ -61,6 +61,7 @@ impl Cpu {
             pdptes: [0; 4],
             dr: [0; 8],
             debug_hits: 0,
+            debugger: None,
             ymm: [Ymm::default(); 16],
             mxcsr: 0x1F80,
             // FNINIT's control word, not the 0040H of power-up: no firmware runs before a direct boot.

@@ -75,6 +75,13 @@ impl Cpu {
             {
                 return exit;
             }
+            if self.is_debugged() {
+                self.save_x87();
+                if let Some(exit) = self.debugged_step() {
+                    return exit;
+                }
+                continue;
+            }
             if self.stepping() {
                 self.save_x87();
                 if let Some(exit) = self.step() {
@@ -167,7 +174,7 @@ impl Cpu {
     }
 
     /// One instruction, with the debug checks before and behind it.
-    fn step(&mut self) -> Option<Exit> {
+    pub(super) fn step(&mut self) -> Option<Exit> {
         let (trap_flag, shadow) = (self.has_flag(flag::TF), self.shadow);
         let linear = match self.code_linear() {
             Ok(linear) => linear,
@@ -285,7 +292,7 @@ impl Cpu {
                 let page = self.lapic.sipi_vector();
                 self.start_up(page);
             }
-            if self.shadow != Shadow::None {
+            if self.shadow != Shadow::None || self.steps_undisturbed() {
                 return None;
             }
             if self.nmi_arrives() {

@@ -98,6 +98,9 @@ impl Cpu {
             if self.attention.hush(self.context.stack_limit) != 0 || self.interrupt_waits() {
                 return Err(Run::Again);
             }
+            if self.is_debugged() {
+                return Err(Run::Again);
+            }
             let Some(mode) = self.translation_mode() else { return Err(Run::Interpret) };
             self.refresh_translations();
             let rip = self.regs[RIP];

@@ -295,6 +295,9 @@ impl Cpu {
 
     /// Whether a data breakpoint is armed in this page, so that accesses must take the slow path.
     fn watched_page(&self, linear: u64) -> bool {
+        if self.is_watched(linear) {
+            return true;
+        }
         self.dr[7] & 0xFF != 0
             && (0..4).any(|i| {
                 let data = self.dr[7] >> (16 + 4 * i) & 1 != 0; // types 01 (write) and 11 (read or write)
@@ -305,6 +308,7 @@ impl Cpu {
 
     /// Records data breakpoints that an access hits; #DB is reported behind the instruction.
     fn note_data_access(&mut self, linear: u64, length: u64, access: Access) {
+        self.note_watched(linear, length, access == Access::Write);
         if self.dr[7] & 0xFF == 0 {
             return;
         }
