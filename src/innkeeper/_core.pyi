@@ -13,6 +13,7 @@ __all__ = [
     "Frame",
     "Line",
     "Memory",
+    "MemoryScreen",
     "PciInterrupts",
     "Ram",
     "Region",
@@ -20,7 +21,9 @@ __all__ = [
     "Vcpu",
     "VirtioDevice",
     "VirtioPci",
+    "Viewer",
     "Vm",
+    "Watch",
     "bt_unavailable",
     "disassemble",
     "host_features",
@@ -180,6 +183,61 @@ class Frame:
         """Brings it up to date; gives x, y, width and height of each rectangle that changed."""
     def pixels(self) -> bytes:
         """Row by row, four bytes a pixel: blue, green, red, 0."""
+
+@final
+class MemoryScreen:
+    """A screen whose picture is given from outside, at first 0 × 0."""
+
+    def __new__(cls) -> MemoryScreen: ...
+    @property
+    def screen(self) -> Screen: ...
+    @property
+    def preferred(self) -> tuple[int, int] | None:
+        """What a viewer would like; to be followed by `resize`, or not."""
+    def resize(self, width: int, height: int, /) -> None:
+        """Another size, all black. Raises `ValueError` beyond 16384 a side."""
+    def draw(self, x: int, y: int, width: int, height: int, pixels: bytes, /) -> None:
+        """Pixels row by row, four bytes each: blue, green, red, 0. Raises `ValueError` if they do not fit."""
+    def set_cursor(self, width: int, height: int, hot_x: int, hot_y: int, pixels: bytes, /) -> None:
+        """The pointer's shape: blue, green, red, alpha. Raises `ValueError` if sizes disagree. 0 × 0 takes it away."""
+    def set_text(
+        self, cells: list[tuple[int, int]] | None, columns: int, rows: int, cursor: tuple[int, int] | None, /
+    ) -> None:
+        """The characters that it is said to show."""
+
+@final
+class Viewer:
+    """One viewer of a screen: its own copy of the picture, what it has not seen, and how it wants it encoded."""
+
+    def __new__(cls) -> Viewer: ...
+    def refresh(self, screen: Screen, /) -> tuple[int, int]:
+        """Looks at the screen, and gives its size."""
+    def follow(self) -> tuple[int, int]:
+        """The viewer is told this size now, and has seen nothing of it yet."""
+    @property
+    def told(self) -> tuple[int, int]:
+        """What `follow` gave last."""
+    def set_format(self, pixel_format: bytes, /) -> None:
+        """RFB's PIXEL_FORMAT. Raises `ValueError` for one that cannot be."""
+    def set_encodings(self, numbers: list[int], /) -> None: ...
+    def forget(self, x: int, y: int, width: int, height: int, /) -> None:
+        """The viewer wants these pixels, even if they have not changed."""
+    def update(self, x: int, y: int, width: int, height: int, /) -> tuple[int, bytes]:
+        """What it has not seen of an area: a number of RFB rectangles, encoded."""
+    def cursor(self, screen: Screen, alpha: bool, /) -> tuple[int, int, int, int, int, bytes] | None:
+        """The pointer: a number that changes with it, hot spot, width, height, and the body of its rectangle."""
+
+@final
+class Watch:
+    """Waits for a screen to change. It looks only while that is wanted."""
+
+    def __new__(cls, screen: Screen, /) -> Watch: ...
+    def want(self, wanted: bool, /) -> None: ...
+    def stir(self) -> None:
+        """Something was done that the screen may answer to soon."""
+    def wait(self) -> bool:
+        """Until something changed; False once it is closed."""
+    def close(self) -> None: ...
 
 @type_check_only
 class Segment(TypedDict):

@@ -1,6 +1,12 @@
 //! What a guest shows. A device is a [`Screen`]; a viewer keeps a [`Frame`] of it and brings it up to date at its
 //! own pace, so that a screen without viewers costs nothing.
 
+pub mod encode;
+pub mod memory;
+mod tiles;
+pub mod viewer;
+pub mod watch;
+
 /// A part of a frame, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
@@ -18,6 +24,47 @@ pub struct Frame {
     pub pixels: Vec<u32>,
     /// How far this copy has come: the screen's own business.
     pub seen: u64,
+}
+
+/// Rows that are compared as one, when a frame takes a whole picture.
+const BAND: usize = 16;
+
+impl Frame {
+    /// Takes a whole picture, row by row; gives what is different from before, in bands of a few rows.
+    pub fn assign(&mut self, width: u32, height: u32, picture: &[u32]) -> Vec<Rect> {
+        assert_eq!(picture.len(), width as usize * height as usize);
+        if (self.width, self.height) != (width, height) {
+            (self.width, self.height) = (width, height);
+            self.pixels.clear();
+            self.pixels.extend_from_slice(picture);
+            return if picture.is_empty() { Vec::new() } else { vec![Rect { x: 0, y: 0, width, height }] };
+        }
+        let stride = width as usize;
+        let mut changed = Vec::new();
+        for band in (0..height as usize).step_by(BAND) {
+            let rows = band..(band + BAND).min(height as usize);
+            let (mut left, mut right) = (stride, 0);
+            for row in rows.clone().map(|row| row * stride..(row + 1) * stride) {
+                let (ours, theirs) = (&mut self.pixels[row.clone()], &picture[row]);
+                if ours == theirs {
+                    continue;
+                }
+                let differs = |at: &usize| ours[*at] != theirs[*at];
+                left = left.min((0..stride).find(differs).unwrap_or(stride));
+                right = right.max((0..stride).rev().find(differs).map_or(0, |at| at + 1));
+                ours.copy_from_slice(theirs);
+            }
+            if left < right {
+                changed.push(Rect {
+                    x: left as u32,
+                    y: band as u32,
+                    width: (right - left) as u32,
+                    height: rows.len() as u32,
+                });
+            }
+        }
+        changed
+    }
 }
 
 /// A pointer that the guest has drawn by the viewer, if it does.

@@ -5,6 +5,7 @@
 
 mod device;
 mod disk;
+mod display;
 mod errors;
 mod host;
 mod memory;
@@ -21,6 +22,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::disk::Disk;
+    #[pymodule_export]
+    use super::display::{MemoryScreen, Viewer, Watch};
     #[pymodule_export]
     use super::host::{bt_unavailable, host_features, kvm_probe};
     #[pymodule_export]

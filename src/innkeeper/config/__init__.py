@@ -7,6 +7,7 @@ open the file or the device say so.
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
 from innkeeper.config.gdb import GdbConfig
+from innkeeper.config.graphics import GraphicsConfig, GraphicsKind, Sharing
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.config.machine import (
     CODE_CACHE_MIB_LIMIT,
@@ -35,6 +36,9 @@ __all__ = [
     "DiskFormat",
     "EngineChoice",
     "GdbConfig",
+    "GraphicsConfig",
+    "GraphicsKind",
     "KeyValues",
     "MachineConfig",
+    "Sharing",
 ]

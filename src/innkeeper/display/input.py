@@ -25,7 +25,7 @@ class Button(IntFlag):
 class InputSink(Protocol):
     """A device that takes input. Called from viewers' threads: answers at once, and drops what does not fit."""
 
-    def key(self, code: int, down: bool, /) -> None:  # noqa: FBT001 - what a key is about
+    def key(self, code: int, down: bool, /) -> None:
         """A key was pressed or released; `down` again for a key that is down is its repetition."""
         ...
 
