@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -193,7 +194,8 @@ def test_a_port_for_browsers_takes_its_time_and_nobody_else(make_bench: MakeBenc
     bench = make_bench(f"vnc,websocket={unused_port}")
     with socket.create_connection(("127.0.0.1", unused_port)) as connection:
         connection.sendall(b"RFB 003.008\n")
-        assert not connection.recv(100).startswith(b"RFB")
+        with suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
     framed = Framed(socket.create_connection(("127.0.0.1", unused_port)))
     with client_on(framed) as client:
         headers = {"Upgrade": "websocket", "Sec-WebSocket-Key": KEY, "Sec-WebSocket-Version": "13"}
