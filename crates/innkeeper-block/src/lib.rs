@@ -2,12 +2,15 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 
+mod buffers;
 pub mod error;
 pub mod medium;
 pub mod open;
 pub mod qcow2;
 pub mod range;
 pub mod raw;
+#[cfg(test)]
+mod testing;
 
 pub use error::{Error, Result};
 pub use open::{Format, Options, open};

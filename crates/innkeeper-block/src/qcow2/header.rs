@@ -33,6 +33,10 @@ pub const RAW_EXTERNAL_DATA: u64 = 1 << 1;
 
 const KNOWN_INCOMPATIBLE: u64 = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2;
 
+/// Offsets of fields that are changed in place.
+pub const INCOMPATIBLE_FIELD: u64 = 72;
+pub const AUTOCLEAR_FIELD: u64 = 88;
+
 const V2_LENGTH: usize = 72;
 const V3_LENGTH: usize = 104;
 /// Of version 3 with the compression type.

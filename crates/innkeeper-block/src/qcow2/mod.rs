@@ -3,11 +3,23 @@
 //! After QEMU's `docs/interop/qcow2.rst`. [`header`] and [`tables`] are the format alone: bytes in, values out,
 //! everything checked that can be checked without looking elsewhere; the tools stand on them as well.
 
+pub mod codec;
+mod compressed;
+mod disk;
+mod flush;
 pub mod header;
+mod map;
 pub mod refcounts;
 pub mod snapshot;
 pub mod tables;
+mod traffic;
+mod write;
+mod zero;
 
+pub use disk::{Qcow2, Use, read_header};
 pub use header::{Compression, Extension, Header};
 pub use refcounts::{Allocation, Refcounts};
 pub use snapshot::Snapshot;
+
+#[cfg(test)]
+mod tests;

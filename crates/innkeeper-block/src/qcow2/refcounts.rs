@@ -136,6 +136,11 @@ impl Refcounts {
         self.metadata.contains(&cluster)
     }
 
+    /// All clusters known to hold tables.
+    pub fn metadata(&self) -> impl Iterator<Item = u64> + '_ {
+        self.metadata.iter().copied()
+    }
+
     /// Clusters that became refcount tables or blocks since the last call.
     pub fn take_added(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.added)

@@ -11,6 +11,8 @@ const MAX_EXTRA: usize = 1024;
 /// Of the table, in bytes.
 pub const MAX_TABLE: usize = 64 << 20;
 const FIXED: usize = 40;
+/// The longest entry, in bytes.
+pub const MAX_ENTRY: usize = FIXED + MAX_EXTRA + 2 * 65536;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
