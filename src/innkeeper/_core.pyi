@@ -5,7 +5,8 @@ Everything here releases the GIL while it waits or runs a guest.
 
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, Protocol, TypedDict, final, type_check_only
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypedDict, final, type_check_only
 
 __all__ = [
     "Disk",
@@ -79,7 +80,33 @@ class Disk:
     broken, of an unknown kind or not to be trusted. Requests raise `OSError`.
     """
 
-    def __new__(cls, path: str | PathLike[str], /, *, format: str | None = None, read_only: bool = False) -> Disk: ...  # noqa: A002 - the option's name
+    def __new__(
+        cls,
+        path: str | PathLike[str],
+        /,
+        *,
+        format: Literal["raw", "qcow2"] | str | None = None,  # noqa: A002, PYI051 - the option's name; others are refused
+        read_only: bool = False,
+        backing: bool = True,
+        lock: bool = True,
+        cache: str = "writeback",
+        discard: str = "unmap",
+        detect_zeroes: str = "off",
+    ) -> Disk:
+        """`format`: None finds out. `backing`: False leaves out what lies below, which then reads as zeroes.
+
+        `lock`: False looks at an image that others write, at one's own risk. `cache`: "writeback" (durable when the
+        guest flushes), "writethrough" (with each write) or "unsafe" (flushes are ignored). `discard`: "unmap" or
+        "ignore". `detect_zeroes`: "off", "on" (zeroes written as data take no space) or "unmap" (and give it back).
+        """
+    @property
+    def format(self) -> str: ...
+    @property
+    def chain(self) -> list[Path]:
+        """The image and what lies below it, downwards."""
+    @property
+    def warnings(self) -> list[str]:
+        """What whoever opened it should be told."""
     @property
     def size(self) -> int:
         """In bytes, a multiple of 512."""

@@ -84,3 +84,50 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         Disk(tmp_path)
     with pytest.raises(ValueError, match="the formats are raw and qcow2"):
         Disk(raw(tmp_path / "disk.raw", 4096), format="vmdk")
+
+
+def test_a_guest_cannot_turn_its_raw_disk_into_an_image_with_a_backing_file(tmp_path: Path) -> None:
+    path = raw(tmp_path / "disk.raw", 4096)
+    guessed = Disk(path)
+    assert "is taken for raw" in guessed.warnings[0]
+    guessed.write(0, b"MBR" + bytes(1021))
+    for evil in (b"QFI\xfb", b"QED\0"):
+        with pytest.raises(PermissionError, match="guessed to be raw"):
+            guessed.write(0, evil + bytes(508))
+    assert guessed.read(0, 3) == b"MBR"
+    guessed.close()
+    exact = Disk(path, format="raw")
+    assert not exact.warnings
+    exact.write(0, b"QFI\xfb" + bytes(508))
+    exact.close()
+    with pytest.raises(ValueError, match="qcow2"):
+        Disk(path)
+
+
+def test_another_programs_format_is_not_taken_for_raw(tmp_path: Path) -> None:
+    path = tmp_path / "disk.vmdk"
+    path.write_bytes(b"KDMV" + bytes(4092))
+
+    with pytest.raises(ValueError, match="looks like a VMDK image"):
+        Disk(path)
+    assert Disk(path, format="raw").size == 4096
+
+
+def test_options_of_caching_and_zeroes(tmp_path: Path) -> None:
+    path = raw(tmp_path / "disk.raw", 1 << 20)
+    disk = Disk(path, format="raw", cache="writethrough", detect_zeroes="unmap")
+    disk.write(0, b"x" * (1 << 20))
+    full = path.stat().st_blocks
+    disk.write(0, bytes(1 << 20))
+    assert path.stat().st_blocks < full
+    disk.close()
+    disk = Disk(path, format="raw", discard="ignore", detect_zeroes="unmap")
+    disk.write(0, b"x" * (1 << 20))
+    disk.discard(0, 1 << 20)
+    assert disk.read(0, 1) == b"x"
+    disk.write(0, bytes(1 << 20))
+    assert path.stat().st_blocks == full
+    disk.close()
+    for wrong in ({"cache": "none"}, {"discard": "on"}, {"detect_zeroes": "yes"}):
+        with pytest.raises(ValueError, match="is unknown"):
+            Disk(path, **wrong)  # type: ignore[arg-type]

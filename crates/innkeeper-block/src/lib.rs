@@ -4,8 +4,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 
 mod buffers;
 pub mod error;
+pub mod filter;
 pub mod medium;
 pub mod open;
+pub mod probe;
 pub mod qcow2;
 pub mod range;
 pub mod raw;
@@ -13,7 +15,8 @@ pub mod raw;
 mod testing;
 
 pub use error::{Error, Result};
-pub use open::{Format, Options, open};
+pub use filter::{Cache, DetectZeroes, Rules};
+pub use open::{Format, Image, Options, open, open_image};
 
 /// What some bytes of a disk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

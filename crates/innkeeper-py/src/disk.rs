@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use innkeeper_block::{Disk as BlockDisk, Format, Options, open};
+use innkeeper_block::{Cache, DetectZeroes, Disk as BlockDisk, Error, Format, Options, Rules, open_image};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -16,6 +16,17 @@ use crate::errors;
 pub struct Disk {
     /// `None` once closed.
     disk: Mutex<Option<Arc<dyn BlockDisk>>>,
+    format: &'static str,
+    chain: Vec<PathBuf>,
+    warnings: Vec<String>,
+}
+
+fn ignores_discard(word: &str) -> Result<bool, Error> {
+    match word {
+        "unmap" => Ok(false),
+        "ignore" => Ok(true),
+        _ => Err(Error::Refused(format!("discard {word:?} is unknown, it is unmap or ignore"))),
+    }
 }
 
 impl Disk {
@@ -32,12 +43,50 @@ impl Disk {
 #[pymethods]
 impl Disk {
     #[new]
-    #[pyo3(signature = (path, /, *, format=None, read_only=false))]
-    fn new(py: Python<'_>, path: PathBuf, format: Option<&str>, read_only: bool) -> PyResult<Self> {
+    #[pyo3(signature = (path, /, *, format=None, read_only=false, backing=true, lock=true, cache="writeback",
+                        discard="unmap", detect_zeroes="off"))]
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // keyword arguments of Python
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<&str>,
+        read_only: bool,
+        backing: bool,
+        lock: bool,
+        cache: &str,
+        discard: &str,
+        detect_zeroes: &str,
+    ) -> PyResult<Self> {
+        let rules = Rules {
+            cache: Cache::named(cache).map_err(errors::block)?,
+            detect_zeroes: DetectZeroes::named(detect_zeroes).map_err(errors::block)?,
+            ignore_discard: ignores_discard(discard).map_err(errors::block)?,
+            guessed_raw: false,
+        };
         let format = format.map(Format::named).transpose().map_err(errors::block)?;
-        let options = Options { format, read_only };
-        let disk = py.detach(|| open(&path, &options)).map_err(errors::block)?;
-        Ok(Self { disk: Mutex::new(Some(disk)) })
+        let options = Options { format, read_only, without_backing: !backing, unlocked: !lock, rules };
+        let image = py.detach(|| open_image(&path, &options)).map_err(errors::block)?;
+        Ok(Self {
+            disk: Mutex::new(Some(image.disk)),
+            format: image.format.name(),
+            chain: image.chain,
+            warnings: image.warnings,
+        })
+    }
+
+    #[getter]
+    fn format(&self) -> &'static str {
+        self.format
+    }
+
+    #[getter]
+    fn chain(&self) -> Vec<PathBuf> {
+        self.chain.clone()
+    }
+
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     #[getter]

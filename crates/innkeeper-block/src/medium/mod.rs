@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 
 mod file;
+pub mod lock;
 mod memory;
 
 pub use file::HostFile;
