@@ -4,7 +4,6 @@ import json
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,14 +98,14 @@ def test_what_qemu_writes_is_read_as_it_is_written(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["zlib", "zstd"])
-def compressed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path, bytes]]:
+def compressed(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, bytes]:
     text = b"".join(b"%d bottles of beer\n" % number for number in range(300_000))[: 4 * MIB]
     plain = tmp_path / "plain.raw"
     plain.write_bytes(text)
     path = tmp_path / "compressed.qcow2"
     option = f"compression_type={request.param}"
     qemu("qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", "-o", option, plain, path)
-    yield path, text
+    return path, text
 
 
 def test_compressed_clusters_are_read_and_written_over(compressed: tuple[Path, bytes]) -> None:
@@ -205,7 +204,7 @@ def test_images_that_cannot_be_are_refused_in_one_sentence(tmp_path: Path) -> No
         Disk(overlay)
     assert Disk(overlay, backing=False).read(0, 512) == bytes(512)
     qemu("qemu-img", "rebase", "-u", "-F", "vmdk", "-b", "x.vmdk", overlay)
-    with pytest.raises(ValueError, match='overlay.qcow2: format "vmdk" is unknown'):
+    with pytest.raises(ValueError, match=r'overlay\.qcow2: format "vmdk" is unknown'):
         Disk(overlay)
 
 
