@@ -19,6 +19,9 @@ from innkeeper.errors import EngineError, InnkeeperError
 VERBS = {
     "run": "run a guest until it powers off",
     "trace": "run a guest by binary translation, and show its hottest blocks",
+    "screenshot": "save what a running machine's screen shows",
+    "send-key": "press keys in a running machine",
+    "type": "type text in a running machine",
     "doctor": "say what this host offers, and what follows from it",
     "image": "fetch a kernel or build an initramfs",
 }
@@ -72,7 +75,7 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in VERBS.items():
         verb_parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if words and words[0] == name:
-            verb = cast("Verb", importlib.import_module(f"innkeeper.cli.{name}"))
+            verb = cast("Verb", importlib.import_module(f"innkeeper.cli.{name.replace('-', '_')}"))
             verb.register(verb_parser)
             verb_parser.set_defaults(verb=verb)
     return parser

@@ -11,9 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from innkeeper.cli import live
+from innkeeper.cli.reach import control_path
 from innkeeper.cli.status import Status
-from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, GdbConfig, MachineConfig
+from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, GdbConfig, GraphicsConfig, MachineConfig
 from innkeeper.machine import Machine, Outcome, OutcomeKind
+from innkeeper.machine.names import check_name
 
 STATUSES = {
     OutcomeKind.POWERED_OFF: Status.DONE,
@@ -66,7 +68,21 @@ def add_options(parser: argparse.ArgumentParser, engines: list[str], engine: str
         help="print a line on stderr so often: what the engine had to do a second since the last line, by kind",
     )
     parser.add_argument("--no-reboot", action="store_true", help="a reset by the guest ends the run, with status 3")
+    add_display_options(parser)
     add_debugging_options(parser)
+
+
+def add_display_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--graphics",
+        type=GraphicsConfig.parse,
+        action="append",
+        default=[],
+        metavar="vnc,port=…",
+        help="who may see the screen, in virt-install's words; repeat it for more",
+    )
+    parser.add_argument("--name", type=check_name, metavar="NAME", help="under which inn screenshot and others find it")
+    parser.add_argument("--control", type=control_path, metavar="unix:PATH", help="a socket where they find it as well")
 
 
 def add_debugging_options(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +171,9 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         code_cache_mib=arguments.code_cache,
         trace=trace,
         console=arguments.console,
+        graphics=tuple(arguments.graphics),
+        name=arguments.name,
+        control=arguments.control,
         timeout_s=arguments.timeout,
         gdb=arguments.gdb,
         no_reboot=arguments.no_reboot,

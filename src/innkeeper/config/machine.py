@@ -8,6 +8,7 @@ from pathlib import Path
 from innkeeper.config.console import ConsoleConfig
 from innkeeper.config.disk import DiskConfig
 from innkeeper.config.gdb import GdbConfig
+from innkeeper.config.graphics import GraphicsConfig
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -46,6 +47,9 @@ class MachineConfig:
     disks: tuple[DiskConfig, ...] = ()
     rng: bool = False  # a virtio entropy device
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    graphics: tuple[GraphicsConfig, ...] = ()
+    name: str | None = None  # under which this user's other programs find it
+    control: Path | None = None  # a Unix socket where they find it as well
     timeout_s: float | None = None
     no_reboot: bool = False  # a guest's reset ends the run instead of restarting it
     stats: Path | None = None  # a JSON file, written when the run ends

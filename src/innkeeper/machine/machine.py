@@ -32,6 +32,7 @@ from innkeeper.machine.builder import (
     waking_vector,
 )
 from innkeeper.machine.debugging import Gate
+from innkeeper.machine.front import Front
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -73,6 +74,7 @@ class Machine:
         self._gate = self._make_gate()
         self._run = BoardRun(self._gate)
         self._gdb: GdbServer | None = None
+        self._front: Front | None = None
         self._outcome: Outcome | None = None
         self._supervisor: threading.Thread | None = None
         self._done = threading.Event()
@@ -97,9 +99,11 @@ class Machine:
         try:
             self._console = self._given_console or open_console(config.console)
             self._tap = ConsoleTap(self._console, self._timeline)
+            self._front = Front(config, self._parts.peripherals.desk)
             self._build(create_processors(config, self._parts), kernel)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)
+            self._front.start()
         except BaseException:
             self._let_go_of_parts()
             self._let_go_of_console()
@@ -298,6 +302,8 @@ class Machine:
 
     def _let_go_of_parts(self) -> None:
         """The guest's memory, and what its devices have on the host."""
+        if self._front is not None:
+            self._front.close()
         if self._gate is not None:
             self._gate.end()
         if self._gdb is not None:

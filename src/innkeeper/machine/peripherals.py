@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from innkeeper.config import MachineConfig
 from innkeeper.devices.pci import PciDevice
 from innkeeper.machine import virtio
+from innkeeper.machine.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Peripherals:
 
     slots: tuple[PciDevice, ...]
     """In the order of their slots, from the first that the board leaves free."""
+    desk: Desk
+    """Screen, keyboard and pointer."""
     _held: ExitStack
 
     def close(self) -> None:
@@ -31,4 +34,4 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
     with ExitStack() as held:
         slots: list[PciDevice] = []
         slots += virtio.simple_devices(config)
-        return Peripherals(tuple(slots), held.pop_all())
+        return Peripherals(tuple(slots), Desk(None), held.pop_all())

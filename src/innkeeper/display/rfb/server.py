@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from innkeeper.config import GraphicsConfig, Sharing
 from innkeeper.display.input import InputSink
+from innkeeper.display.listen import listen_tcp, listen_unix, remove_unix
 from innkeeper.display.rfb import handshake, tls, websocket
 from innkeeper.display.rfb.channel import Channel, Gone, Refused
-from innkeeper.display.rfb.listen import listen_tcp, listen_unix, remove_unix
 from innkeeper.display.rfb.security import Policy
 from innkeeper.display.rfb.session import Display, Session
 from innkeeper.errors import InnkeeperError

@@ -1,0 +1,83 @@
+"""Screen, keyboard and pointer of a running machine: what all who look at it and type on it share.
+
+A reset brings a new keyboard controller; the desk stays, and whoever types goes on typing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from innkeeper.display import InputSink
+from innkeeper.display.keys import Stroke
+from innkeeper.display.picture import Picture, text_of
+from innkeeper.errors import HostError
+
+if TYPE_CHECKING:
+    from innkeeper._core import Screen
+
+
+class Desk:
+    """An `InputSink` before those of the board that runs now. `screen` is None where the machine has no display."""
+
+    def __init__(self, screen: Screen | None) -> None:
+        self.screen = screen
+        self._sink: InputSink | None = None
+        self._one_at_a_time = threading.Lock()
+        self._closed = threading.Event()
+
+    def plug(self, sink: InputSink | None) -> None:
+        """A board's keyboard and pointer; None while there is no board."""
+        self._sink = sink
+
+    def close(self) -> None:
+        """Whoever still types stops."""
+        self._closed.set()
+
+    def key(self, code: int, down: bool, /) -> None:  # noqa: FBT001 - what a key is about
+        if (sink := self._sink) is not None:
+            sink.key(code, down)
+
+    def pointer(self, x: int, y: int, width: int, height: int, buttons: int, /) -> None:
+        if (sink := self._sink) is not None:
+            sink.pointer(x, y, width, height, buttons)
+
+    def strike(self, strokes: list[Stroke], pause_s: float) -> None:
+        """Presses and releases keys, one after the other, as slowly as a guest can follow.
+
+        Raises `HostError` if the machine ends meanwhile.
+        """
+        with self._one_at_a_time:  # two who type at once take turns
+            down: set[int] = set()
+            try:
+                for code, is_down in strokes:
+                    self.key(code, is_down)
+                    (down.add if is_down else down.discard)(code)
+                    if self._closed.wait(pause_s):
+                        raise HostError("the machine has ended before everything was typed")
+            finally:
+                for code in down:
+                    self.key(code, False)  # noqa: FBT003 - up
+
+    def picture(self) -> Picture:
+        """What the screen shows. Raises `HostError` where there is none, or nothing on it yet."""
+        from innkeeper._core import Frame
+
+        frame = Frame()
+        frame.refresh(self._need_screen())
+        if not frame.width or not frame.height:
+            raise HostError("the guest shows no picture yet")
+        return Picture.from_bgrx(frame.width, frame.height, frame.pixels())
+
+    def text(self) -> str:
+        """What a screen in a text mode says. Raises `HostError` in other modes."""
+        text = self._need_screen().text()
+        if text is None:
+            raise HostError("the guest's screen shows a picture, not text; take the screenshot as PNG")
+        cells, columns, _, _ = text
+        return text_of(cells, columns)
+
+    def _need_screen(self) -> Screen:
+        if self.screen is None:
+            raise HostError("the machine has no display")
+        return self.screen

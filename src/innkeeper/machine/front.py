@@ -1,0 +1,103 @@
+"""How a running machine is reached: by name, by viewers, by its control socket."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import zlib
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from innkeeper.config import GraphicsConfig, GraphicsKind, MachineConfig
+from innkeeper.display.keys import LARGEST_CODE, Stroke
+from innkeeper.errors import HostError
+from innkeeper.machine.control import BadRequest, ControlServer
+from innkeeper.machine.desk import Desk
+from innkeeper.machine.names import Registration
+
+if TYPE_CHECKING:
+    from innkeeper.display.rfb import VncServer
+
+STROKES_LIMIT = 100_000
+PAUSE_MS_LIMIT = 10_000
+DEFAULT_NAME = "innkeeper"
+
+logger = logging.getLogger(__name__)
+
+
+class Front:
+    """Open from the moment it is made; `start` lets others in."""
+
+    def __init__(self, config: MachineConfig, desk: Desk) -> None:
+        """Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held."""
+        self._config, self._desk = config, desk
+        self._viewers: list[VncServer] = []
+        self._controls: list[ControlServer] = []
+        with ExitStack() as held:
+            self._open(held)
+            self._held = held.pop_all()
+
+    def _open(self, held: ExitStack) -> None:
+        commands = {"info": self._info, "screenshot": self._screenshot, "text": self._text, "strike": self._strike}
+        paths = [self._config.control] if self._config.control is not None else []
+        if self._config.name is not None:
+            registration = Registration(self._config.name)
+            held.callback(registration.close)
+            paths.append(registration.control)
+        for path in paths:
+            self._controls.append(ControlServer(path, commands))
+            held.callback(self._controls[-1].close)
+        for graphics in self._config.graphics:
+            if graphics.kind is GraphicsKind.VNC:
+                self._viewers.append(self._server(graphics))
+                held.callback(self._viewers[-1].close)
+
+    def _server(self, graphics: GraphicsConfig) -> VncServer:
+        from innkeeper.display.rfb import VncServer  # with all of asyncio, which a run without viewers can do without
+
+        if self._desk.screen is None:
+            raise HostError("the machine has no display for --graphics vnc to show")
+        return VncServer(graphics, self._desk.screen, self._desk, name=self._config.name or DEFAULT_NAME)
+
+    def start(self) -> None:
+        for viewer in self._viewers:
+            viewer.start()
+            logger.info("VNC listens at %s", viewer.address)
+        for control in self._controls:
+            control.start()
+
+    def close(self) -> None:
+        self._desk.close()
+        self._held.close()
+
+    # ---- commands -------------------------------------------------------------------------------
+
+    def _info(self, _asked: Mapping[str, Any]) -> object:
+        addresses = [viewer.address for viewer in self._viewers]
+        return {"name": self._config.name, "process": os.getpid(), "vnc": addresses}
+
+    def _screenshot(self, _asked: Mapping[str, Any]) -> object:
+        picture = self._desk.picture()
+        packed = base64.b64encode(zlib.compress(picture.rgb, 1)).decode()
+        return {"width": picture.width, "height": picture.height, "rgb": packed}
+
+    def _text(self, _asked: Mapping[str, Any]) -> object:
+        return self._desk.text()
+
+    def _strike(self, asked: Mapping[str, Any]) -> object:
+        strokes, pause_ms = asked.get("strokes"), asked.get("pause_ms", 0)
+        if not isinstance(strokes, list) or len(strokes) > STROKES_LIMIT:
+            raise BadRequest(f"strokes must be a list of at most {STROKES_LIMIT}")
+        if not isinstance(pause_ms, int | float) or not 0 <= pause_ms <= PAUSE_MS_LIMIT:
+            raise BadRequest(f"pause_ms must be a number from 0 to {PAUSE_MS_LIMIT}")
+        self._desk.strike([_stroke(stroke) for stroke in strokes], pause_ms / 1000)
+        return len(strokes)
+
+
+def _stroke(value: object) -> Stroke:
+    match value:
+        case [int(code), bool(down)] if not isinstance(code, bool) and 1 <= code <= LARGEST_CODE:
+            return code, down
+    raise BadRequest(f"a stroke must be a key's code from 1 to {LARGEST_CODE}, and whether it goes down; got {value!r}")

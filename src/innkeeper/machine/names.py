@@ -1,0 +1,108 @@
+"""Names of running machines: a private folder for each, which holds its control socket as long as it runs.
+
+A lock tells whether a machine still runs, and the kernel lets go of it however a run ends.
+"""
+
+import fcntl
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from innkeeper.errors import ConfigError, HostError
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+LOCK, CONTROL = "lock", "control"
+
+
+def check_name(name: str) -> str:
+    """Raises `ConfigError` unless it can be a folder's name and a host's.
+
+    >>> check_name("web-1")
+    'web-1'
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"name is {name!r}; it must be at most 63 letters, digits, dots, dashes and underscores, "
+            "and begin with a letter, digit or underscore"
+        )
+    return name
+
+
+def runtime_folder() -> Path:
+    """Where this user's machines are. Raises `HostError` if others could write there."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "innkeeper" if base else Path("/tmp") / f"innkeeper-{os.getuid()}"  # noqa: S108 - checked
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise HostError(f"cannot make {folder} for machines' names: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise HostError(f"{folder} is not a private folder of this user; set XDG_RUNTIME_DIR to one")
+    return folder
+
+
+class Registration:
+    """A name that nobody else has, until `close`."""
+
+    def __init__(self, name: str) -> None:
+        """Raises `HostError` if a machine of that name runs."""
+        self.folder = runtime_folder() / check_name(name)
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HostError(f"cannot register the name {name}: {error.strerror}") from error
+        if not _lock(self._lock):
+            process = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "another process"
+            os.close(self._lock)
+            raise HostError(f"a machine named {name} runs already, as process {process}; give another --name")
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    @property
+    def control(self) -> Path:
+        return self.folder / CONTROL
+
+    def close(self) -> None:
+        """The file of the lock stays: who waits for a file that is removed waits for nobody."""
+        with suppress(FileNotFoundError):
+            self.control.unlink()
+        os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def running() -> list[str]:
+    """The names of this user's machines that run now."""
+    found = []
+    for path in sorted(runtime_folder().glob(f"*/{LOCK}")):
+        with path.open() as file:
+            if not _lock(file.fileno()):
+                found.append(path.parent.name)
+    return found
+
+
+def control_of(name: str | None) -> Path:
+    """The control socket of a machine; without a name, of the only one. Raises `HostError` if there is no such."""
+    names = running()
+    if name is not None:
+        if check_name(name) not in names:
+            known = f"; these do: {', '.join(names)}" if names else ""
+            raise HostError(f"no machine named {name} runs{known}")
+    elif len(names) == 1:
+        name = names[0]
+    elif names:
+        raise HostError(f"several machines run; say which with --name: {', '.join(names)}")
+    else:
+        raise HostError("no machine runs under a name; start one with inn run --name NAME")
+    return runtime_folder() / name / CONTROL
