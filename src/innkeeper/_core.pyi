@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypedDict, final, type_check_only
 
 __all__ = [
+    "AtaDrive",
+    "CdTray",
     "Disk",
     "Fabric",
     "Frame",
+    "IdeController",
     "Line",
     "Memory",
     "MemoryScreen",
@@ -29,6 +32,7 @@ __all__ = [
     "disassemble",
     "host_features",
     "kvm_probe",
+    "probe_iso",
 ]
 
 @type_check_only
@@ -135,6 +139,8 @@ class Fabric:
     """Whatever delivers a machine's interrupts: a `Vm.fabric`, or a test's own callables."""
 
     def __new__(cls, set_irq: Callable[[int, bool], None], signal_msi: Callable[[int, int], None], /) -> Fabric: ...
+    def line(self, gsi: int, /) -> Line:
+        """The line to a fixed GSI."""
 
 @final
 class Line:
@@ -265,6 +271,49 @@ class Watch:
     def wait(self) -> bool:
         """Until something changed; False once it is closed."""
     def close(self) -> None: ...
+
+@final
+class CdTray:
+    """A CD-ROM drive's tray with a disc or without. It outlives the boards that the drive is on."""
+
+    def __new__(cls, disc: Disk | None = None, /) -> CdTray: ...
+    def change(self, disc: Disk | None, /, *, force: bool = False) -> bool:
+        """Puts another disc in, or takes it out. False if the guest has locked the tray; it is told of the wish."""
+    @property
+    def open(self) -> bool: ...
+    @property
+    def locked(self) -> bool: ...
+    @property
+    def loaded(self) -> bool:
+        """There is a disc, and the tray is closed."""
+
+@final
+class AtaDrive:
+    """A disk, or a CD-ROM drive with its tray, to be put behind a controller: each board's anew."""
+
+    def __new__(cls, contents: Disk | CdTray, /, *, serial: str, model: str, trim: bool = False) -> AtaDrive: ...
+
+@final
+class IdeController:
+    """The IDE function of a PIIX3: two channels with two drives each. Raises `OSError` if the host refuses a thread."""
+
+    def __new__(
+        cls,
+        memory: Memory,
+        lines: tuple[Line, Line],
+        drives: tuple[tuple[AtaDrive | None, AtaDrive | None], tuple[AtaDrive | None, AtaDrive | None]],
+        /,
+    ) -> IdeController: ...
+    def command_block(self, index: int, /) -> Region:
+        """Eight ports of a channel."""
+    def control_block(self, index: int, /) -> Region:
+        """One port of a channel."""
+    def bus_master(self) -> Region:
+        """Sixteen ports, for both channels."""
+    def set_master(self, enabled: bool, /) -> None:
+        """Whether the function may reach memory."""
+    def close(self) -> None:
+        """Ends its threads; commands that are under way are finished or forgotten."""
 
 @type_check_only
 class Segment(TypedDict):
@@ -403,6 +452,9 @@ def disassemble(code: bytes, address: int, bits: int, /) -> list[tuple[int, byte
 
 def host_features() -> dict[str, bool]:
     """The instruction-set extensions of the host that the software engines could present."""
+
+def probe_iso(disc: Disk, /) -> str | None:
+    """The label of the disc's ISO 9660 file system, "" if it has UDF alone, None if neither. Raises `OSError`."""
 
 def kvm_probe() -> dict[str, Any]:
     """What this host's /dev/kvm can really do, by running micro-guests.

@@ -9,6 +9,20 @@ pub trait Device: Send + Sync {
     fn read(&self, offset: u64, size: u8) -> u64;
     /// Writes the low `size` bytes of `value` at `offset`.
     fn write(&self, offset: u64, size: u8, value: u64);
+    /// Fills `out` with reads of `size` bytes at `offset`, one after the other: what INS with a repeat prefix does.
+    fn read_string(&self, offset: u64, size: u8, out: &mut [u8]) {
+        for element in out.chunks_exact_mut(usize::from(size)) {
+            element.copy_from_slice(&self.read(offset, size).to_le_bytes()[..usize::from(size)]);
+        }
+    }
+    /// Writes `data` in pieces of `size` bytes at `offset`, one after the other: OUTS with a repeat prefix.
+    fn write_string(&self, offset: u64, size: u8, data: &[u8]) {
+        for element in data.chunks_exact(usize::from(size)) {
+            let mut bytes = [0; 8];
+            bytes[..element.len()].copy_from_slice(element);
+            self.write(offset, size, u64::from_le_bytes(bytes));
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -78,6 +92,21 @@ impl Bus {
         match self.find(address, size) {
             Some((device, offset)) => device.read(offset, size) & ones(size),
             None => ones(size),
+        }
+    }
+
+    /// As [`Device::read_string`] of whatever claims `address`; all ones if nothing does.
+    pub fn read_string(&self, address: u64, size: u8, out: &mut [u8]) {
+        match self.find(address, size) {
+            Some((device, offset)) => device.read_string(offset, size, out),
+            None => out.fill(0xFF),
+        }
+    }
+
+    /// As [`Device::write_string`] of whatever claims `address`; dropped if nothing does.
+    pub fn write_string(&self, address: u64, size: u8, data: &[u8]) {
+        if let Some((device, offset)) = self.find(address, size) {
+            device.write_string(offset, size, data);
         }
     }
 

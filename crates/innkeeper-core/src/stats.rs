@@ -119,8 +119,8 @@ impl Stats {
         }
     }
 
-    pub fn count_port(&self, port: u16, write: bool) {
-        if write { &self.port_writes } else { &self.port_reads }.add(1);
-        *self.ports.lock().expect("stats lock").entry((port, write)).or_default() += 1;
+    pub fn count_port(&self, port: u16, write: bool, accesses: u64) {
+        if write { &self.port_writes } else { &self.port_reads }.add(accesses);
+        *self.ports.lock().expect("stats lock").entry((port, write)).or_default() += accesses;
     }
 }

@@ -1,4 +1,5 @@
-//! Device models whose data paths are too hot for Python. Rooms, lowest first: `pci`, `virtio`.
+//! Device models whose data paths are too hot for Python. Rooms, lowest first: `pci`, `ata`, `virtio`.
 
+pub mod ata;
 pub mod pci;
 pub mod virtio;

@@ -3,6 +3,7 @@
 //! Whatever waits or runs a guest is called detached from the interpreter; Python's devices are
 //! called attached, one access at a time.
 
+mod ata;
 mod device;
 mod disk;
 mod display;
@@ -20,6 +21,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::ata::{AtaDrive, CdTray, IdeController, probe_iso};
     #[pymodule_export]
     use super::disk::Disk;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use innkeeper_bus::interrupt::{InterruptFabric, Line as CoreLine};
+use innkeeper_bus::interrupt::{GsiLine, InterruptFabric, Line as CoreLine};
 use innkeeper_core::bus::{Device, ones};
 use innkeeper_devices::pci::{IntxPin, PciInterrupts};
 use innkeeper_display::{Frame as CoreFrame, Screen as CoreScreen};
@@ -60,6 +60,11 @@ impl Fabric {
     #[pyo3(signature = (set_irq, signal_msi, /))]
     fn new(set_irq: Py<PyAny>, signal_msi: Py<PyAny>) -> Self {
         Self { fabric: Arc::new(Callables { set_irq, signal_msi }) }
+    }
+
+    #[pyo3(signature = (gsi, /))]
+    fn line(&self, gsi: u32) -> Line {
+        Line { line: Arc::new(GsiLine { fabric: Arc::clone(&self.fabric), gsi }) }
     }
 }
 

@@ -78,6 +78,7 @@ class DiskConfig:
     backing_store: Path | None = None
     backing_format: DiskFormat | None = None
     queues: int | None = None  # one a vCPU
+    check: bool = True  # of a CD-ROM drive's disc: that it has a file system of discs
 
     def __post_init__(self) -> None:
         if self.path is None and self.device is DiskDevice.DISK:
@@ -113,6 +114,7 @@ class DiskConfig:
             backing_store=Path(backing) if backing else None,
             backing_format=pairs.choice("backing_format", DiskFormat),
             queues=pairs.whole("driver.queues", 1, QUEUES_LIMIT),
+            check=pairs.flag("check") is not False,
         )
         pairs.finish()
         return config

@@ -43,8 +43,12 @@ class ModuleTree:
             if name not in self._paths:
                 raise ImageError(f"no module {name}{wanted_by} in {self._directory}")
             pending.add(name)
-            for needed in needs(read_module(self._paths[name])):
+            elf = read_module(self._paths[name])
+            for needed in needs(elf):
                 visit(needed, f", which {name} needs,")
+            for wished in soft_needs(elf):
+                if wished in self._paths:  # else it is an alias, or missing, which a soft dependency may be
+                    visit(wished, f", which {name} would like,")
             ordered[name] = self._paths[name]
 
         for name in names:
@@ -93,8 +97,13 @@ def needs(elf: bytes) -> list[str]:
     for key, value in module_information(elf):
         if key == "depends":
             names += [name for name in value.split(",") if name]
-        elif key == "softdep" and value.startswith("pre:"):
-            names += value.removeprefix("pre:").partition("post:")[0].split()
+    return [normalised(name) for name in names]
+
+
+def soft_needs(elf: bytes) -> list[str]:
+    """The names of the modules that should be loaded before this one where there are such."""
+    values = [value for key, value in module_information(elf) if key == "softdep" and value.startswith("pre:")]
+    names = [name for value in values for name in value.removeprefix("pre:").partition("post:")[0].split()]
     return [normalised(name) for name in names]
 
 

@@ -101,6 +101,7 @@ def assemble(
         console=outside.console,
         control=outside.control,
         slots=parts.peripherals.slots,
+        places=parts.peripherals.places,
     )
     board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit, kept=kept)
     return Assembly(processors, board, clock)

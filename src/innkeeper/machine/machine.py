@@ -10,12 +10,14 @@ import logging
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.engine import Choice, Engine, Vm
+from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.gdb import GdbServer
 from innkeeper.machine import statistics
@@ -170,6 +172,18 @@ class Machine:
             assembly = self._assembly
         if assembly is not None:
             assembly.board.press_power_button()
+
+    def change_media(self, disc: Path | None, *, drive: int = 0, force: bool = False, check: bool = True) -> None:
+        """Puts another disc into a CD-ROM drive, or takes it out. `drive` counts those of the configuration.
+
+        Raises `InnkeeperError`; the old disc is then still there. `force` opens a tray that the guest has locked;
+        `check` is for discs to hold a file system of discs.
+        """
+        with self._lock:
+            parts = self._parts
+        if parts is None:
+            raise HostError("the machine does not run; a disc is changed while it does")
+        parts.peripherals.cdrom(drive).change(disc, force=force, check=check)
 
     def statistics(self) -> dict[str, Any]:
         """The ledger so far; see `docs/reference/statistics.md`."""

@@ -5,13 +5,16 @@ To add a kind of device: its part of `MachineConfig`, and a line in `open_periph
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from innkeeper.config import MachineConfig
 from innkeeper.devices.pci import PciDevice
+from innkeeper.errors import ConfigError
 from innkeeper.machine import virtio
 from innkeeper.machine.desk import Desk
+from innkeeper.machine.drives import CdromDrive, Drives
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,17 @@ class Peripherals:
     """In the order of their slots, from the first that the board leaves free."""
     desk: Desk
     """Screen, keyboard and pointer."""
+    places: Mapping[str, PciDevice]
+    """Those that have a place of their own on the board."""
+    cdroms: tuple[CdromDrive, ...]
+    """In the order of the configuration, IDE's first."""
     _held: ExitStack
+
+    def cdrom(self, number: int) -> CdromDrive:
+        """Raises `ConfigError` if there is no such drive."""
+        if not 0 <= number < len(self.cdroms):
+            raise ConfigError(f"there is no CD-ROM drive {number}; the machine has {len(self.cdroms)}")
+        return self.cdroms[number]
 
     def close(self) -> None:
         """Lets go of everything on the host."""
@@ -34,4 +47,8 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
     with ExitStack() as held:
         slots: list[PciDevice] = []
         slots += virtio.simple_devices(config)
-        return Peripherals(tuple(slots), Desk(None), held.pop_all())
+        places: dict[str, PciDevice] = {}
+        drives = Drives(config.disks, held)
+        if ide := drives.ide():
+            places["ide"] = ide
+        return Peripherals(tuple(slots), Desk(None), places, tuple(drives.cdroms), held.pop_all())

@@ -1,6 +1,7 @@
 """What a board is given by the machine that it is built for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from innkeeper.bus import Buses, Clock
@@ -35,3 +36,5 @@ class Surroundings:
     control: Control
     slots: tuple[PciDevice, ...] = ()
     """What is plugged in, in the order of its slots."""
+    places: Mapping[str, PciDevice] = field(default_factory=dict)
+    """What has a place of its own on the board, by the board's names for these."""

@@ -55,6 +55,7 @@ RESET_PORT = 0xCF9
 IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9}
 PCI_FIRST_GSI, PCI_GSIS = 16, 8
 PCI_SLOTS = {"host bridge": 0, "isa bridge": 1, "first free": 2}
+PCI_PLACES = {"ide": (1, 1)}  # slot and function of devices that software looks for where they always were
 INTA = 0
 
 
@@ -192,9 +193,11 @@ class PcBoard:
         self.pci.plug(PCI_SLOTS["host bridge"], pci_host_function())
         self.pci.plug(PCI_SLOTS["isa bridge"], isa_bridge())
         wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
-        for slot, device in enumerate(self._around.slots, PCI_SLOTS["first free"]):
+        placed = [(*PCI_PLACES[name], device) for name, device in self._around.places.items()]
+        free = [(slot, 0, device) for slot, device in enumerate(self._around.slots, PCI_SLOTS["first free"])]
+        for slot, number, device in placed + free:
             site = PciSite(slot=slot, memory=self._around.memory, buses=self._around.buses, intx=wires.pin(slot, INTA))
-            self.pci.plug(slot, device.function(site))
+            self.pci.plug(slot, device.function(site), number)
 
     def _place_test_devices(self) -> None:
         buses = self._around.buses

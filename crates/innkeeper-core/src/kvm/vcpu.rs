@@ -151,17 +151,16 @@ impl KvmVcpu {
         let start = (&raw mut *run).cast::<u8>();
         // SAFETY: the exit reason says that this is the valid member of the union.
         let io = unsafe { run.__bindgen_anon_1.io };
-        let size = usize::from(io.size).max(1);
+        let size = usize::from(io.size);
         // SAFETY: KVM put `count` elements there, within the mapping that starts at `run`, and does
         // not touch them until the next KVM_RUN.
         let data = unsafe {
             std::slice::from_raw_parts_mut(start.add(io.data_offset as usize), size * io.count as usize)
         };
         let write = u32::from(io.direction) == KVM_EXIT_IO_OUT;
-        for element in data.chunks_exact_mut(size) {
-            self.stats.count_port(io.port, write);
-            access(&self.shared.ports, io.port.into(), element, write);
-        }
+        self.stats.count_port(io.port, write, io.count.into());
+        let (ports, port) = (&self.shared.ports, u64::from(io.port));
+        if write { ports.write_string(port, io.size, data) } else { ports.read_string(port, io.size, data) }
     }
 
     fn serve_mmio(&self, run: &mut kvm_run) {

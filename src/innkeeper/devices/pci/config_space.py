@@ -76,6 +76,7 @@ class PciFunction:
         self._bytes = bytearray(CONFIG_BYTES)
         self._writable = bytearray(CONFIG_BYTES)
         self._bars: dict[int, Bar] = {}
+        self._fixed: dict[int, int] = {}  # beyond the BAR registers: regions that have their place
         self._rom: Ram | None = None
         self._mapped: dict[int, int] = {}  # BAR register: where its region is now
         self._rom_at: int | None = None
@@ -102,6 +103,15 @@ class PciFunction:
         self.put(BARS + 4 * register, size, bar.flags, writable=(1 << (8 * size)) - bar.size)
         self._bars[register] = bar
 
+    def add_fixed(self, base: int, bar: Bar) -> None:
+        """A region whose place is in no register: it appears while the function decodes its kind, and `decodes` it."""
+        register = BAR_COUNT + len(self._fixed)
+        self._bars[register], self._fixed[register] = bar, base
+
+    def decodes(self, _base: int) -> bool:
+        """Whether the fixed region there is on, as far as registers of the function's own decide."""
+        return True
+
     def add_rom(self, rom: Ram) -> None:
         """An expansion ROM, which the guest sees once it has placed and enabled it. Its size is a power of two."""
         self.put(EXPANSION_ROM, 4, 0, writable=(1 << 32) - rom.size | ROM_ENABLE)
@@ -125,7 +135,7 @@ class PciFunction:
             mask = self._writable[at]
             self._bytes[at] = self._bytes[at] & ~mask | byte & mask
         if offset < BARS + 4 * BAR_COUNT and offset + size > COMMAND:
-            self._place_regions()
+            self.place_regions()
         if self._rom is not None and offset < EXPANSION_ROM + 4 and offset + size > COMMAND:
             self._move_rom(self._wanted_rom())
 
@@ -136,12 +146,15 @@ class PciFunction:
         enable = COMMAND_IO if bar.kind is BarKind.IO else COMMAND_MEMORY
         if not self.read_config(COMMAND, 2) & enable:
             return None
+        if register in self._fixed:
+            return self._fixed[register] if self.decodes(self._fixed[register]) else None
         value = self.read_config(BARS + 4 * register, 4 * bar.kind.registers)
         base = value & ~(0x3 if bar.kind is BarKind.IO else 0xF)
         limit = 1 << 16 if bar.kind is BarKind.IO else 1 << (32 * bar.kind.registers)
         return base if 0 < base <= limit - bar.size else None
 
-    def _place_regions(self) -> None:
+    def place_regions(self) -> None:
+        """Brings the buses in line with the registers."""
         moves = [(register, self._wanted(register, bar)) for register, bar in self._bars.items()]
         moves = [(register, base) for register, base in moves if base != self._mapped.get(register)]
         for register, _ in moves:

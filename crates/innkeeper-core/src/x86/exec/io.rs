@@ -4,14 +4,16 @@
 
 use iced_x86::Code;
 
+use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RDX, RSI, cr, flag};
 use crate::x86::fault::Stop;
 use crate::x86::op::{Handler, Op, REP, REPNE, seg};
+use crate::x86::paging::Access;
 use crate::x86::segment as attr;
 use crate::x86::word::Int;
 
 /// Iterations of a repeated string instruction between two looks at interrupts.
-const CHUNK: u32 = 256;
+const CHUNK: u64 = 256;
 
 pub fn select(code: Code, _memory: bool) -> Option<Handler> {
     Some(match code {
@@ -67,26 +69,59 @@ fn string<T: Int, const OUT: bool>(cpu: &mut Cpu, op: &Op) -> Result<(), Stop> {
     if repeats && cpu.regs[RCX] & mask == 0 {
         return Ok(());
     }
-    for done in 1.. {
-        if OUT {
-            outs::<T>(cpu, op, port)?
-        } else {
-            ins::<T>(cpu, op, port)?
+    let mut done = 0;
+    loop {
+        let mut iterations = if repeats { run::<T, OUT>(cpu, op, port)? } else { 0 };
+        if iterations == 0 {
+            iterations = 1;
+            if OUT { outs::<T>(cpu, op, port)? } else { ins::<T>(cpu, op, port)? }
         }
         if !repeats {
             break;
         }
-        let left = (cpu.regs[RCX] & mask).wrapping_sub(1) & mask;
+        let left = (cpu.regs[RCX] & mask).wrapping_sub(iterations) & mask;
         cpu.write_address_register(RCX, left, mask);
         if left == 0 {
             break;
         }
+        done += iterations;
         // A single step is one iteration.
-        if done == CHUNK || cpu.leave || cpu.has_flag(flag::TF) {
+        if done >= CHUNK || cpu.leave || cpu.has_flag(flag::TF) {
             return Err(cpu.repeat_later(op));
         }
     }
     Ok(())
+}
+
+/// As many iterations as can be one call of the device: upwards through a page of plain RAM, with nobody
+/// watching each. Moves rSI or rDI, and gives how many these were; 0 if there is no such run.
+fn run<T: Int, const OUT: bool>(cpu: &mut Cpu, op: &Op, port: u16) -> Result<u64, Stop> {
+    if cpu.has_flag(flag::DF) || cpu.has_flag(flag::TF) || cpu.dr[7] & 0xFF != 0 {
+        return Ok(0);
+    }
+    let (segment, register) = if OUT { (op.segment, RSI) } else { (seg::ES, RDI) };
+    let access = if OUT { Access::Read } else { Access::Write };
+    let offset = cpu.regs[register] & op.address_mask;
+    let room = (op.address_mask - offset).saturating_add(1);
+    let wanted = (cpu.regs[RCX] & op.address_mask).saturating_mul(T::BYTES).min(room).min(PAGE_SIZE);
+    let Some((pointer, bytes)) = cpu.run_of_bytes(segment, offset, wanted, access)? else { return Ok(0) };
+    let elements = bytes / T::BYTES;
+    if elements < 2 {
+        return Ok(0);
+    }
+    let mut buffer = [0; PAGE_SIZE as usize];
+    let data = &mut buffer[..(elements * T::BYTES) as usize];
+    if OUT {
+        // SAFETY: `run_of_bytes` vouches for at least that many bytes of guest RAM.
+        unsafe { std::ptr::copy_nonoverlapping(pointer.cast_const(), data.as_mut_ptr(), data.len()) };
+        cpu.write_port_string(port, T::BYTES as u8, data);
+    } else {
+        cpu.read_port_string(port, T::BYTES as u8, data);
+        // SAFETY: as above; nothing that this vCPU did meanwhile took the page from it.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), pointer, data.len()) };
+    }
+    cpu.step_address_register(register, elements * T::BYTES, op.address_mask);
+    Ok(elements)
 }
 
 fn ins<T: Int>(cpu: &mut Cpu, op: &Op, port: u16) -> Result<(), Stop> {
@@ -144,7 +179,7 @@ impl Cpu {
     }
 
     fn read_port(&mut self, port: u16, size: u8) -> u64 {
-        self.stats.count_port(port, false);
+        self.stats.count_port(port, false, 1);
         self.note_port_access(port, size);
         let value = self.platform.ports.read(u64::from(port), size);
         self.heed_device();
@@ -152,9 +187,22 @@ impl Cpu {
     }
 
     fn write_port(&mut self, port: u16, size: u8, value: u64) {
-        self.stats.count_port(port, true);
+        self.stats.count_port(port, true, 1);
         self.note_port_access(port, size);
         self.platform.ports.write(u64::from(port), size, value);
+        self.heed_device();
+    }
+
+    /// Neither records breakpoints: nobody has armed one.
+    fn read_port_string(&mut self, port: u16, size: u8, out: &mut [u8]) {
+        self.stats.count_port(port, false, out.len() as u64 / u64::from(size));
+        self.platform.ports.read_string(u64::from(port), size, out);
+        self.heed_device();
+    }
+
+    fn write_port_string(&mut self, port: u16, size: u8, data: &[u8]) {
+        self.stats.count_port(port, true, data.len() as u64 / u64::from(size));
+        self.platform.ports.write_string(u64::from(port), size, data);
         self.heed_device();
     }
 
@@ -174,5 +222,94 @@ impl Cpu {
                 self.leave = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::bus::Device;
+    use crate::x86::cpu::{Cpu, RAX, RCX, RDI, RDX, RSI, flag};
+    use crate::x86::fault::vector;
+    use crate::x86::testing::{ABSENT, DATA, machine, peek, poke, run};
+
+    const PORT: u64 = 0x1F0;
+
+    /// Counts upwards when read, and keeps what is written.
+    #[derive(Default)]
+    struct Counter {
+        next: Mutex<u64>,
+        written: Mutex<Vec<u8>>,
+    }
+
+    impl Device for Counter {
+        fn read(&self, _offset: u64, _size: u8) -> u64 {
+            let mut next = self.next.lock().unwrap();
+            *next += 1;
+            *next
+        }
+
+        fn write(&self, _offset: u64, size: u8, value: u64) {
+            self.written.lock().unwrap().extend(&value.to_le_bytes()[..usize::from(size)]);
+        }
+    }
+
+    fn with_counter(code: &[u8]) -> (Box<Cpu>, Arc<Counter>) {
+        let mut cpu = machine(code);
+        let counter = Arc::new(Counter::default());
+        cpu.platform.ports.map(PORT, 8, counter.clone()).unwrap();
+        cpu.regs[RDX] = PORT;
+        (cpu, counter)
+    }
+
+    /// Runs until the repetition is over, as the run loop does.
+    fn repeat(cpu: &mut Cpu) {
+        while cpu.regs[RCX] != 0 {
+            cpu.regs[crate::x86::cpu::RIP] = crate::x86::testing::CODE;
+            if let Err(fault) = run(cpu) {
+                panic!("vector {}", fault.vector);
+            }
+        }
+    }
+
+    #[test]
+    fn ins_in_runs_reads_once_for_every_element() {
+        for (down, count) in [(false, 3000), (false, 1), (true, 300)] {
+            let (mut cpu, counter) = with_counter(&[0xF3, 0x66, 0x6D]); // rep insw
+            let first = if down { DATA + 0x1000 } else { DATA + 0x10 };
+            (cpu.regs[RDI], cpu.regs[RCX]) = (first, count);
+            cpu.set_flag(flag::DF, down);
+            repeat(&mut cpu);
+            let bytes: [u8; 6000 + 0x10] = peek(&cpu, DATA);
+            for i in 0..count {
+                let at = (first - DATA) as usize;
+                let at = if down { at - 2 * i as usize } else { at + 2 * i as usize };
+                assert_eq!(u16::from_le_bytes([bytes[at], bytes[at + 1]]), i as u16 + 1);
+            }
+            assert_eq!(*counter.next.lock().unwrap(), count);
+            let step = if down { (2 * count).wrapping_neg() } else { 2 * count };
+            assert_eq!(cpu.regs[RDI], first.wrapping_add(step));
+        }
+    }
+
+    #[test]
+    fn outs_in_runs_writes_every_element_in_order() {
+        let (mut cpu, counter) = with_counter(&[0xF3, 0x6F]); // rep outsd
+        let bytes: Vec<u8> = (0..5000u32).map(|i| i as u8).collect();
+        poke(&cpu, DATA + 0x20, &bytes);
+        (cpu.regs[RSI], cpu.regs[RCX], cpu.regs[RAX]) = (DATA + 0x20, 1250, 0);
+        repeat(&mut cpu);
+        assert!(*counter.written.lock().unwrap() == bytes);
+        assert_eq!(cpu.regs[RSI], DATA + 0x20 + 5000);
+    }
+
+    #[test]
+    fn a_fault_comes_before_the_device_is_read() {
+        let (mut cpu, counter) = with_counter(&[0xF3, 0x6C]); // rep insb
+        (cpu.regs[RDI], cpu.regs[RCX]) = (ABSENT - 5, 10);
+        let fault = run(&mut cpu).unwrap_err();
+        assert_eq!((fault.vector, fault.address, cpu.regs[RCX]), (vector::PF, ABSENT, 5));
+        assert_eq!(*counter.next.lock().unwrap(), 5);
     }
 }

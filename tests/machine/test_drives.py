@@ -1,0 +1,78 @@
+"""Disks and discs of a configuration: opened, refused, changed."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from innkeeper import InnkeeperError
+from innkeeper.config import DiskConfig
+from innkeeper.config.disk import DiskBus, DiskDevice
+from innkeeper.machine.drives import CdromDrive, Drives
+
+SECTOR = 2048
+
+
+@pytest.fixture
+def iso(tmp_path: Path) -> Path:
+    """As little of an ISO as shows what it is."""
+    path = tmp_path / "a.iso"
+    path.write_bytes(bytes(16 * SECTOR) + b"\x01CD001\x01".ljust(SECTOR, b"\0") + bytes(SECTOR))
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(1 << 16))
+    return path
+
+
+def refusal(make: Callable[[], object]) -> str:
+    with pytest.raises(InnkeeperError) as error:
+        make()
+    return str(error.value)
+
+
+def test_a_file_that_is_no_iso_is_refused_unless_it_is_meant(image: Path) -> None:
+    assert "is no ISO image" in refusal(lambda: CdromDrive(DiskConfig.cdrom(image)))
+    meant = DiskConfig.parse(f"path={image},device=cdrom,check=no,format=raw")
+    CdromDrive(meant).close()
+
+
+def test_a_disc_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.iso"
+    assert str(missing) in refusal(lambda: CdromDrive(DiskConfig.cdrom(missing)))
+
+
+def test_a_disc_is_changed_and_a_bad_one_leaves_the_old_one(iso: Path, image: Path) -> None:
+    drive = CdromDrive(DiskConfig.cdrom(iso))
+    assert drive.tray.loaded
+    refusal(lambda: drive.change(image))
+    assert drive.tray.loaded
+    assert drive.path == iso
+    drive.change(None)
+    assert not drive.tray.loaded
+    drive.change(image, check=False)
+    assert drive.path == image
+    drive.close()
+
+
+def test_a_drive_may_be_empty() -> None:
+    drive = CdromDrive(DiskConfig(path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE))
+    assert not drive.tray.loaded
+    drive.close()
+
+
+def test_ide_has_four_places(iso: Path) -> None:
+    with ExitStack() as held:
+        assert Drives([DiskConfig.cdrom(iso)] * 4, held).ide() is not None
+        assert "4 places" in refusal(lambda: Drives([DiskConfig.cdrom(iso)] * 5, held))
+        assert Drives([], held).ide() is None
+
+
+def test_an_ata_disk_cannot_be_read_only(image: Path) -> None:
+    config = DiskConfig(path=image, bus=DiskBus.IDE, readonly=True)
+    with ExitStack() as held:
+        assert "read-only" in refusal(lambda: Drives([config], held))
