@@ -57,7 +57,9 @@ test-fuzz: setup
 	  for tier in interp bt; do \
 	    $(FUZZ) --cases $(FUZZ_CASES) --seed $(FUZZ_SEED) --bits $$bits --tier $$tier || exit 1; \
 	  done; \
-	  $(FUZZ) --lockstep $(LOCKSTEP_WAYS) --cases $(LOCKSTEP_CASES) --seed $(FUZZ_SEED) --bits $$bits || exit 1; \
+	  for cpl in 3 0; do \
+	    $(FUZZ) --lockstep $(LOCKSTEP_WAYS) --cases $(LOCKSTEP_CASES) --seed $(FUZZ_SEED) --bits $$bits --cpl $$cpl || exit 1; \
+	  done; \
 	done
 
 test-python: build

@@ -3,7 +3,7 @@
 use std::ptr;
 
 /// Longer than any batch of work takes.
-const LIMIT_S: u32 = 300;
+const LIMIT_S: u32 = 60;
 
 /// Calls `work` with a copy of `value` in a child and gives back what it made of it, with what ended the
 /// child too early, if something did. `T` must be plain data.

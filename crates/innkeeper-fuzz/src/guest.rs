@@ -18,16 +18,19 @@ use innkeeper_core::x86::run::CodeGuard;
 
 use crate::state::{CODE, DATA, DATA_SIZE, State, Trap, WINDOW, WINDOW_AT};
 
-/// How many pages a guest has from `CODE` and `DATA` on.
+/// How many pages a guest has from `CODE` and `DATA` on, and whose they are.
 #[derive(Clone, Copy)]
 pub struct Pages {
     pub code: u64,
     pub data: u64,
     pub writable_code: bool,
+    /// The code runs at CPL 0, under SMAP.
+    pub supervisor: bool,
 }
 
 /// As many as the host's child has.
-pub const FOR_CASES: Pages = Pages { code: 1, data: DATA_SIZE >> 12, writable_code: false };
+pub const FOR_CASES: Pages =
+    Pages { code: 1, data: DATA_SIZE >> 12, writable_code: false, supervisor: false };
 
 const RAM: u64 = 1 << 20;
 const TABLES: u64 = 0x1000;
@@ -88,6 +91,9 @@ impl Guest {
         }
         cpu.cr0 = cr::CR0_PG | cr::CR0_WP | cr::CR0_NE | cr::CR0_ET | cr::CR0_MP | cr::CR0_PE;
         cpu.cr4 = cr::CR4_PAE | cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT | cr::CR4_OSXSAVE | cr::CR4_FSGSBASE;
+        if pages.supervisor {
+            cpu.cr4 |= cr::CR4_SMAP;
+        }
         cpu.efer = cr::EFER_LME | cr::EFER_LMA | cr::EFER_NXE | cr::EFER_SCE;
         cpu.xcr0 = 7;
         cpu.cr3 = TABLES;
@@ -95,18 +101,24 @@ impl Guest {
         cpu.idtr = TableState { base: GATES, limit: 0xFFF };
         cpu.tr = SegmentState { selector: 0x20, attributes: 0x8B, limit: 0x67, base: TASK };
         let mut guest = Self { cpu, attention, memory, bitness, pages };
-        guest.enter_user_mode(0x202);
+        guest.enter(0x202);
         guest.cpu.flush_tlb();
         guest
     }
 
-    /// Flat segments and CPL 3.
-    fn enter_user_mode(&mut self, rflags: u64) {
+    /// Flat segments and the level of the code.
+    fn enter(&mut self, rflags: u64) {
         let flat = |selector, attributes| SegmentState { selector, attributes, limit: u32::MAX, base: 0 };
         let cpu = &mut self.cpu;
-        cpu.segments = [flat(0x2B, 0xC0F3); 6];
+        let (data, code) = match (self.pages.supervisor, self.bitness) {
+            (true, 64) => (flat(0x18, 0xC093), flat(KERNEL_CS as u16, 0xA09B)),
+            (true, _) => (flat(0x18, 0xC093), flat(8, 0xC09B)),
+            (false, 64) => (flat(0x2B, 0xC0F3), flat(0x33, 0xA0FB)),
+            (false, _) => (flat(0x2B, 0xC0F3), flat(0x23, 0xC0FB)),
+        };
+        cpu.segments = [data; 6];
         (cpu.segments[4].selector, cpu.segments[5].selector) = (0, 0);
-        cpu.segments[1] = if self.bitness == 64 { flat(0x33, 0xA0FB) } else { flat(0x23, 0xC0FB) };
+        cpu.segments[1] = code;
         cpu.activity = Activity::Runnable;
         cpu.nmi_blocked = false;
         cpu.set_rflags(rflags);
@@ -130,11 +142,12 @@ impl Guest {
         self.memory.write(gpa, bytes).expect("within the guest's RAM");
     }
 
-    /// Enters user mode in `state`, its window included.
+    /// Takes on `state`, its window included.
     pub fn load(&mut self, state: &State) {
         self.write_data(WINDOW_AT, &state.window);
-        self.enter_user_mode(state.rflags);
+        self.enter(state.rflags);
         let cpu = &mut self.cpu;
+        cpu.msrs.kernel_gs_base = 0;
         cpu.regs[..16].copy_from_slice(&state.gpr);
         cpu.regs[RIP] = state.rip;
         for (ymm, value) in cpu.ymm.iter_mut().zip(state.ymm) {
@@ -221,9 +234,14 @@ fn map_pages(memory: &GuestMemory, pages: Pages) {
     let (pdpt, directory) = (TABLES + 0x1000, TABLES + 0x2000);
     put(memory, TABLES, pdpt | USER_WRITABLE);
     put(memory, pdpt, directory | USER_WRITABLE);
+    let (code, data) = match (pages.supervisor, pages.writable_code) {
+        (true, _) => (SUPERVISOR_WRITABLE, SUPERVISOR_WRITABLE),
+        (false, true) => (USER_WRITABLE, USER_WRITABLE),
+        (false, false) => (USER, USER_WRITABLE),
+    };
     let ranges = [
-        (CODE, CODE_FRAME, pages.code, if pages.writable_code { USER_WRITABLE } else { USER }),
-        (DATA, DATA_FRAME, pages.data, USER_WRITABLE),
+        (CODE, CODE_FRAME, pages.code, code),
+        (DATA, DATA_FRAME, pages.data, data),
         (SYSTEM, SYSTEM_FRAME, SYSTEM_PAGES, SUPERVISOR_WRITABLE),
     ];
     for (n, (linear, frame, pages, rights)) in ranges.into_iter().enumerate() {
@@ -235,20 +253,25 @@ fn map_pages(memory: &GuestMemory, pages: Pages) {
     }
 }
 
-/// A code segment, the task's stack pointer, and a gate and a HLT for each vector.
+/// Segments, the stack of all handlers, and a gate and a HLT for each vector.
 fn furnish_system(memory: &GuestMemory) {
-    const CODE_SEGMENT: u64 = 0x00AF_9B00_0000_FFFF;
+    const SEGMENTS: [u64; 3] = [0x00CF_9B00_0000_FFFF, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
     const INTERRUPT_GATE: u64 = 0x8E;
+    /// The first of the interrupt stack table.
+    const STACK: u64 = 1;
     const FOR_PROGRAMS: u64 = 0x60;
     /// The permission map's offset in the task state: beyond its limit.
     const NO_PORTS: u64 = 0x1000;
-    put(memory, SYSTEM_FRAME + KERNEL_CS, CODE_SEGMENT);
-    put(memory, SYSTEM_FRAME + (TASK - SYSTEM) + 4, STACK_TOP);
+    for (number, segment) in (1..).zip(SEGMENTS) {
+        put(memory, SYSTEM_FRAME + 8 * number, segment);
+    }
+    put(memory, SYSTEM_FRAME + (TASK - SYSTEM) + 0x24, STACK_TOP);
     put(memory, SYSTEM_FRAME + (TASK - SYSTEM) + 0x60, NO_PORTS << 48);
     for vector in 0..256 {
         let handler = HANDLERS + vector;
         let kind = INTERRUPT_GATE | if matches!(vector, 3 | 4) { FOR_PROGRAMS } else { 0 };
-        let low = handler & 0xFFFF | KERNEL_CS << 16 | kind << 40 | (handler & 0xFFFF_0000) << 32;
+        let low =
+            handler & 0xFFFF | KERNEL_CS << 16 | STACK << 32 | kind << 40 | (handler & 0xFFFF_0000) << 32;
         put(memory, SYSTEM_FRAME + (GATES - SYSTEM) + 16 * vector, low);
         let at = SYSTEM_FRAME + (HANDLERS - SYSTEM) + vector;
         memory.write(at, &[HLT]).expect("within the guest's RAM");

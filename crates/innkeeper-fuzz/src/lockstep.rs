@@ -11,13 +11,13 @@ use innkeeper_core::x86::bt::{Settings, Stress, Verify};
 use innkeeper_core::x86::cpu::flag::STATUS;
 
 use crate::apart::apart;
-use crate::guest::Guest;
+use crate::guest::{Guest, Pages};
 use crate::programs::{Node, PAGES, Program, Programs};
 use crate::rng::Rng;
 use crate::state::{CODE, State, Trap};
 
-/// Status flags, and those that programs may set.
-const COMPARED: u64 = 0x3C_4FD5;
+/// All of RFLAGS but RF.
+const COMPARED: u64 = 0x3E_7FD5;
 const BREAKPOINT: u8 = 3;
 const PAGE_FAULT: u8 = 14;
 /// The second run goes through what the first translated, the third through what was chained by then.
@@ -70,6 +70,7 @@ struct End {
 
 pub struct Lockstep {
     programs: Programs,
+    pages: Pages,
     drive: Drive,
     bitness: u32,
 }
@@ -99,8 +100,10 @@ pub struct Tally {
 const BATCH: usize = 500;
 
 impl Lockstep {
-    pub fn new(bitness: u32, drive: Drive) -> Self {
-        Self { programs: Programs::new(bitness), drive, bitness }
+    /// Programs of `bitness`, for CPL 0 if `supervisor`.
+    pub fn new(bitness: u32, supervisor: bool, drive: Drive) -> Self {
+        let pages = Pages { supervisor, ..PAGES };
+        Self { programs: Programs::new(bitness, supervisor), pages, drive, bitness }
     }
 
     /// Runs as many programs from `seed` on, and stops at the `most`th mismatch.
@@ -124,7 +127,7 @@ impl Lockstep {
 
     /// Runs programs up to the first that goes wrong.
     fn batch(&mut self, seeds: &[u64], tally: &mut Tally) {
-        let mut pair = Pair::new(self.bitness, self.drive);
+        let mut pair = Pair::new(self.bitness, self.pages, self.drive);
         let attention = Arc::clone(&pair.translated.attention);
         if self.drive.kicks {
             let mut rng = Rng::new(seeds[0]);
@@ -157,7 +160,7 @@ impl Lockstep {
     fn difference(&self, program: &Program) -> Option<String> {
         const ROOM: usize = 4000;
         let ((text, length), ended) = apart(([0_u8; ROOM], 0), |(text, length)| {
-            let mut pair = Pair::new(self.bitness, self.drive);
+            let mut pair = Pair::new(self.bitness, self.pages, self.drive);
             if let Some(Some(difference)) = pair.compare(program, &mut Tally::default()) {
                 *length = difference.len().min(ROOM);
                 text[..*length].copy_from_slice(&difference.as_bytes()[..*length]);
@@ -168,9 +171,10 @@ impl Lockstep {
 
     /// A mismatch in its smallest form.
     fn explain(&self, seed: u64) -> String {
-        let mut programs = Programs::new(self.bitness);
+        let mut programs = Programs::new(self.bitness, self.pages.supervisor);
         let mut program = programs.make(seed);
-        let mut text = format!("--lockstep --bits {} --repro {seed:x}: ", self.bitness);
+        let cpl = if self.pages.supervisor { 0 } else { 3 };
+        let mut text = format!("--lockstep --bits {} --cpl {cpl} --repro {seed:x}: ", self.bitness);
         let Some(mut said) = self.difference(&program) else {
             text.push_str("not when run alone\n");
             return text;
@@ -226,10 +230,10 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(bitness: u32, drive: Drive) -> Self {
+    fn new(bitness: u32, pages: Pages, drive: Drive) -> Self {
         Self {
-            interpreted: Guest::new(bitness, PAGES, None),
-            translated: Guest::new(bitness, PAGES, Some(drive.settings)),
+            interpreted: Guest::new(bitness, pages, None),
+            translated: Guest::new(bitness, pages, Some(drive.settings)),
             exact: drive.settings.exact_flags,
         }
     }

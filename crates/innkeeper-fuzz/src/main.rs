@@ -21,6 +21,7 @@ struct Options {
     most: usize,
     repro: Option<String>,
     lockstep: bool,
+    supervisor: bool,
     stress: bool,
 }
 
@@ -35,6 +36,7 @@ fn parse() -> Result<Options, String> {
         most: 40,
         repro: None,
         lockstep: false,
+        supervisor: false,
         stress: false,
     };
     let mut words = std::env::args().skip(1);
@@ -58,6 +60,7 @@ fn parse() -> Result<Options, String> {
             "--seed" => options.seed = number()?,
             "--most" => options.most = number()? as usize,
             "--bits" if value == "64" || value == "32" => options.bitness = number()? as u32,
+            "--cpl" if value == "0" || value == "3" => options.supervisor = value == "0",
             "--tier" if value == "interp" => options.tier = Tier::Interp,
             "--tier" if value == "bt" => options.tier = Tier::Bt,
             "--repro" => options.repro = Some(value),
@@ -132,7 +135,7 @@ fn lockstep(options: &Options) -> ExitCode {
     let drives = innkeeper_fuzz::lockstep::drives();
     let mut good = true;
     for (name, drive) in drives.into_iter().take(if options.stress { usize::MAX } else { 2 }) {
-        let mut lockstep = Lockstep::new(options.bitness, drive);
+        let mut lockstep = Lockstep::new(options.bitness, options.supervisor, drive);
         if let Some(seed) = &options.repro {
             let Ok(seed) = u64::from_str_radix(seed, 16) else { return ExitCode::from(2) };
             let text = lockstep.repeat(seed);

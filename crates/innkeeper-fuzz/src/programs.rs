@@ -11,7 +11,7 @@ use crate::operands::{Draft, image_size};
 use crate::rng::Rng;
 use crate::state::{CODE, DATA, State};
 
-pub const PAGES: Pages = Pages { code: 3, data: 8, writable_code: true };
+pub const PAGES: Pages = Pages { code: 3, data: 8, writable_code: true, supervisor: false };
 /// Loop counters, and room to save the stack pointer: nothing random is aimed there.
 const COUNTERS: u64 = DATA + 0x7000;
 const SAVED: u64 = COUNTERS + 0x40;
@@ -57,6 +57,8 @@ pub enum Node {
     Onward {
         way: u8,
     },
+    /// What only a supervisor may do.
+    System(Vec<u8>),
     /// MOV of a constant to EAX, which is another constant the next time.
     Changing {
         constant: u32,
@@ -76,14 +78,15 @@ pub struct Program {
 
 pub struct Programs {
     bitness: u32,
+    supervisor: bool,
     codes: Vec<Code>,
     info: InstructionInfoFactory,
 }
 
 impl Programs {
-    pub fn new(bitness: u32) -> Self {
+    pub fn new(bitness: u32, supervisor: bool) -> Self {
         let codes = Encodings::new(bitness).iter().filter(|&code| is_wanted(code)).collect();
-        Self { bitness, codes, info: InstructionInfoFactory::new() }
+        Self { bitness, supervisor, codes, info: InstructionInfoFactory::new() }
     }
 
     /// The program that a seed names.
@@ -138,7 +141,8 @@ impl Programs {
                 return number;
             }
         };
-        Some(match rng.below(24) {
+        let all = if self.supervisor { 27 } else { 24 };
+        Some(match rng.below(all) {
             0 | 1 if deeper => {
                 let (count, length) = (1 + rng.below(5) as u8, shorter(rng));
                 Node::Loop { count, body: self.nodes(rng, length, depth + 1, callable) }
@@ -155,14 +159,18 @@ impl Programs {
             5 | 6 if callable > 0 => {
                 Node::Call { function: rng.below(callable as u64) as usize, way: rng.below(3) as u8 }
             }
-            7 => Node::Flags {
-                to: register(rng, self.bitness),
-                set: rng.one_in(2).then(|| rng.word() as u32 & 0x8D5 | 0x202),
-            },
+            7 => Node::Flags { to: register(rng, self.bitness), set: rng.one_in(2).then(|| self.flags(rng)) },
             8 => Node::Onward { way: rng.below(4) as u8 },
             9 if rng.one_in(2) => Node::Changing { constant: rng.word() as u32, next: rng.word() as u32 },
+            24.. => Node::System(system(rng, self.bitness)),
             _ => return self.plain(rng),
         })
+    }
+
+    /// An image of RFLAGS for POPF.
+    fn flags(&self, rng: &mut Rng) -> u32 {
+        let interrupts = if self.supervisor && rng.one_in(2) { 0 } else { 0x200 };
+        rng.word() as u32 & 0x8D5 | 2 | interrupts
     }
 
     /// Some form of PUSH that does not fault.
@@ -219,6 +227,41 @@ impl Programs {
     }
 }
 
+/// Something that a program may not do, and that leaves what it must.
+fn system(rng: &mut Rng, bitness: u32) -> Vec<u8> {
+    let page = ((DATA >> 12 << 12) as u32 + ((rng.below(8) as u32) << 12)).to_le_bytes();
+    let leaf = rng.pick(&[0_u32, 1, 7, 0x8000_0001]).to_le_bytes();
+    let msr = rng.pick(&[0xC000_0080_u32, 0xC000_0100, 0xC000_0102, 0x277]).to_le_bytes();
+    let either: &[u8] = match rng.below(if bitness == 64 { 14 } else { 10 }) {
+        0 => &[0xFA],                                                           // cli
+        1 => &[0xFB],                                                           // sti
+        2 => &[0x0F, 0x01, 0xCB],                                               // stac
+        3 => &[0x0F, 0x01, 0xCA],                                               // clac
+        4 => &[0x0F, 0x20, 0xD8, 0x0F, 0x22, 0xD8],                             // mov rax, cr3; mov cr3, rax
+        5 => &[0x0F, 0x20, 0xC0, 0x0F, 0x22, 0xC0, 0x0F, 0x06], // mov rax, cr0; mov cr0, rax; clts
+        6 => &[0x8C, 0xD8, 0x8E, 0xC0],                         // mov eax, ds; mov es, eax
+        7 => &[&[0xB8][..], &leaf, &[0xB9, 0, 0, 0, 0, 0x0F, 0xA2]].concat(), // cpuid
+        8 => &[&[0xB9][..], &msr, &[0x0F, 0x32, 0x0F, 0x30]].concat(), // rdmsr; wrmsr
+        9 if bitness == 64 => &[&[0x0F, 0x01, 0x3C, 0x25][..], &page].concat(), // invlpg
+        9 => &[&[0x0F, 0x01, 0x3D][..], &page].concat(),
+        // mov eax, page; wrgsbase rax; swapgs; rdgsbase rcx
+        10 => &[
+            &[0xB8][..],
+            &page,
+            &[0xF3, 0x48, 0x0F, 0xAE, 0xD8, 0x0F, 0x01, 0xF8, 0xF3, 0x48, 0x0F, 0xAE, 0xC9],
+        ]
+        .concat(),
+        // lea rcx, [rip+9]; push 18h; push rsp; pushfq; push 10h; push rcx; iretq; lea rsp, [rsp+8]
+        11 | 12 => &[
+            0x48, 0x8D, 0x0D, 9, 0, 0, 0, 0x6A, 0x18, 0x54, 0x9C, 0x6A, 0x10, 0x51, 0x48, 0xCF, 0x48, 0x8D,
+            0x64, 0x24, 8,
+        ],
+        // cli; pushfq; pop rcx; sti; push rcx; popfq
+        _ => &[0xFA, 0x9C, 0x59, 0xFB, 0x51, 0x9D],
+    };
+    either.to_vec()
+}
+
 /// A value that no operand asks for.
 const UNTOUCHED: u64 = 0x0BAD_0BAD_0BAD_0BAD;
 
@@ -236,6 +279,7 @@ fn is_wanted(code: Code) -> bool {
             M::Bound | M::Into | M::Ldmxcsr | M::Vldmxcsr | M::Fldcw | M::Cli | M::Sti | M::Enter | M::Leave
                 | M::Maskmovq | M::Maskmovdqu | M::Vmaskmovdqu | M::Ud0 | M::Ud1 | M::Ud2 | M::INVALID
                 | M::Ffree | M::Ffreep // what they do to C1 is undefined
+                | M::Vcvtps2ph // hosts differ in what it has done when its store faults
                 | M::Arpl | M::Aam | M::Outsb | M::Outsw | M::Outsd | M::Insb | M::Insw | M::Insd | M::Wait
         )
         && !(0..info.op_count()).any(|i| {
@@ -461,6 +505,10 @@ impl Layout {
                 self.raw(&[0x68]);
                 self.raw(&flags.to_le_bytes());
                 self.raw(&[0x9D]);
+            }
+            Node::System(bytes) => {
+                self.raw(bytes);
+                self.settle();
             }
             Node::Onward { way } => {
                 self.onward(*way);

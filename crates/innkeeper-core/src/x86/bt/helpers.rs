@@ -62,6 +62,7 @@ impl Cpu {
         self.regs[RIP] = next;
         self.leave = false;
         let leaf = cpuid_key(self);
+        let view = self.tlb.data;
         let result = (op.handler)(self, &op);
         match op.code {
             Code::Cpuid => self.context.cpuid.fill(leaf, &self.regs),
@@ -73,7 +74,9 @@ impl Cpu {
         let cache = &self.translator.as_ref().expect("translating").cache;
         let site = &cache.sites[id as usize];
         let expected = cache.blocks[block as usize].key.mode;
-        let same = mode.is_some_and(|mode| mode.with_view(0) == expected.with_view(0));
+        // STAC or CLAC may have changed the view before, but what follows is for the view of now.
+        let same = mode.is_some_and(|mode| mode.with_view(view) == expected.with_view(view))
+            && self.tlb.data == view;
         if result.is_ok()
             && !self.leave
             && same

@@ -11,6 +11,7 @@ use super::translator::{Assumed, Translator};
 use crate::exit::Exit;
 use crate::memory::PAGE_SIZE;
 use crate::x86::cpu::{Cpu, RIP, cr, flag};
+use crate::x86::mmu::{SUPERVISOR, SUPERVISOR_SMAP, USER};
 
 /// What `enter` returns for an indirect branch whose target is RIP; else it is 0, everything being
 /// done, or the exit taken.
@@ -302,7 +303,12 @@ impl Cpu {
 
     /// Where returns lead that no call in translated code is known of.
     pub(super) fn set_unpaired(&mut self) {
-        let view = self.tlb.data;
+        // STAC and CLAC may change the view until then, but only returns in the view that is the rule are paired.
+        let view = match self.tlb.data {
+            USER => USER,
+            _ if self.cr4 & cr::CR4_SMAP != 0 => SUPERVISOR_SMAP,
+            _ => SUPERVISOR,
+        };
         let cache = &self.translator().cache;
         self.context.unpaired = cache.address(cache.thunks.unpaired[view] as u32);
     }

@@ -118,7 +118,7 @@ impl Emitter<'_> {
         if flags {
             take_flags_back(&mut self.hot);
         }
-        self.pending.push(Cold::Unpaired { from, flags });
+        self.pending.push(Cold::Unpaired { from, view: self.mode.view(), flags });
         if self.translator.tracer.is_some() {
             let from = self.hot.jmp();
             self.pending.push(Cold::Record { from, rip: back });

@@ -136,13 +136,13 @@ impl Emitter<'_> {
                     self.cold.mov_imm(R11, site.into());
                     self.cold.jmp_to(thunks.emulate);
                 }
-                Cold::Unpaired { from, flags } => {
+                Cold::Unpaired { from, view, flags } => {
                     self.hot.patch(from, here);
                     if flags {
                         take_flags_back(&mut self.cold);
-                        self.cold.jmp_to(thunks.look_up_keeping[self.mode.view()]);
+                        self.cold.jmp_to(thunks.look_up_keeping[view]);
                     } else {
-                        self.cold.jmp_to(thunks.look_up[self.mode.view()]);
+                        self.cold.jmp_to(thunks.look_up[view]);
                     }
                 }
                 Cold::Record { from, rip } => {

@@ -115,9 +115,10 @@ enum Cold {
         mode: Mode,
         flags: bool,
     },
-    /// A return went elsewhere than its call expected: look R10 up.
+    /// A return went elsewhere than its call expected: look R10 up, in the view of the landing.
     Unpaired {
         from: usize,
+        view: usize,
         flags: bool,
     },
     /// A return arrived: record that, and go on.

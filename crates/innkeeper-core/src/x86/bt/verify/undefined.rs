@@ -60,9 +60,7 @@ fn effect(code: Code) -> Effect {
         M::Jmp | M::Call if is_far(code) => {
             Effect { may_change: flag::STATUS, changes: 0, reads: 0, by_host: 0 }
         }
-        M::Rcl | M::Rcr => {
-            Effect { may_change: flag::STATUS, changes: 0, reads: flag::CF, by_host: flag::OF }
-        }
+        M::Rcl | M::Rcr => Effect { may_change: flag::STATUS, changes: 0, reads: 0, by_host: flag::OF },
         mnemonic => {
             let by_host = if differs(mnemonic) { status(instruction.rflags_undefined()) } else { 0 };
             Effect { may_change: changes, changes, reads, by_host }
