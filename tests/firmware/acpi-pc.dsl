@@ -57,10 +57,17 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
                     ,, , AddressRangeMemory, TypeStatic)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
                     0x00000000,         // Granularity
-                    0xC0000000,         // Range Minimum
+                    0x80000000,         // Range Minimum
                     0xFEBFFFFF,         // Range Maximum
                     0x00000000,         // Translation Offset
-                    0x3EC00000,         // Length
+                    0x7EC00000,         // Length
+                    ,, , AddressRangeMemory, TypeStatic)
+                QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
+                    0x0000000000000000, // Granularity
+                    0x0000000100000000, // Range Minimum
+                    0x000000FFFFFFFFFF, // Range Maximum
+                    0x0000000000000000, // Translation Offset
+                    0x000000FF00000000, // Length
                     ,, , AddressRangeMemory, TypeStatic)
             })
             Device (ISA)
@@ -145,7 +152,7 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
                             0x0600,             // Range Minimum
                             0x0600,             // Range Maximum
                             0x01,               // Alignment
-                            0x0C,               // Length
+                            0x40,               // Length
                             )
                     })
                 }

@@ -7,13 +7,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from uuid import UUID
 
 from innkeeper.cli import live
 from innkeeper.cli.reach import control_path
 from innkeeper.cli.status import Status
-from innkeeper.config import ConsoleConfig, DiskConfig, EngineChoice, GdbConfig, GraphicsConfig, MachineConfig
+from innkeeper.config import (
+    BootConfig,
+    ConsoleConfig,
+    DiskConfig,
+    EngineChoice,
+    FirmwareConfig,
+    GdbConfig,
+    GraphicsConfig,
+    MachineConfig,
+)
 from innkeeper.machine import Machine, Outcome, OutcomeKind
 from innkeeper.machine.names import check_name
 
@@ -99,8 +110,12 @@ def add_debugging_options(parser: argparse.ArgumentParser) -> None:
 
 def add_guest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--kernel", type=Path, required=True, metavar="PATH", help="a bzImage, a PVH or a multiboot ELF"
+        "--kernel",
+        type=Path,
+        metavar="PATH",
+        help="a bzImage, a PVH or a multiboot ELF, started directly; without it, firmware boots a disk, disc or network",
     )
+    add_firmware_options(parser)
     parser.add_argument("--initrd", type=Path, metavar="PATH", help="an initramfs or initial RAM disk")
     parser.add_argument("--append", default="", metavar="TEXT", help="the kernel's command line")
     parser.add_argument(
@@ -133,6 +148,25 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_firmware_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--firmware",
+        type=FirmwareConfig.parse,
+        metavar="bios|uefi[,path=…,vars=…]",
+        help="what starts a machine without a kernel: SeaBIOS (default) or OVMF, which keeps its variables in vars=PATH",
+    )
+    parser.add_argument(
+        "--firmware-log", type=Path, metavar="PATH", help="write there what firmware says on its debug port"
+    )
+    parser.add_argument(
+        "--boot",
+        type=BootConfig.parse,
+        metavar="cdrom,hd,network[,menu=on]",
+        help="what firmware boots, in this order and nothing else",
+    )
+    parser.add_argument("--uuid", type=UUID, metavar="UUID", help="the machine's UUID (default: a new one)")
+
+
 def whole_number(text: str) -> int:
     try:
         return int(text)
@@ -161,6 +195,9 @@ def execute(arguments: argparse.Namespace) -> int:
 def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineConfig:
     return MachineConfig(
         kernel=arguments.kernel,
+        firmware=firmware_of(arguments),
+        boot=arguments.boot,
+        uuid=arguments.uuid,
         initrd=arguments.initrd,
         append=arguments.append,
         memory_mib=arguments.memory,
@@ -180,6 +217,13 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         stats=arguments.stats,
         debug_exit=arguments.debug_exit,
     )
+
+
+def firmware_of(arguments: argparse.Namespace) -> FirmwareConfig | None:
+    config: FirmwareConfig | None = arguments.firmware
+    if arguments.firmware_log is not None:
+        config = replace(config or FirmwareConfig(), log=arguments.firmware_log)
+    return config
 
 
 def run_to_its_end(machine: Machine, arguments: argparse.Namespace) -> tuple[Outcome, list[int]]:

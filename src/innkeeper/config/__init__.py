@@ -6,6 +6,7 @@ open the file or the device say so.
 
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
+from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig, GraphicsKind, Sharing
 from innkeeper.config.keyvalue import KeyValues
@@ -25,6 +26,8 @@ __all__ = [
     "MEMORY_MIB_LIMIT",
     "MEMORY_MIB_MINIMUM",
     "VCPUS_LIMIT",
+    "BootConfig",
+    "BootDevice",
     "ConsoleConfig",
     "ConsoleKind",
     "DetectZeroes",
@@ -35,6 +38,8 @@ __all__ = [
     "DiskDevice",
     "DiskFormat",
     "EngineChoice",
+    "FirmwareConfig",
+    "FirmwareKind",
     "GdbConfig",
     "GraphicsConfig",
     "GraphicsKind",

@@ -4,9 +4,11 @@ import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from uuid import UUID
 
 from innkeeper.config.console import ConsoleConfig
 from innkeeper.config.disk import DiskConfig
+from innkeeper.config.firmware import BootConfig, FirmwareConfig
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig
 from innkeeper.errors import ConfigError
@@ -38,7 +40,7 @@ class MachineConfig:
     innkeeper.errors.ConfigError: memory is 0 MiB; it must be between 2 and 1048576
     """
 
-    kernel: Path
+    kernel: Path | None = None  # started directly; without one, firmware starts what it finds
     initrd: Path | None = None
     append: str = ""
     memory_mib: int = 512
@@ -46,6 +48,9 @@ class MachineConfig:
     engine: EngineChoice = EngineChoice.AUTO
     disks: tuple[DiskConfig, ...] = ()
     rng: bool = False  # a virtio entropy device
+    firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS
+    boot: BootConfig | None = None  # what firmware boots; None: whatever it can
+    uuid: UUID | None = None  # made up if None
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     graphics: tuple[GraphicsConfig, ...] = ()
     name: str | None = None  # under which this user's other programs find it
@@ -58,7 +63,13 @@ class MachineConfig:
     code_cache_mib: int = 64  # of translated code for each vCPU: engine bt
     trace: bool = False  # count block by block, for `Machine.trace`: engine bt, and slower
 
+    @property
+    def started_by(self) -> FirmwareConfig | None:
+        """The firmware that a machine without a kernel starts with."""
+        return None if self.kernel is not None else self.firmware or FirmwareConfig()
+
     def __post_init__(self) -> None:
+        self._check_start()
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
         require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")
@@ -71,6 +82,19 @@ class MachineConfig:
         length = len(os.fsencode(self.append))
         if length > COMMAND_LINE_LIMIT:
             raise ConfigError(f"append is {length} bytes long; a kernel command line has at most {COMMAND_LINE_LIMIT}")
+
+    def _check_start(self) -> None:
+        if self.kernel is None:
+            if self.initrd is not None:
+                raise ConfigError(
+                    f"initrd is {self.initrd}, and there is no kernel; firmware loads none: give a kernel"
+                )
+            if self.append:
+                raise ConfigError(f"append is {self.append!r}, and there is no kernel to be told it; give one")
+        elif self.firmware is not None:
+            raise ConfigError(f"kernel is {self.kernel}, which starts without firmware {self.firmware.kind}; give one")
+        elif self.boot is not None:
+            raise ConfigError(f"kernel is {self.kernel}, which is what the machine boots; leave out the boot order")
 
 
 def require_within(name: str, value: int, low: int, high: int, *, unit: str = "") -> None:

@@ -1,7 +1,8 @@
 """ACPI fixed hardware: PM1a events and control, and the power-management timer.
 
 Spec: ACPI 6.5, 4.8.3 and 16.1. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always
-in ACPI mode (no SMI_CMD), so SCI_EN reads as one. Left out: GPE blocks, sleep states other than S3 and S5.
+in ACPI mode (no SMI_CMD), so SCI_EN reads as one; what follows in the PIIX4's block reads as zero. Left out: GPE blocks, sleep
+states other than S3 and S5.
 """
 
 from threading import Lock

@@ -6,7 +6,7 @@ refused with the error bit.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from innkeeper.memory import GuestMemory
 
@@ -15,11 +15,14 @@ REGION_BYTES = 12
 
 KEY_SIGNATURE = 0x0000
 KEY_ID = 0x0001
+KEY_UUID = 0x0002
 KEY_RAM_BYTES = 0x0003
 KEY_VCPUS = 0x0005
+KEY_BOOT_MENU = 0x000E
 KEY_MAX_VCPUS = 0x000F
 KEY_DIRECTORY = 0x0019
 KEY_FIRST_FILE = 0x0020
+KEY_IRQ0_OVERRIDE = 0x8002
 ID_TRADITIONAL, ID_DMA = 1, 2
 
 NAME_BYTES = 56
@@ -39,22 +42,27 @@ def integer(value: int, size: int) -> bytes:
     return value.to_bytes(size, "little")
 
 
+Content = bytes | Callable[[], bytes]
+"""What an item holds, or what says so each time it is selected; its length never changes."""
+
+
 class FwCfg:
     """Numbered items and named files, all read-only."""
 
-    def __init__(self, memory: GuestMemory, items: Mapping[int, bytes], files: Mapping[str, bytes]) -> None:
+    def __init__(self, memory: GuestMemory, items: Mapping[int, Content], files: Mapping[str, Content]) -> None:
         self._memory = memory
-        self._items = {KEY_SIGNATURE: b"QEMU", KEY_ID: integer(ID_TRADITIONAL | ID_DMA, 4), **items}
+        self._items: dict[int, Content] = {KEY_SIGNATURE: b"QEMU", KEY_ID: integer(ID_TRADITIONAL | ID_DMA, 4), **items}
         self._add_files(files)
-        self._item = self._items[KEY_SIGNATURE]
+        self._item = b""
+        self._select(KEY_SIGNATURE)
         self._at = 0
         self._dma_high = 0
 
-    def _add_files(self, files: Mapping[str, bytes]) -> None:
+    def _add_files(self, files: Mapping[str, Content]) -> None:
         directory = struct.pack(">I", len(files))
         for key, (name, content) in enumerate(sorted(files.items()), KEY_FIRST_FILE):
             self._items[key] = content
-            directory += struct.pack(f">IHH{NAME_BYTES}s", len(content), key, 0, name.encode())
+            directory += struct.pack(f">IHH{NAME_BYTES}s", len(_bytes(content)), key, 0, name.encode())
         self._items[KEY_DIRECTORY] = directory
 
     def read(self, offset: int, size: int, /) -> int:
@@ -74,7 +82,7 @@ class FwCfg:
             self._transfer(address)
 
     def _select(self, key: int) -> None:
-        self._item = self._items.get(key & 0xBFFF, b"")  # bit 14: for writing, which changes nothing here
+        self._item = _bytes(self._items.get(key & 0xBFFF, b""))  # bit 14: for writing, which changes nothing here
         self._at = 0
 
     def _take(self, length: int) -> bytes:
@@ -112,6 +120,10 @@ class FwCfg:
             self._memory.write(target, self._take(chunk).ljust(chunk, b"\0"))
             length -= chunk
             target += chunk
+
+
+def _bytes(content: Content) -> bytes:
+    return content if isinstance(content, bytes) else content()
 
 
 def _swapped(value: int) -> int:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from innkeeper.errors import HostError
 from innkeeper.host.finding import Finding, Status
 
 FIRMWARE = {
@@ -24,6 +25,16 @@ def find_firmware(root: Path = Path("/")) -> Finding:
         consequence="kernels are started directly, which needs no firmware",
         advice=f"as root: apt-get install {' '.join(missing)}" if missing else None,
         facts=there,
+    )
+
+
+def firmware_file(package: str, root: Path = Path("/")) -> Path:
+    """The firmware image of a package. Raises `HostError` if it is not installed."""
+    for path in FIRMWARE[package]:
+        if (found := root / path.relative_to("/")).is_file():
+            return found
+    raise HostError(
+        f"there is no {FIRMWARE[package][0]}, which Debian's package {package} has; as root: apt-get install {package}"
     )
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
 
+from innkeeper import __version__
 from innkeeper.bus import HostClock
-from innkeeper.config import MachineConfig
+from innkeeper.config import BootConfig, MachineConfig
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.errors import EngineUnavailable
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
+from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
-from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, memory_map, ram_ranges
+from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, PORTS, memory_map, ram_ranges
+from innkeeper.platforms.pc_start import FirmwareStart
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState
@@ -27,6 +31,8 @@ NEEDS = {
     "linux": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
     "pvh": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
     "multiboot": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS, Capability.LEGACY_PAGING}),
+    "bios": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS, Capability.LEGACY_PAGING}),
+    "uefi": frozenset({Capability.SYSCALL, Capability.BREAKPOINTS}),
 }
 """What the guests of a boot protocol expect of a processor."""
 
@@ -38,6 +44,14 @@ class Parts:
     choice: Choice
     memory: GuestMemory
     peripherals: Peripherals
+    firmware: Firmware | None = None
+    uuid: UUID = field(default_factory=uuid4)
+
+    def close(self) -> None:
+        """Lets go of everything on the host."""
+        self.peripherals.close()
+        if self.firmware is not None:
+            self.firmware.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +85,28 @@ class Assembly:
         self.clock.close()
 
 
-def prepare(config: MachineConfig, kernel: KernelImage, engine: Engine | None = None) -> Parts:
-    """Chooses the engine and takes the memory. Raises `InnkeeperError`."""
+def prepare(config: MachineConfig, kernel: KernelImage | None, engine: Engine | None = None) -> Parts:
+    """Chooses the engine and takes the memory. Without a kernel, finds the firmware. Raises `InnkeeperError`."""
+    firmware = open_firmware(config.started_by) if config.started_by is not None else None
+    try:
+        return _prepare(config, kernel or firmware, firmware, engine)
+    except BaseException:
+        if firmware is not None:
+            firmware.close()
+        raise
+
+
+def _prepare(
+    config: MachineConfig, starts: KernelImage | Firmware | None, firmware: Firmware | None, engine: Engine | None
+) -> Parts:
+    assert starts is not None  # noqa: S101 - one of the two
     translation = Translation(code_cache_mib=config.code_cache_mib, trace=config.trace)
-    needs = NEEDS[kernel.protocol] | ({Capability.DEBUGGER} if config.gdb is not None else set())
+    needs = NEEDS[starts.protocol] | ({Capability.DEBUGGER} if config.gdb is not None else set())
     choice = choose(config.engine, needs, translation) if engine is None else Choice(engine, f"{engine.name}: as given")
     if config.gdb is not None and Capability.DEBUGGER not in choice.engine.capabilities:
         raise EngineUnavailable(f"engine {choice.engine.name} does not stop for gdb; use --engine bt or auto")
     memory = choice.engine.create_memory(ram_ranges(config.memory_mib))
-    return Parts(choice, memory, open_peripherals(config))
+    return Parts(choice, memory, open_peripherals(config), firmware, config.uuid or uuid4())
 
 
 def create_processors(config: MachineConfig, parts: Parts) -> Processors:
@@ -103,16 +130,43 @@ def assemble(
         slots=parts.peripherals.slots,
         places=parts.peripherals.places,
     )
-    board = PcBoard(around, memory_mib=config.memory_mib, vcpus=config.vcpus, test_devices=config.debug_exit, kept=kept)
+    board = PcBoard(
+        around,
+        memory_mib=config.memory_mib,
+        vcpus=config.vcpus,
+        test_devices=config.debug_exit,
+        kept=kept,
+        start=_firmware_start(config, parts),
+    )
     return Assembly(processors, board, clock)
 
 
-def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Assembly) -> None:
-    """Clears the memory, puts kernel and initrd there and the first vCPU at the entry point.
+def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None:
+    firmware, boot = parts.firmware, config.boot
+    if firmware is None:
+        return None
+    return FirmwareStart(
+        rom=firmware.rom,
+        variables=firmware.variables,
+        log=firmware.log,
+        order=tuple(str(kind) for kind in (boot or BootConfig()).order),
+        only=boot is not None,
+        menu=boot is not None and boot.menu,
+        serial_port=PORTS["com1"][0],
+        name=config.name or "",
+        uuid=parts.uuid,
+        version=__version__,
+    )
+
+
+def load(config: MachineConfig, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
+    """Clears the memory, puts kernel and initrd there and the first vCPU at the entry point; or leaves it to firmware.
 
     Raises `InnkeeperError`.
     """
     parts.memory.clear()
+    if kernel is None:
+        return  # the vCPUs are in their reset state, and the ROM is where they begin
     plan = BootPlan(
         command_line=config.append,
         initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
@@ -129,14 +183,15 @@ def load(config: MachineConfig, kernel: KernelImage, parts: Parts, assembly: Ass
 
 
 def waking_vector(parts: Parts) -> int:
-    """Where a guest that slept wants to go on; 0 if it did not say."""
+    """Where a guest that slept and has no firmware wants to go on; 0 if it did not say."""
     return acpi.waking_vector(parts.memory, ACPI_TABLES[0])
 
 
 def wake(parts: Parts, processors: Processors) -> None:
-    """Resets the vCPUs, all but their time, and puts the first one where the guest wants to go on."""
-    first, *others = (without_time(state) for state in processors.power_on)
-    states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *map(cpu_entry.with_memory_types, others)]
+    """Resets the vCPUs, all but their time, and without firmware puts the first one where the guest wants to go on."""
+    first, *others = states = [without_time(state) for state in processors.power_on]
+    if parts.firmware is None:
+        states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *map(cpu_entry.with_memory_types, others)]
     for vcpu, state in zip(processors.vcpus, states, strict=True):
         vcpu.set_state(state)
 

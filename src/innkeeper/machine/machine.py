@@ -94,7 +94,7 @@ class Machine:
         config = self.config
         if config.stats is not None:
             statistics.check_writable(config.stats)
-        kernel = open_kernel(config.kernel)
+        kernel = self._open_kernel()
         self._parts = prepare(config, kernel, self._given_engine)
         self._choice = self._parts.choice
         logger.info("engine %s", self._choice.why)
@@ -102,7 +102,7 @@ class Machine:
             self._console = self._given_console or open_console(config.console)
             self._tap = ConsoleTap(self._console, self._timeline)
             self._front = Front(config, self._parts.peripherals.desk)
-            self._build(create_processors(config, self._parts), kernel)
+            self._build(create_processors(config, self._parts), kernel, loads=True)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)
             self._front.start()
@@ -283,7 +283,8 @@ class Machine:
         assert self._parts is not None  # noqa: S101 - while it runs
         logger.info("the guest sleeps")
         request = self._run.sleep(self._deadline)
-        return request if request is not Sleep.WAKE or waking_vector(self._parts) else Outcome(OutcomeKind.RESET)
+        known = request is not Sleep.WAKE or self._parts.firmware is not None or waking_vector(self._parts)
+        return request if known else Outcome(OutcomeKind.RESET)
 
     def _look_back(self, request: Outcome | Sleep, vm: Vm) -> Outcome | Sleep:
         """Keeps what an engine that traces has to tell, now that its vCPUs stand still."""
@@ -308,8 +309,9 @@ class Machine:
             logger.info("%s", request.in_full() if isinstance(request, Outcome) else request)
             self._resets += 1
             # The file is opened again, not kept: it may be large.
-            kernel = open_kernel(self.config.kernel)
-            self._build(create_processors(self.config, self._parts), kernel, before.board.kept_over_reset())
+            kernel = self._open_kernel()
+            kept = before.board.kept_over_reset()
+            self._build(create_processors(self.config, self._parts), kernel, kept, loads=True)
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -325,7 +327,7 @@ class Machine:
         self._take_apart()
         parts, self._parts = self._parts, None
         if parts is not None:
-            parts.peripherals.close()
+            parts.close()
 
     def _let_go_of_console(self) -> None:
         """A vCPU may be waiting for a reader that does not read: that must not keep the run from ending."""
@@ -336,14 +338,19 @@ class Machine:
         if self._stop_asked or self._is_late():
             self._let_go_of_console()
 
-    def _build(self, processors: Processors, kernel: KernelImage | None, kept: KeptState | None = None) -> None:
-        """Builds a board that starts `kernel`, or without one leaves memory and processors as they are."""
+    def _open_kernel(self) -> KernelImage | None:
+        return open_kernel(self.config.kernel) if self.config.kernel is not None else None
+
+    def _build(
+        self, processors: Processors, kernel: KernelImage | None, kept: KeptState | None = None, *, loads: bool = False
+    ) -> None:
+        """Builds a board that starts `kernel` or firmware, or unless it `loads` leaves memory and processors as they are."""
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
         run = BoardRun(self._gate)
         assembly = assemble(self.config, self._parts, processors, Outside(self._tap, run), kept)
         try:
-            if kernel is not None:
+            if loads:
                 load(self.config, kernel, self._parts, assembly)
         except BaseException:
             assembly.take_apart()

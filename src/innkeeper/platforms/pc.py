@@ -4,22 +4,37 @@ Interrupt controllers, PIT and local APICs belong to the engine, which has mappe
 tables below list them for the reader, and the ACPI tables for the guest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from innkeeper.bus import Device, GsiLine, IrqLine, Part
 from innkeeper.devices import Uart
-from innkeeper.devices.acpi_pm import BLOCK_BYTES, SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
+from innkeeper.devices.acpi_pm import SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
+from innkeeper.devices.debugcon import DebugConsole
 from innkeeper.devices.debugexit import DebugExit
-from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, FwCfg, integer
+from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, Content, FwCfg, integer
 from innkeeper.devices.i8042 import COMMAND, DATA, I8042
-from innkeeper.devices.pci import HostBridge, PciBus, PciSite, isa_bridge, pci_host_function
+from innkeeper.devices.pci import (
+    HostBridge,
+    HostFunction,
+    IsaBridge,
+    PciBus,
+    PciDevice,
+    PciSite,
+    PowerManagement,
+    Shadow,
+)
 from innkeeper.devices.pci.host_bridge import RESET_HARD, RESET_PROCESSOR
+from innkeeper.devices.pci.piix import PM_BYTES
+from innkeeper.devices.pci.shadow import ALL_RAM, ALL_ROM
+from innkeeper.devices.port92 import Port92
 from innkeeper.devices.rtc import CENTURY, Rtc, RtcStateV1
 from innkeeper.devices.testdev import IRQ_LINES, TestIrqLines, TestRegister
 from innkeeper.firmware import MapEntry, MapKind, acpi
 from innkeeper.firmware.acpi.tables import CONFORMS, HIGH_LEVEL
 from innkeeper.memory import Range
+from innkeeper.platforms import pc_start
 from innkeeper.platforms.base import Surroundings
+from innkeeper.platforms.pc_start import FirmwareStart
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -28,13 +43,16 @@ MEMORY_MAP = {
     "video": (0x000A_0000, 128 * KIB),
     "firmware RAM": (0x000C_0000, 256 * KIB),
     "high RAM": (0x0010_0000, 3 * GIB - 1 * MIB),  # as much of it as the machine has
-    "PCI regions": (0xC000_0000, 0xFEC0_0000 - 0xC000_0000),
+    "PCI regions": (0x8000_0000, 0xFEC0_0000 - 0x8000_0000),  # from 3 GiB on if RAM ends above 2 GiB
     "IOAPIC": (0xFEC0_0000, 4 * KIB),  # the engine's
+    # firmware, its end at 4 GiB; the variables of UEFI right below
     "local APICs": (0xFEE0_0000, 1 * MIB),  # the engine's; also where MSIs are written
+    "engine": (0xFEFF_C000, 16 * KIB),  # where KVM keeps what some processors need
     "test memory": (0xFF00_0000, 64 * KIB),  # only with test devices
-    "RAM above 4 GiB": (0x1_0000_0000, 0),  # the rest
+    "RAM above 4 GiB": (0x1_0000_0000, 0),  # the rest; behind it 64-bit PCI regions
 }
 EXTENDED_BIOS_DATA = (0x0009_FC00, 1 * KIB)
+FIRMWARE_RAM, _ = MEMORY_MAP["firmware RAM"]
 ACPI_TABLES = (0x000F_0000, 64 * KIB)
 
 PORTS = {
@@ -42,20 +60,25 @@ PORTS = {
     "i8042 data": (0x060, 1),
     "i8042 command": (0x064, 1),
     "rtc": (0x070, 2),
+    "port 92": (0x092, 1),
     "test register": (0x0E0, 4),  # the test ports: only with test devices
     "test exit": (0x0F4, 4),
     "com1": (0x3F8, 8),
+    "firmware log": (0x402, 1),  # only with firmware
     "fw_cfg": (0x510, 12),
-    "acpi pm": (0x600, BLOCK_BYTES),
     "pci config": (0xCF8, 8),
     "test irqs": (0x2000, IRQ_LINES),
 }
 RESET_PORT = 0xCF9
+PM_BASE = 0x600  # ACPI's registers, until firmware moves them
 
+SLEEP_RESUME = (0x0F, 0xFE)  # CMOS: what tells a BIOS that it wakes the guest from S3
 IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9}
 PCI_FIRST_GSI, PCI_GSIS = 16, 8
 PCI_SLOTS = {"host bridge": 0, "isa bridge": 1, "first free": 2}
 PCI_PLACES = {"ide": (1, 1)}  # slot and function of devices that software looks for where they always were
+PM_FUNCTION = 3  # of the ISA bridge's slot
+ADDRESS_SPACE_END = 1 << 40
 INTA = 0
 
 
@@ -68,6 +91,26 @@ def ram_ranges(memory_mib: int) -> list[Range]:
     if above := total - high - in_high:
         ranges.append((MEMORY_MAP["RAM above 4 GiB"][0], above))
     return ranges
+
+
+def pci_window(memory_mib: int) -> Range:
+    """Where 32-bit regions of PCI functions may be, as firmware decides it too."""
+    base, size = MEMORY_MAP["PCI regions"]
+    above_2_gib = max(0, min(memory_mib * MIB, 3 * GIB) - base)
+    return (base, base + size) if not above_2_gib else (3 * GIB, base + size)
+
+
+def pci_window_64(memory_mib: int) -> Range | None:
+    """And 64-bit ones: from the next GiB behind all RAM."""
+    last, size = ram_ranges(memory_mib)[-1]
+    start = max(-(-(last + size) // GIB) * GIB, 4 * GIB)
+    return (start, ADDRESS_SPACE_END) if start < ADDRESS_SPACE_END else None
+
+
+def installed_ram(memory_mib: int) -> tuple[MapEntry, ...]:
+    """RAM as firmware counts it, the video hole included."""
+    high = [MapEntry(gpa, size, MapKind.RAM) for gpa, size in ram_ranges(memory_mib) if gpa >= MIB]
+    return (MapEntry(0, high[0].gpa + high[0].size, MapKind.RAM), *high[1:])
 
 
 def memory_map(memory_mib: int) -> tuple[MapEntry, ...]:
@@ -88,6 +131,7 @@ class KeptState:
 
     rtc: RtcStateV1
     woken_by: int = 0
+    pam: bytes | None = None  # what the adapter area shows
 
 
 class AlarmWire:
@@ -118,19 +162,25 @@ class PcBoard:
         vcpus: int,
         test_devices: bool = False,
         kept: KeptState | None = None,
+        start: FirmwareStart | None = None,
     ) -> None:
         self._around = around
         self._memory_mib = memory_mib
         self._vcpus = vcpus
+        self._start = start
+        self._chips = pc_start.Chips(start, around.memory, around.buses) if start is not None else None
         self._ports: list[int] = []
         self._mmio: list[int] = []
         self.uart = Uart(self._line("com1"), around.console)
         self.pm = AcpiPm(self._line("acpi pm"), around.clock, around.control, kept.woken_by if kept else 0)
         wire = AlarmWire(self._line("rtc"), self.pm)
-        self.rtc = Rtc(wire, around.clock, cmos(memory_mib, vcpus), kept.rtc if kept else None)
+        ram_bytes = cmos(memory_mib, vcpus) | (pc_start.cmos_boot_order(start.order) if start is not None else {})
+        self.rtc = Rtc(wire, around.clock, ram_bytes, kept.rtc if kept else None)
         self.pci = PciBus(around.buses)
-        self._place_chips()
+        self._pm_function = PowerManagement(self.pm, base=PM_BASE, sci=IRQS["acpi pm"], enabled=start is None)
+        self._host = self._host_function(kept)
         self._place_pci()
+        self._place_chips()
         if test_devices:
             self._place_test_devices()
 
@@ -141,11 +191,18 @@ class PcBoard:
         return KeptState(self.rtc.save().after_reset())
 
     def kept_over_sleep(self) -> KeptState:
-        return KeptState(self.rtc.save(), self.pm.woken_by())
+        rtc = self.rtc.save()
+        if self._start is not None:
+            address, value = SLEEP_RESUME
+            rtc = replace(rtc, ram=rtc.ram[:address] + bytes((value,)) + rtc.ram[address + 1 :])
+        return KeptState(rtc, self.pm.woken_by(), self._host.pam)
 
     def unplug(self) -> None:
         """Takes every chip off its bus and its line, so that buses and chips no longer hold each other."""
         self.pci.unplug_all()
+        if self._chips is not None:
+            self._chips.unplug()
+            self._chips = None
         for base in self._ports:
             self._around.buses.unmap_ports(base)
         for base in self._mmio:
@@ -178,26 +235,48 @@ class PcBoard:
         self._at_ports("i8042 command", Part(i8042, COMMAND))
         self._at_ports("rtc", self.rtc)
         self._at_ports("com1", self.uart)
-        items = {
+        self._at_ports("port 92", Port92(control.reset))
+        items: dict[int, Content] = {
             KEY_RAM_BYTES: integer(self._memory_mib * MIB, 8),
             KEY_VCPUS: integer(self._vcpus, 2),
             KEY_MAX_VCPUS: integer(self._vcpus, 2),
         }
-        self._at_ports("fw_cfg", FwCfg(self._around.memory, items, {}))
-        self._at_ports("acpi pm", self.pm)
+        files: dict[str, Content] = {}
+        if (start := self._start) is not None:
+            self._at_ports("firmware log", DebugConsole(start.log))
+            reserved = (MapEntry(*MEMORY_MAP["engine"], MapKind.RESERVED),)
+            items |= pc_start.items(start)
+            ram = installed_ram(self._memory_mib)
+            files = pc_start.files(start, self._describe, ram, reserved, pc_start.boot_paths(start, self._devices()))
+        self._at_ports("fw_cfg", FwCfg(self._around.memory, items, files))
+
+    def _host_function(self, kept: KeptState | None) -> HostFunction:
+        rom = self._chips.rom if self._chips is not None else None
+        shadow = Shadow(self._around.buses, self._around.memory.movable_ram(FIRMWARE_RAM), rom)
+        pam = kept.pam if kept is not None else None
+        return HostFunction(shadow, pam or (ALL_RAM if rom is None else ALL_ROM))
 
     def _place_pci(self) -> None:
         from innkeeper._core import PciInterrupts
 
         self._at_ports("pci config", HostBridge(self.pci, self._around.control.reset))
-        self.pci.plug(PCI_SLOTS["host bridge"], pci_host_function())
-        self.pci.plug(PCI_SLOTS["isa bridge"], isa_bridge())
         wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
-        placed = [(*PCI_PLACES[name], device) for name, device in self._around.places.items()]
-        free = [(slot, 0, device) for slot, device in enumerate(self._around.slots, PCI_SLOTS["first free"])]
-        for slot, number, device in placed + free:
+        self.pci.plug(PCI_SLOTS["host bridge"], self._host)
+        by_firmware = self._start is not None
+        self.pci.plug(
+            PCI_SLOTS["isa bridge"], IsaBridge(wires) if by_firmware else IsaBridge(wires, pc_start.PIRQ_IRQS)
+        )
+        self.pci.plug(PCI_SLOTS["isa bridge"], self._pm_function, PM_FUNCTION)
+        for (slot, number), device in self._devices().items():
             site = PciSite(slot=slot, memory=self._around.memory, buses=self._around.buses, intx=wires.pin(slot, INTA))
             self.pci.plug(slot, device.function(site), number)
+        if not by_firmware:
+            pc_start.place_functions(self.pci, pci_window(self._memory_mib))
+
+    def _devices(self) -> dict[tuple[int, int], PciDevice]:
+        """What is plugged in, by slot and function: first what has a place of its own."""
+        placed = {PCI_PLACES[name]: device for name, device in self._around.places.items()}
+        return placed | {(slot, 0): d for slot, d in enumerate(self._around.slots, PCI_SLOTS["first free"])}
 
     def _place_test_devices(self) -> None:
         buses = self._around.buses
@@ -211,11 +290,13 @@ class PcBoard:
     # ---- description ----------------------------------------------------------------------------
 
     def _describe(self) -> acpi.AcpiBoard:
-        pci_config, pci_regions, video = PORTS["pci config"], MEMORY_MAP["PCI regions"], MEMORY_MAP["video"]
+        pci_config, video = PORTS["pci config"], MEMORY_MAP["video"]
+        window_64 = pci_window_64(self._memory_mib)
+        windows = [(video[0], sum(video)), pci_window(self._memory_mib), *([window_64] if window_64 else [])]
         root = acpi.PciRoot(
             config_ports=pci_config,
             port_windows=((0, pci_config[0]), (sum(pci_config), 0x1_0000)),
-            memory_windows=tuple((base, base + size) for base, size in (video, pci_regions)),
+            memory_windows=tuple(windows),
             first_gsi=PCI_FIRST_GSI,
             gsis=PCI_GSIS,
         )
@@ -223,18 +304,25 @@ class PcBoard:
             vcpus=self._vcpus,
             local_apic=MEMORY_MAP["local APICs"][0],
             io_apic=MEMORY_MAP["IOAPIC"][0],
-            pm_base=PORTS["acpi pm"][0],
+            pm_base=self._pm_function.base,
             sci=IRQS["acpi pm"],
             reset_port=RESET_PORT,
             reset_value=RESET_HARD | RESET_PROCESSOR,
-            sleep_types={3: SLEEP_TYPE_S3, 5: SLEEP_TYPE_S5},
+            sleep_types={5: SLEEP_TYPE_S5} if self._is_uefi() else {3: SLEEP_TYPE_S3, 5: SLEEP_TYPE_S5},
             cmos_century=CENTURY,
             root=root,
             isa_slot=PCI_SLOTS["isa bridge"],
-            isa_devices=ISA_DEVICES,
+            isa_devices=(
+                *ISA_DEVICES,
+                acpi.IsaDevice(name="PM", hid="PNP0C02", ports=((self._pm_function.base, PM_BYTES),), hidden=True),
+            ),
             # The PIT's IRQ 0 is wired to GSI 2; the SCI is a level.
             overrides={0: (2, CONFORMS), IRQS["acpi pm"]: (IRQS["acpi pm"], HIGH_LEVEL)},
         )
+
+    def _is_uefi(self) -> bool:
+        """It wakes no guest from S3: nothing of it is left to do that."""
+        return self._start is not None and self._start.keeps_variables
 
 
 ISA_DEVICES = (
@@ -242,7 +330,6 @@ ISA_DEVICES = (
     acpi.IsaDevice(name="RTC", hid="PNP0B00", ports=(PORTS["rtc"],), irq=IRQS["rtc"]),
     acpi.IsaDevice(name="KBD", hid="PNP0303", ports=(PORTS["i8042 data"], PORTS["i8042 command"]), irq=IRQS["i8042"]),
     acpi.IsaDevice(name="FWCF", hid="QEMU0002", ports=(PORTS["fw_cfg"],), hidden=True),
-    acpi.IsaDevice(name="PM", hid="PNP0C02", ports=(PORTS["acpi pm"],), hidden=True),
 )
 
 

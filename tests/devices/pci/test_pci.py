@@ -4,7 +4,8 @@ import pytest
 
 from innkeeper.devices.pci import Bar, BarKind, HostBridge, PciBus, PciFunction, PciIdentity
 from innkeeper.devices.pci import config_space as space
-from innkeeper.devices.pci.host_bridge import ADDRESS, DATA, RESET_CONTROL, isa_bridge, pci_host_function
+from innkeeper.devices.pci.host_bridge import ADDRESS, DATA, RESET_CONTROL, HostFunction
+from innkeeper.devices.pci.piix import IsaBridge
 from innkeeper.devices.testdev import TestRegister
 from innkeeper.memory import FlatMemory
 from innkeeper.testing import ScriptedVm
@@ -41,8 +42,8 @@ def root() -> Root:
 
 
 def test_the_bridges_show_who_they_are(root: Root) -> None:
-    root.bus.plug(0, pci_host_function())
-    root.bus.plug(1, isa_bridge())
+    root.bus.plug(0, HostFunction())
+    root.bus.plug(1, IsaBridge())
 
     assert root.read(0, space.VENDOR_ID) == 0x1237_8086
     assert root.read(0, 0x0A, 2) == 0x0600
@@ -56,14 +57,14 @@ def test_nobody_there_reads_as_all_ones(root: Root) -> None:
 
 
 def test_other_buses_are_empty(root: Root) -> None:
-    root.bus.plug(0, pci_host_function())
+    root.bus.plug(0, HostFunction())
     root.select(0, 0, bus=1)
 
     assert root.bridge.read(DATA, 4) == 0xFFFF_FFFF
 
 
 def test_without_the_enable_bit_nothing_answers(root: Root) -> None:
-    root.bus.plug(0, pci_host_function())
+    root.bus.plug(0, HostFunction())
     root.bridge.write(ADDRESS, 4, 0)
 
     assert root.bridge.read(DATA, 4) == 0xFFFF_FFFF

@@ -19,9 +19,9 @@ use crate::engine::{EngineError, Vcpu, Vm};
 use crate::memory::GuestMemory;
 use crate::stats::Snapshot;
 
-/// Four pages that KVM on Intel processors needs for itself, under the BIOS and clear of the APICs.
-const IDENTITY_MAP: u64 = 0xFFFB_C000;
-const TSS: usize = 0xFFFB_D000;
+/// Four pages that KVM on Intel processors needs for itself, clear of the APICs and under the largest firmware.
+const IDENTITY_MAP: u64 = 0xFEFF_C000;
+const TSS: usize = 0xFEFF_D000;
 const IOAPIC: u64 = 0xFEC0_0000;
 const IOAPIC_BYTES: u64 = 0x1000;
 const IOAPIC_PINS: u32 = 24;

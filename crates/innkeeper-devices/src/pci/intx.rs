@@ -11,6 +11,8 @@ const WIRES: usize = 8;
 /// Of which the PIIX3 sees pairs as one.
 const PIRQS: usize = 4;
 const ISA_IRQS: usize = 16;
+/// As on a 440FX board, INTA of this slot is PIRQ A: firmware writes interrupt lines by that.
+const FIRST_SLOT: usize = 1;
 
 #[derive(Default)]
 struct Levels {
@@ -61,7 +63,7 @@ impl PciInterrupts {
         let mut isa = [false; ISA_IRQS];
         for wire in 0..WIRES {
             let level = levels.drivers[wire] > 0;
-            if let Some(irq) = levels.routes[wire % PIRQS] {
+            if let Some(irq) = levels.routes[(wire + PIRQS - FIRST_SLOT) % PIRQS] {
                 isa[usize::from(irq)] |= level;
             }
             if std::mem::replace(&mut levels.wires[wire], level) != level {
@@ -135,10 +137,10 @@ mod tests {
     fn a_routed_pirq_drives_the_isa_interrupt_too() {
         let fabric = Arc::new(Recorder::default());
         let board = PciInterrupts::new(fabric.clone(), 16);
-        let pin = board.pin(4, 0);
+        let pin = board.pin(5, 0);
         board.route(0, Some(10));
         pin.set(true);
-        assert_eq!(fabric.take(), [(20, true), (10, true)]);
+        assert_eq!(fabric.take(), [(21, true), (10, true)]);
         board.route(0, Some(11));
         assert_eq!(fabric.take(), [(10, false), (11, true)]);
         board.route(0, None);

@@ -2,18 +2,22 @@
 
 from innkeeper.devices.pci.bus import PciBus
 from innkeeper.devices.pci.config_space import Bar, BarKind, PciFunction, PciIdentity
-from innkeeper.devices.pci.host_bridge import HostBridge, isa_bridge, pci_host_function
+from innkeeper.devices.pci.host_bridge import HostBridge, HostFunction
+from innkeeper.devices.pci.piix import IsaBridge, PowerManagement
+from innkeeper.devices.pci.shadow import Shadow
 from innkeeper.devices.pci.site import PciDevice, PciSite
 
 __all__ = [
     "Bar",
     "BarKind",
     "HostBridge",
+    "HostFunction",
+    "IsaBridge",
     "PciBus",
     "PciDevice",
     "PciFunction",
     "PciIdentity",
     "PciSite",
-    "isa_bridge",
-    "pci_host_function",
+    "PowerManagement",
+    "Shadow",
 ]

@@ -112,6 +112,10 @@ class PciFunction:
         """Whether the fixed region there is on, as far as registers of the function's own decide."""
         return True
 
+    def bars(self) -> dict[int, Bar]:
+        """Those that move, by register."""
+        return {register: bar for register, bar in self._bars.items() if register not in self._fixed}
+
     def add_rom(self, rom: Ram) -> None:
         """An expansion ROM, which the guest sees once it has placed and enabled it. Its size is a power of two."""
         self.put(EXPANSION_ROM, 4, 0, writable=(1 << 32) - rom.size | ROM_ENABLE)

@@ -1,8 +1,8 @@
 """The PCI host bridge of a PC: configuration mechanism #1 at ports CF8-CFF, and its neighbours.
 
 Spec: PCI Local Bus 3.0, 3.2.2.3.2; the reset control register at CF9 is the Intel 82371SB's
-(datasheet 290550, 2.5.5). Only a dword access reaches CONFIG_ADDRESS; others pass it by. Left out:
-what the 82441FX has of DRAM and shadow-RAM control, until a firmware needs it.
+(datasheet 290550, 2.5.5). Only a dword access reaches CONFIG_ADDRESS; others pass it by. Of the 82441FX's own registers
+there are those for shadow RAM (290549, 3.2.18). Left out: DRAM control, SMRAM.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from threading import Lock
 from innkeeper.bus import ones
 from innkeeper.devices.pci.bus import PciBus
 from innkeeper.devices.pci.config_space import PciFunction, PciIdentity
+from innkeeper.devices.pci.shadow import ALL_RAM, REGISTERS, Shadow
 
 # CONFIG_ADDRESS: 31 enable │ 23-16 bus │ 15-11 device │ 10-8 function │ 7-2 register
 ADDRESS, RESET_CONTROL, DATA = 0, 1, 4
@@ -21,18 +22,50 @@ ADDRESS_WRITABLE = 0x80FF_FFFC
 RESET_PROCESSOR, RESET_HARD = 0x04, 0x02
 
 INTEL = 0x8086
-CLASS_HOST_BRIDGE, CLASS_ISA_BRIDGE = 0x060000, 0x060100
+CLASS_HOST_BRIDGE = 0x060000
+SUBSYSTEM_VENDOR, SUBSYSTEM_VIRTUAL_MACHINE = 0x1AF4, 0x1100
+PAM = 0x59
+PAM_WRITABLE = b"\x30" + b"\x33" * (REGISTERS - 1)
 
 
-def pci_host_function() -> PciFunction:
-    """What bus 0 shows of the bridge itself: an Intel 82441FX."""
-    return PciFunction(PciIdentity(vendor=INTEL, device=0x1237, class_code=CLASS_HOST_BRIDGE, revision=2))
+class HostFunction(PciFunction):
+    """What bus 0 shows of the bridge itself: an Intel 82441FX. `shadow` follows its PAM registers.
 
+    The subsystem is what firmware made for virtual machines knows them by.
+    """
 
-def isa_bridge() -> PciFunction:
-    """The way to the ISA devices: the first function of an Intel 82371SB."""
-    identity = PciIdentity(vendor=INTEL, device=0x7000, class_code=CLASS_ISA_BRIDGE)
-    return PciFunction(identity, multifunction=True)
+    def __init__(self, shadow: Shadow | None = None, pam: bytes = ALL_RAM) -> None:
+        identity = PciIdentity(
+            vendor=INTEL,
+            device=0x1237,
+            class_code=CLASS_HOST_BRIDGE,
+            revision=2,
+            subsystem_vendor=SUBSYSTEM_VENDOR,
+            subsystem=SUBSYSTEM_VIRTUAL_MACHINE,
+        )
+        super().__init__(identity)
+        self._shadow = shadow
+        self.put(PAM, len(pam), int.from_bytes(pam, "little"), writable=int.from_bytes(PAM_WRITABLE, "little"))
+        self._choose()
+
+    @property
+    def pam(self) -> bytes:
+        return self.read_config(PAM, REGISTERS).to_bytes(REGISTERS, "little")
+
+    def write_config(self, offset: int, size: int, value: int) -> None:
+        super().write_config(offset, size, value)
+        if offset < PAM + REGISTERS and offset + size > PAM:
+            self._choose()
+
+    def unplug(self) -> None:
+        super().unplug()
+        if self._shadow is not None:
+            self._shadow.unplug()
+            self._shadow = None
+
+    def _choose(self) -> None:
+        if self._shadow is not None:
+            self._shadow.choose(self.pam)
 
 
 class HostBridge:

@@ -138,4 +138,6 @@ def port_window(base: int, end: int) -> bytes:
 
 
 def memory_window(base: int, end: int) -> bytes:
+    if end > 1 << 32:
+        return _window("Q", 0x8A, KIND_MEMORY, READ_WRITE, base, end)
     return _window("I", 0x87, KIND_MEMORY, READ_WRITE, base, end)

@@ -12,7 +12,8 @@ from innkeeper.memory import GuestMemory
 OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
 CREATOR_ID, CREATOR_REVISION = b"INNK", 1
 HEADER = struct.Struct("<4sIBB6s8sI4sI")
-FACS_AT = 64  # from the start of the block
+FACS_AT = 64  # from the start of the block that `build` makes
+RSDP_BYTES = 36
 FACS_WAKING_VECTOR = 12
 CHECKSUM_AT = 9
 
@@ -54,20 +55,76 @@ class AcpiBoard:
     overrides: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def build(board: AcpiBoard, base: int) -> bytes:
-    """All tables as one block to be put at `base` (a multiple of 64), the RSDP first."""
-    block = _Block(base, reserve=FACS_AT)  # the RSDP's place
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A field of `size` bytes that becomes an address once it is known where the tables are."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """The byte at `offset` makes the sum of `length` bytes from `start` zero."""
+
+    offset: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relocatable:
+    """Content whose pointers still count from the start of the tables."""
+
+    content: bytes
+    pointers: tuple[Pointer, ...]
+    checksums: tuple[Checksum, ...]
+
+    def at(self, tables: int) -> bytes:
+        """The same with the tables at an address."""
+        linked = bytearray(self.content)
+        for pointer in self.pointers:
+            field_ = slice(pointer.offset, pointer.offset + pointer.size)
+            address = int.from_bytes(linked[field_], "little") + tables
+            linked[field_] = address.to_bytes(pointer.size, "little")
+        for sum_ in self.checksums:
+            covered = linked[sum_.start : sum_.start + sum_.length]
+            linked[sum_.offset] = (linked[sum_.offset] - sum(covered)) & 0xFF
+        return bytes(linked)
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinked:
+    """The RSDP, and all other tables as one block for a multiple of 64, the FACS first."""
+
+    rsdp: Relocatable
+    tables: Relocatable
+
+
+def unlinked(board: AcpiBoard) -> Unlinked:
+    """The tables before it is known where they will be."""
+    block = _Block()
     facs = block.add(_facs())
-    assert facs == base + FACS_AT  # noqa: S101 - the first behind the RSDP
     dsdt_at = block.add(
         table(b"DSDT", 2, dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.vcpus))
     )
-    listed = [block.add(_fadt(board, facs, dsdt_at)), block.add(_madt(board))]
-    rsdt = block.add(table(b"RSDT", 1, struct.pack(f"<{len(listed)}I", *listed)))
-    xsdt = block.add(table(b"XSDT", 1, struct.pack(f"<{len(listed)}Q", *listed)))
-    rsdp = _rsdp(rsdt, xsdt)
-    block.content[: len(rsdp)] = rsdp
-    return bytes(block.content)
+    fadt = block.add(_fadt(board, facs, dsdt_at), (36, 4), (40, 4), (140, 8))
+    listed = [fadt, block.add(_madt(board))]
+    entries = range(len(listed))
+    rsdt = block.add(
+        table(b"RSDT", 1, struct.pack(f"<{len(listed)}I", *listed)), *((HEADER.size + 4 * i, 4) for i in entries)
+    )
+    xsdt = block.add(
+        table(b"XSDT", 1, struct.pack(f"<{len(listed)}Q", *listed)), *((HEADER.size + 8 * i, 8) for i in entries)
+    )
+    pointers, sums = (Pointer(16, 4), Pointer(24, 8)), (Checksum(8, 0, 20), Checksum(32, 0, RSDP_BYTES))
+    return Unlinked(Relocatable(_rsdp(rsdt, xsdt), pointers, sums), block.done())
+
+
+def build(board: AcpiBoard, base: int) -> bytes:
+    """All tables as one block to be put at `base` (a multiple of 64), the RSDP first."""
+    parts = unlinked(board)
+    return parts.rsdp.at(base + FACS_AT).ljust(FACS_AT, b"\0") + parts.tables.at(base + FACS_AT)
 
 
 def waking_vector(memory: GuestMemory, base: int) -> int:
@@ -78,15 +135,23 @@ def waking_vector(memory: GuestMemory, base: int) -> int:
 class _Block:
     """Tables one behind the other, each on a multiple of 64 as the FACS wants it."""
 
-    def __init__(self, base: int, reserve: int) -> None:
-        self._base = base
-        self.content = bytearray(reserve)
+    def __init__(self) -> None:
+        self._content = bytearray()
+        self._pointers: list[Pointer] = []
+        self._checksums: list[Checksum] = []
 
-    def add(self, data: bytes) -> int:
-        self.content += bytes(-len(self.content) % 64)
-        at = self._base + len(self.content)
-        self.content += data
+    def add(self, data: bytes, *pointers: tuple[int, int]) -> int:
+        """`pointers` are fields of the table, by offset and size."""
+        self._content += bytes(-len(self._content) % 64)
+        at = len(self._content)
+        self._content += data
+        self._pointers += [Pointer(at + offset, size) for offset, size in pointers]
+        if pointers:
+            self._checksums.append(Checksum(at + CHECKSUM_AT, at, len(data)))
         return at
+
+    def done(self) -> Relocatable:
+        return Relocatable(bytes(self._content), tuple(self._pointers), tuple(self._checksums))
 
 
 def checksum(data: bytes) -> int:
@@ -105,7 +170,7 @@ def table(signature: bytes, revision: int, body: bytes) -> bytes:
 def _rsdp(rsdt: int, xsdt: int) -> bytes:
     first = struct.pack("<8sB6sBI", b"RSD PTR ", 0, OEM_ID, 2, rsdt)
     first = first[:8] + bytes((checksum(first),)) + first[9:]
-    whole = first + struct.pack("<IQB3x", 36, xsdt, 0)
+    whole = first + struct.pack("<IQB3x", RSDP_BYTES, xsdt, 0)
     return whole[:32] + bytes((checksum(whole),)) + whole[33:]
 
 
