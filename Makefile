@@ -9,6 +9,7 @@ FUZZ_SEED ?= 1
 # Programs on which both tiers of the software engine must agree; --stress: in every way of translating.
 LOCKSTEP_CASES ?= 3000
 LOCKSTEP_WAYS ?=
+FUZZ_SECONDS ?= 3600
 FUZZ := $(CARGO) run --quiet --package innkeeper-fuzz --
 
 # One interpreter for every build, so that cargo and maturin agree on what is up to date.
@@ -17,7 +18,7 @@ export PIP_QUIET := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup oracles build check fmt test test-rust test-fuzz test-python soak demo bench docs clean
+.PHONY: help setup oracles build check fmt fuzz test test-rust test-fuzz test-python soak demo bench docs clean
 
 help: ## list these verbs
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -61,6 +62,9 @@ test-fuzz: setup
 	    $(FUZZ) --lockstep $(LOCKSTEP_WAYS) --cases $(LOCKSTEP_CASES) --seed $(FUZZ_SEED) --bits $$bits --cpl $$cpl || exit 1; \
 	  done; \
 	done
+
+fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
+	python -m tests.fuzz.rfb --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 test-python: build
 	pytest

@@ -104,6 +104,17 @@ def test_pointers_stay_on_the_picture(bench: Bench, viewer: Client) -> None:
     assert bench.sink.pointers == [(10, 20, 96, 80, 9), (95, 79, 96, 80, 0)]
 
 
+def test_a_button_is_let_go_on_a_picture_that_has_become_smaller(bench: Bench, viewer: Client) -> None:
+    viewer.set_encodings(RAW, -223)
+    viewer.pointer(90, 70, 1)
+    bench.screen.resize(10, 10)
+    viewer.update()
+    viewer.socket.close()
+
+    wait_for(lambda: len(bench.sink.pointers) == 2)
+    assert bench.sink.pointers[-1] == (9, 9, 10, 10, 0)
+
+
 # ---- sizes, shapes and names --------------------------------------------------------------------
 
 
@@ -277,6 +288,14 @@ def test_the_extended_clipboard_takes_any_language(bench: Bench, viewer: Client)
     while len(viewer.texts) < 3:
         viewer.hear()
     assert zlib.decompress(viewer.texts[2][8:])[4:] == b"a\r\nb\0"
+
+
+def test_what_a_clipboard_can_do_is_not_taken_for_what_it_does(viewer: Client) -> None:
+    """noVNC answers with its capabilities, in which the bit of every action is set."""
+    viewer.set_encodings(RAW, EXTENDED_CLIPBOARD)
+    capabilities = struct.pack(">2I", 0b11111 << 24 | 1, 0)
+    viewer.send(f"B3xi{len(capabilities)}s", 6, -len(capabilities), capabilities)
+    settle(viewer)
 
 
 def test_a_clipboard_that_unpacks_without_end_is_not_kept(bench: Bench, viewer: Client) -> None:

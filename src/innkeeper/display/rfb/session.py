@@ -122,7 +122,7 @@ class Session:
     def _let_go(self) -> None:
         self._keyboard.release_all()
         if self._buttons:
-            self._display.sink.pointer(*self._place, *self._viewer.told, 0)
+            self._move_pointer(0)
 
     async def _in_worker(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._display.workers, work, *arguments)
@@ -176,11 +176,13 @@ class Session:
         self._due.set()
 
     def _point(self, x: int, y: int, buttons: int) -> None:
-        width, height = self._viewer.told
-        self._place = (min(x, width - 1), min(y, height - 1))
-        self._buttons = buttons
-        self._display.sink.pointer(*self._place, width, height, buttons)
+        self._place, self._buttons = (x, y), buttons
+        self._move_pointer(buttons)
         self._display.stir()
+
+    def _move_pointer(self, buttons: int) -> None:
+        (x, y), (width, height) = self._place, self._viewer.told
+        self._display.sink.pointer(min(x, width - 1), min(y, height - 1), width, height, buttons)
 
     def _set_format(self, pixel_format: bytes) -> None:
         try:
@@ -213,6 +215,8 @@ class Session:
             self._display.take_text(data.decode("latin-1"))
             return
         flags, rest = clipboard.action_of(data)
+        if flags & clipboard.CAPABILITIES:
+            return  # it says what it can do, not what it does: all of these bits are set
         if flags & clipboard.PROVIDE:
             if (text := clipboard.text_of(flags, rest)) is not None:
                 self._display.take_text(text)
