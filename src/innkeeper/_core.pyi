@@ -166,6 +166,19 @@ class VirtioDevice:
     @staticmethod
     def rng() -> VirtioDevice:
         """Entropy from the host."""
+    @staticmethod
+    def blk(
+        disk: Disk,
+        /,
+        *,
+        serial: str = "",
+        read_only: bool = False,
+        queues: int = 1,
+        cache: str = "writeback",
+        discard: bool = True,
+        detect_zeroes: str = "off",
+    ) -> VirtioDevice:
+        """A block device. `cache` is "writeback", "writethrough" or "unsafe"; `detect_zeroes` "off", "on" or "unmap"."""
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use innkeeper_devices::virtio::blk::{Blk, DetectZeroes, Options};
 use innkeeper_devices::virtio::class::Class;
 use innkeeper_devices::virtio::rng::Rng;
 use innkeeper_devices::virtio::transport::{NOTIFY_MULTIPLIER, PLACES, VirtioPci as Function, Window};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::disk::Disk;
 use crate::memory::Memory;
 use crate::native::{Fabric, Line, Region};
 
@@ -22,6 +24,35 @@ impl VirtioDevice {
     #[staticmethod]
     fn rng() -> Self {
         Self { class: Arc::new(Rng::default()) }
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (disk, /, *, serial="", read_only=false, queues=1, cache="writeback", discard=true,
+        detect_zeroes="off"))]
+    fn blk(
+        disk: &Bound<'_, Disk>,
+        serial: &str,
+        read_only: bool,
+        queues: u16,
+        cache: &str,
+        discard: bool,
+        detect_zeroes: &str,
+    ) -> PyResult<Self> {
+        let detect_zeroes = match detect_zeroes {
+            "off" => DetectZeroes::Off,
+            "on" => DetectZeroes::On,
+            "unmap" => DetectZeroes::Unmap,
+            other => return Err(PyValueError::new_err(format!("detect_zeroes is {other:?}"))),
+        };
+        let (writeback, unsafe_cache) = match cache {
+            "writeback" => (true, false),
+            "writethrough" => (false, false),
+            "unsafe" => (true, true),
+            other => return Err(PyValueError::new_err(format!("cache is {other:?}"))),
+        };
+        let serial = serial.to_owned();
+        let options = Options { serial, read_only, queues, writeback, unsafe_cache, discard, detect_zeroes };
+        Ok(Self { class: Arc::new(Blk::new(disk.get().disk()?, options)) })
     }
 
     #[getter]

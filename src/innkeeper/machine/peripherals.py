@@ -46,6 +46,7 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
     """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
         slots: list[PciDevice] = []
+        slots += virtio.virtio_disks(config, held)
         slots += virtio.simple_devices(config)
         places: dict[str, PciDevice] = {}
         drives = Drives(config.disks, held)

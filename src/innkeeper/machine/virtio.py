@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from innkeeper.config import MachineConfig
+from contextlib import ExitStack
+
+from innkeeper.config import DiskConfig, MachineConfig
+from innkeeper.config.disk import Discard, DiskBus
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import VirtioSlot
+from innkeeper.machine.disks import open_disk
+
+
+def virtio_disks(config: MachineConfig, held: ExitStack) -> list[PciDevice]:
+    disks = (disk for disk in config.disks if disk.bus is DiskBus.VIRTIO)
+    return [virtio_disk(disk, config.vcpus, held) for disk in disks]
+
+
+def virtio_disk(config: DiskConfig, vcpus: int, held: ExitStack) -> PciDevice:
+    from innkeeper._core import VirtioDevice
+
+    device = VirtioDevice.blk(
+        open_disk(config, held),
+        serial=config.serial,
+        read_only=config.readonly,
+        queues=config.queues or vcpus,
+        cache=config.cache,
+        discard=config.discard is Discard.UNMAP,
+        detect_zeroes=config.detect_zeroes,
+    )
+    return VirtioSlot(device)
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

@@ -153,6 +153,11 @@ impl VirtQueue {
         }
     }
 
+    /// Whether something is available.
+    pub fn has_more(&self) -> bool {
+        self.queue.has_more()
+    }
+
     /// Makes the chain that was popped last available again.
     pub fn undo_pop(&mut self) {
         self.queue.undo_pop();

@@ -4,6 +4,7 @@
 //! reset, shared-memory regions, and the MMIO and channel transports.
 //! Rooms, lowest first: `queue`, `interrupts`, `class`, `transport`; then the classes.
 
+pub mod blk;
 pub mod class;
 pub mod interrupts;
 pub mod queue;

@@ -37,6 +37,11 @@ impl Bell {
         }
     }
 
+    /// Whether the worker is asleep, or about to be.
+    pub fn sleeps(&self) -> bool {
+        self.sleeps.load(Ordering::SeqCst)
+    }
+
     /// Whether the worker is to end.
     pub fn ended(&self) -> bool {
         self.ends.load(Ordering::Acquire)
@@ -100,7 +105,18 @@ impl Workers {
         device: &Arc<Link>,
         work: impl FnOnce(Arc<Bell>) + Send + 'static,
     ) {
-        let bell = Arc::new(Bell::default());
+        self.start_with(Arc::default(), name, queues, device, work);
+    }
+
+    /// The same with a bell that others have too.
+    pub fn start_with(
+        &self,
+        bell: Arc<Bell>,
+        name: &str,
+        queues: &[u16],
+        device: &Arc<Link>,
+        work: impl FnOnce(Arc<Bell>) + Send + 'static,
+    ) {
         bell.rung.store(true, Ordering::SeqCst); // the driver may have been quick
         self.hang(&bell, queues);
         let (its, guard) = (Arc::clone(&bell), Failing(Some(Arc::clone(device))));

@@ -156,6 +156,11 @@ impl SplitQueue {
         load_u16(&self.available, AVAILABLE_INDEX, Ordering::Acquire)
     }
 
+    /// Whether the driver made something available.
+    pub fn has_more(&self) -> bool {
+        self.available_index() != self.next
+    }
+
     /// Takes the next chain that the driver made available; false if there is none.
     ///
     /// # Errors

@@ -1,0 +1,60 @@
+"""Configuration → open disk images: made if they shall be, and closed when the machine is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from innkeeper.config import DiskConfig
+from innkeeper.config.disk import DiskCache, DiskFormat
+from innkeeper.errors import ConfigError, HostError, ImageError
+
+if TYPE_CHECKING:
+    from innkeeper._core import Disk
+
+GIB = 1 << 30
+SECTOR = 512
+
+
+def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
+    """Opens the image, which is closed with `held`. Raises `InnkeeperError` if it cannot be had as it shall be."""
+    from innkeeper import _core
+
+    assert config.path is not None  # noqa: S101 - a drive without a disc has nothing to open
+    if config.cache in (DiskCache.NONE, DiskCache.DIRECTSYNC):
+        known = "writeback, writethrough and unsafe"
+        raise ConfigError(f"disk {config.path} has cache={config.cache}, which is not there yet; there are {known}")
+    created = create_if_missing(config)
+    image_format = config.format or (DiskFormat.RAW if created else None)
+    try:
+        disk = _core.Disk(config.path, format=image_format, read_only=config.readonly)
+    except OSError as error:
+        raise HostError(f"cannot open disk {config.path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ImageError(str(error)) from error
+    held.callback(disk.close)
+    return disk
+
+
+def create_if_missing(config: DiskConfig) -> bool:
+    """Makes the file if there is none and a size was given; tells whether it did."""
+    assert config.path is not None  # noqa: S101 - as above
+    if config.size_gib is None or config.path.exists():
+        return False
+    size = int(config.size_gib * GIB) // SECTOR * SECTOR
+    if size == 0:
+        raise ConfigError(f"disk {config.path} has size={config.size_gib:g}; it must have at least one sector")
+    if config.format is DiskFormat.QCOW2 or config.backing_store is not None:
+        advice = "make it first, with: inn image create"
+        raise ConfigError(f"disk {config.path} is to be made as a qcow2 image, which is not there yet; {advice}")
+    try:
+        with config.path.open("xb") as file:
+            if config.sparse:
+                file.truncate(size)
+            else:
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        config.path.unlink(missing_ok=True)
+        raise HostError(f"cannot make disk {config.path} of {size} bytes: {error.strerror}") from error
+    return True
