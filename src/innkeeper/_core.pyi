@@ -176,9 +176,8 @@ class VirtioDevice:
         queues: int = 1,
         cache: str = "writeback",
         discard: bool = True,
-        detect_zeroes: str = "off",
     ) -> VirtioDevice:
-        """A block device. `cache` is "writeback", "writethrough" or "unsafe"; `detect_zeroes` "off", "on" or "unmap"."""
+        """A block device. `cache` is "writeback", "writethrough" or "unsafe"."""
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""

@@ -17,7 +17,13 @@ from tests.engines import SOFTWARE, skip_unless_available
 class Initramfs(Protocol):
     """Makes an archive whose init does the usual, then `commands`; with modules of Debian's cloud kernel or another."""
 
-    def __call__(self, commands: str, kernel: KernelImage | None = None) -> Path: ...
+    def __call__(
+        self,
+        commands: str,
+        kernel: KernelImage | None = None,
+        *,
+        modules: tuple[str, ...] = ("virtio_net",),
+    ) -> Path: ...
 
 
 Flat = Callable[[bytes], Path]
@@ -51,11 +57,16 @@ def initramfs(debian: KernelImage, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("initramfs")
 
     @cache
-    def build(commands: str, kernel: KernelImage | None = None) -> Path:
+    def build(
+        commands: str,
+        kernel: KernelImage | None = None,
+        *,
+        modules: tuple[str, ...] = ("virtio_net",),
+    ) -> Path:
         number = sum(1 for _ in folder.iterdir())
         init = folder / f"{number}.init"
         init.write_text(f"#!/bin/sh\n. /etc/innkeeper/setup\n{commands}\n")
-        recipe = InitramfsRecipe(init=init, modules=("virtio_net",), modules_directory=(kernel or debian).modules)
+        recipe = InitramfsRecipe(init=init, modules=modules, modules_directory=(kernel or debian).modules)
         try:
             return build_initramfs(recipe, folder / f"{number}.cpio.gz")
         except ImageError as error:

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use innkeeper_devices::virtio::blk::{Blk, DetectZeroes, Options};
+use innkeeper_devices::virtio::blk::{Blk, Options};
 use innkeeper_devices::virtio::class::Class;
 use innkeeper_devices::virtio::rng::Rng;
 use innkeeper_devices::virtio::transport::{NOTIFY_MULTIPLIER, PLACES, VirtioPci as Function, Window};
@@ -27,8 +27,7 @@ impl VirtioDevice {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (disk, /, *, serial="", read_only=false, queues=1, cache="writeback", discard=true,
-        detect_zeroes="off"))]
+    #[pyo3(signature = (disk, /, *, serial="", read_only=false, queues=1, cache="writeback", discard=true))]
     fn blk(
         disk: &Bound<'_, Disk>,
         serial: &str,
@@ -36,14 +35,7 @@ impl VirtioDevice {
         queues: u16,
         cache: &str,
         discard: bool,
-        detect_zeroes: &str,
     ) -> PyResult<Self> {
-        let detect_zeroes = match detect_zeroes {
-            "off" => DetectZeroes::Off,
-            "on" => DetectZeroes::On,
-            "unmap" => DetectZeroes::Unmap,
-            other => return Err(PyValueError::new_err(format!("detect_zeroes is {other:?}"))),
-        };
         let (writeback, unsafe_cache) = match cache {
             "writeback" => (true, false),
             "writethrough" => (false, false),
@@ -51,7 +43,7 @@ impl VirtioDevice {
             other => return Err(PyValueError::new_err(format!("cache is {other:?}"))),
         };
         let serial = serial.to_owned();
-        let options = Options { serial, read_only, queues, writeback, unsafe_cache, discard, detect_zeroes };
+        let options = Options { serial, read_only, queues, writeback, unsafe_cache, discard };
         Ok(Self { class: Arc::new(Blk::new(disk.get().disk()?, options)) })
     }
 

@@ -28,7 +28,14 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
     created = create_if_missing(config)
     image_format = config.format or (DiskFormat.RAW if created else None)
     try:
-        disk = _core.Disk(config.path, format=image_format, read_only=config.readonly)
+        disk = _core.Disk(
+            config.path,
+            format=image_format,
+            read_only=config.readonly,
+            cache=config.cache,
+            discard=config.discard,
+            detect_zeroes=config.detect_zeroes,
+        )
     except OSError as error:
         raise HostError(f"cannot open disk {config.path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -26,7 +26,6 @@ def virtio_disk(config: DiskConfig, vcpus: int, held: ExitStack) -> PciDevice:
         queues=config.queues or vcpus,
         cache=config.cache,
         discard=config.discard is Discard.UNMAP,
-        detect_zeroes=config.detect_zeroes,
     )
     return VirtioSlot(device)
 

@@ -31,17 +31,6 @@ const MULTI_QUEUE: u64 = 1 << 12;
 const DISCARD: u64 = 1 << 13;
 const WRITE_ZEROES: u64 = 1 << 14;
 
-/// What becomes of written zeroes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DetectZeroes {
-    #[default]
-    Off,
-    /// Written by the cheapest means that keeps their space.
-    On,
-    /// Their space goes back to the host.
-    Unmap,
-}
-
 /// How a disk is shown and treated.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -55,7 +44,6 @@ pub struct Options {
     pub unsafe_cache: bool,
     /// Space that the guest gives up goes back to the host.
     pub discard: bool,
-    pub detect_zeroes: DetectZeroes,
 }
 
 impl Default for Options {
@@ -67,7 +55,6 @@ impl Default for Options {
             writeback: true,
             unsafe_cache: false,
             discard: true,
-            detect_zeroes: DetectZeroes::Off,
         }
     }
 }
@@ -144,7 +131,6 @@ impl Class for Blk {
             read_only: self.is_read_only(),
             cache,
             discard: self.options.discard,
-            detect_zeroes: self.options.detect_zeroes,
             serial: self.options.serial.clone(),
         });
         let queues = driver.queues.len();

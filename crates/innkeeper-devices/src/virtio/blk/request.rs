@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use innkeeper_block::Disk;
 
+use super::SECTOR;
 use super::config::{RANGE_SECTORS, RANGES};
-use super::{DetectZeroes, SECTOR};
 use crate::virtio::queue::{Chain, Fault};
 
 const IN: u32 = 0;
@@ -56,7 +56,6 @@ pub struct Server {
     pub read_only: bool,
     pub cache: WriteCache,
     pub discard: bool,
-    pub detect_zeroes: DetectZeroes,
     pub serial: String,
 }
 
@@ -126,12 +125,7 @@ impl Server {
     fn write(&self, sector: u64, chain: &Chain) -> Result<Status, Refused> {
         let bytes = chain.readable() - HEADER_BYTES;
         let offset = self.place(sector, bytes)?;
-        let zeroes = self.detect_zeroes != DetectZeroes::Off && bytes > 0 && is_zero(chain, bytes);
-        if zeroes {
-            self.disk.write_zeroes(offset, bytes, self.detect_zeroes == DetectZeroes::Unmap)?;
-        } else {
-            self.disk.write(offset, &chain.readable_slices(HEADER_BYTES, bytes))?;
-        }
+        self.disk.write(offset, &chain.readable_slices(HEADER_BYTES, bytes))?;
         Ok(Status::Ok)
     }
 
@@ -195,18 +189,4 @@ impl From<io::Error> for Refused {
             _ => REFUSED,
         }
     }
-}
-
-/// Whether the data of a write are all zeroes. What counts is what we saw, should the guest change it meanwhile.
-fn is_zero(chain: &Chain, bytes: u64) -> bool {
-    let mut piece = [0; 4096];
-    let mut at = 0;
-    while at < bytes {
-        let got = chain.read(HEADER_BYTES + at, &mut piece);
-        if got == 0 || piece[..got].iter().any(|&byte| byte != 0) {
-            return false;
-        }
-        at += got as u64;
-    }
-    true
 }

@@ -215,20 +215,6 @@ fn without_a_write_cache_each_write_is_kept_before_it_is_answered() {
 }
 
 #[test]
-fn written_zeroes_are_noticed_where_asked() {
-    let disk = Ram::new(8);
-    let options = Options { detect_zeroes: DetectZeroes::Unmap, ..Options::default() };
-    let mut driver = ready(&disk, options, ALL);
-    driver.write(DATA, &[0; 1024]);
-    assert_eq!(ask(&mut driver, 1, 2, &[readable(DATA, 1000), readable(DATA, 24)]), 0);
-    assert_eq!(disk.discards.load(Ordering::SeqCst), 1);
-    driver.write(DATA + 900, &[1]);
-    assert_eq!(ask(&mut driver, 1, 4, &[readable(DATA, 1024)]), 0);
-    assert_eq!(disk.discards.load(Ordering::SeqCst), 1);
-    assert_eq!(disk.bytes.lock().unwrap()[4 * 512 + 900], 1);
-}
-
-#[test]
 fn every_queue_is_served() {
     let mut driver = ready(&Ram::new(8), Options { queues: 3, ..Options::default() }, ALL | MULTI_QUEUE);
     assert_eq!((driver.modern.read(0x2022, 2), driver.modern.read(0x12, 2)), (3, 3));
