@@ -23,6 +23,7 @@ __all__ = [
     "Region",
     "Screen",
     "Vcpu",
+    "Vga",
     "Viewer",
     "VirtioDevice",
     "VirtioPci",
@@ -228,6 +229,28 @@ class Frame:
         """Brings it up to date; gives x, y, width and height of each rectangle that changed."""
     def pixels(self) -> bytes:
         """Row by row, four bytes a pixel: blue, green, red, 0."""
+
+@final
+class Vga:
+    """A VGA with Bochs's extensions, which shows what is in a piece of RAM. `still` stops its clock, for tests."""
+
+    def __new__(cls, memory: Ram, /, *, still: bool = False) -> Vga: ...
+    def reset(self) -> None:
+        """The registers as after power-on."""
+    @property
+    def ports(self) -> Region:
+        """Ports 3B0h-3DFh."""
+    @property
+    def dispi_ports(self) -> Region:
+        """Ports 1CEh-1D1h."""
+    @property
+    def window(self) -> Region:
+        """A0000h-BFFFFh."""
+    @property
+    def registers(self) -> Region:
+        """A page with the registers of both, and the EDID."""
+    @property
+    def screen(self) -> Screen: ...
 
 @final
 class MemoryScreen:

@@ -127,6 +127,16 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
                     })
                 }
 
+                Device (MOU)
+                {
+                    Name (_HID, EisaId ("PNP0F13") /* PS/2 Mouse */)  // _HID: Hardware ID
+                    Name (_CRS, ResourceTemplate ()  // _CRS: Current Resource Settings
+                    {
+                        IRQNoFlags ()
+                            {12}
+                    })
+                }
+
                 Device (FWCF)
                 {
                     Name (_HID, "QEMU0002")  // _HID: Hardware ID

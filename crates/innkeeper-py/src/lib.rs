@@ -14,6 +14,7 @@ mod native;
 mod state;
 mod trace;
 mod vcpu;
+mod vga;
 mod virtio;
 mod vm;
 
@@ -37,6 +38,8 @@ mod _core {
     use super::trace::disassemble;
     #[pymodule_export]
     use super::vcpu::Vcpu;
+    #[pymodule_export]
+    use super::vga::Vga;
     #[pymodule_export]
     use super::virtio::{VirtioDevice, VirtioPci};
     #[pymodule_export]

@@ -73,7 +73,7 @@ RESET_PORT = 0xCF9
 PM_BASE = 0x600  # ACPI's registers, until firmware moves them
 
 SLEEP_RESUME = (0x0F, 0xFE)  # CMOS: what tells a BIOS that it wakes the guest from S3
-IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9}
+IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9, "mouse": 12}
 PCI_FIRST_GSI, PCI_GSIS = 16, 8
 PCI_SLOTS = {"host bridge": 0, "isa bridge": 1, "first free": 2}
 PCI_PLACES = {"ide": (1, 1)}  # slot and function of devices that software looks for where they always were
@@ -176,6 +176,7 @@ class PcBoard:
         wire = AlarmWire(self._line("rtc"), self.pm)
         ram_bytes = cmos(memory_mib, vcpus) | (pc_start.cmos_boot_order(start.order) if start is not None else {})
         self.rtc = Rtc(wire, around.clock, ram_bytes, kept.rtc if kept else None)
+        self.i8042 = I8042(self._line("i8042"), self._line("mouse"), around.clock, around.control.reset)
         self.pci = PciBus(around.buses)
         self._pm_function = PowerManagement(self.pm, base=PM_BASE, sci=IRQS["acpi pm"], enabled=start is None)
         self._host = self._host_function(kept)
@@ -229,13 +230,11 @@ class PcBoard:
         self._ports.append(base)
 
     def _place_chips(self) -> None:
-        control = self._around.control
-        i8042 = I8042(self._line("i8042"), control.reset)
-        self._at_ports("i8042 data", Part(i8042, DATA))
-        self._at_ports("i8042 command", Part(i8042, COMMAND))
+        self._at_ports("i8042 data", Part(self.i8042, DATA))
+        self._at_ports("i8042 command", Part(self.i8042, COMMAND))
         self._at_ports("rtc", self.rtc)
         self._at_ports("com1", self.uart)
-        self._at_ports("port 92", Port92(control.reset))
+        self._at_ports("port 92", Port92(self._around.control.reset))
         items: dict[int, Content] = {
             KEY_RAM_BYTES: integer(self._memory_mib * MIB, 8),
             KEY_VCPUS: integer(self._vcpus, 2),
@@ -329,6 +328,7 @@ ISA_DEVICES = (
     acpi.IsaDevice(name="COM1", hid="PNP0501", ports=(PORTS["com1"],), irq=IRQS["com1"]),
     acpi.IsaDevice(name="RTC", hid="PNP0B00", ports=(PORTS["rtc"],), irq=IRQS["rtc"]),
     acpi.IsaDevice(name="KBD", hid="PNP0303", ports=(PORTS["i8042 data"], PORTS["i8042 command"]), irq=IRQS["i8042"]),
+    acpi.IsaDevice(name="MOU", hid="PNP0F13", ports=(), irq=IRQS["mouse"]),
     acpi.IsaDevice(name="FWCF", hid="QEMU0002", ports=(PORTS["fw_cfg"],), hidden=True),
 )
 
