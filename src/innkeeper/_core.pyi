@@ -6,7 +6,7 @@ Everything here releases the GIL while it waits or runs a guest.
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict, final, type_check_only
+from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 __all__ = [
     "AtaDrive",
@@ -32,6 +32,19 @@ __all__ = [
     "bt_unavailable",
     "disassemble",
     "host_features",
+    "image_chain",
+    "image_check",
+    "image_commit",
+    "image_compare",
+    "image_convert",
+    "image_create",
+    "image_info",
+    "image_map",
+    "image_probe",
+    "image_rebase",
+    "image_resize",
+    "image_snapshot",
+    "image_snapshots",
     "kvm_probe",
     "probe_iso",
 ]
@@ -498,3 +511,138 @@ def kvm_probe() -> dict[str, Any]:
     "ring0_mips": float, "syscall": bool, "paging_32bit": bool, "int3": bool, "cpuid_masking": bool,
     "tsc_offset": bool, "seconds": float}
     """
+
+# The image tools; `innkeeper.storage` is their face. A watcher is called several times a second with the bytes done
+# and to do; what it raises ends the work, as Ctrl-C does, and is raised from here. Otherwise they raise `ValueError`
+# (the request or the image cannot be) or `OSError` (the host refused), each with one whole sentence.
+
+_Watcher: TypeAlias = Callable[[int, int], object] | None
+
+ImageSnapshot = TypedDict(
+    "ImageSnapshot",
+    {
+        "id": str,
+        "name": str,
+        "vm-state-size": int,
+        "date-sec": int,
+        "date-nsec": int,
+        "vm-clock-sec": int,
+        "vm-clock-nsec": int,
+        "icount": NotRequired[int],
+    },
+)
+"""An internal snapshot, in qemu-img's words."""
+
+ImageInfo = TypedDict(
+    "ImageInfo",
+    {
+        "virtual-size": int,
+        "filename": str,
+        "format": str,
+        "actual-size": int,
+        "cluster-size": NotRequired[int],
+        "snapshots": NotRequired[list[ImageSnapshot]],
+        "format-specific": NotRequired[dict[str, Any]],
+        "backing-filename": NotRequired[str],
+        "full-backing-filename": NotRequired[str],
+        "backing-filename-format": NotRequired[str],
+        "dirty-flag": bool,
+    },
+)
+"""What an image says of itself, in qemu-img's words."""
+
+ImageCheck = TypedDict(
+    "ImageCheck",
+    {
+        "filename": str,
+        "format": str,
+        "check-errors": int,
+        "image-end-offset": int,
+        "corruptions": NotRequired[int],
+        "leaks": NotRequired[int],
+        "corruptions-fixed": NotRequired[int],
+        "leaks-fixed": NotRequired[int],
+        "total-clusters": int,
+        "allocated-clusters": NotRequired[int],
+        "fragmented-clusters": NotRequired[int],
+        "compressed-clusters": NotRequired[int],
+        "findings": list[str],
+    },
+)
+"""What a check found, in qemu-img's words; `findings` says it in sentences."""
+
+class ImageMapRow(TypedDict):
+    """Bytes of a disk that are alike, and together where they are anywhere."""
+
+    start: int
+    length: int
+    depth: int
+    present: bool
+    zero: bool
+    data: bool
+    compressed: bool
+    offset: NotRequired[int]
+    filename: NotRequired[str]
+
+def image_probe(path: str, /) -> str: ...
+def image_create(
+    path: str,
+    format: str,  # noqa: A002 - the option's name
+    size: int | None,
+    options: dict[str, Any],
+    open_backing: bool,
+    progress: _Watcher,
+    /,
+) -> int: ...
+def image_info(path: str, format: str | None, share: bool, /) -> ImageInfo: ...  # noqa: A002
+def image_chain(path: str, format: str | None, share: bool, /) -> list[ImageInfo]: ...  # noqa: A002
+def image_check(
+    path: str,
+    format: str | None,  # noqa: A002
+    repair: str | None,
+    share: bool,
+    progress: _Watcher,
+    /,
+) -> ImageCheck: ...
+def image_convert(
+    source: str, target: str, request: dict[str, Any], options: dict[str, Any], progress: _Watcher, /
+) -> None: ...
+def image_resize(
+    path: str,
+    format: str | None,  # noqa: A002
+    size: int,
+    shrink: bool,
+    preallocation: str,
+    progress: _Watcher,
+    /,
+) -> None: ...
+def image_snapshots(path: str, share: bool, /) -> list[ImageSnapshot]: ...
+def image_snapshot(path: str, action: str, name: str, /) -> None: ...
+def image_commit(
+    path: str,
+    format: str | None,  # noqa: A002
+    base: str | None,
+    keep: bool,
+    progress: _Watcher,
+    /,
+) -> None: ...
+def image_rebase(
+    path: str,
+    format: str | None,  # noqa: A002
+    backing: str | None,
+    backing_format: str | None,
+    unsafe: bool,
+    progress: _Watcher,
+    /,
+) -> None: ...
+def image_map(path: str, format: str | None, start: int, length: int | None, share: bool, /) -> list[ImageMapRow]: ...  # noqa: A002
+def image_compare(
+    first: str,
+    second: str,
+    first_format: str | None,
+    second_format: str | None,
+    strict: bool,
+    share: bool,
+    progress: _Watcher,
+    /,
+) -> str | None: ...

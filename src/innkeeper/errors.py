@@ -5,7 +5,7 @@
     ├── BootError       a kernel, initrd or image that cannot be started
     ├── HostError       the host refuses or lacks something that was asked for
     │   └── EngineUnavailable  the engine asked for cannot run here
-    ├── ImageError      a guest image cannot be fetched or built
+    ├── ImageError      an image cannot be fetched, made, read or changed
     └── EngineError     an engine met something it cannot do; never a guest's mistake
 
 A guest's mistake is not in this tree: guests get what hardware would give them.
@@ -34,7 +34,7 @@ class EngineUnavailable(HostError):  # noqa: N818 - an answer, not a mistake
 
 
 class ImageError(InnkeeperError):
-    """A guest image cannot be fetched or built."""
+    """An image cannot be fetched, made, read or changed."""
 
 
 class EngineError(InnkeeperError):

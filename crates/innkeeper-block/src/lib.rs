@@ -13,6 +13,7 @@ pub mod range;
 pub mod raw;
 #[cfg(test)]
 mod testing;
+pub mod tools;
 
 pub use error::{Error, Result};
 pub use filter::{Cache, DetectZeroes, Rules};

@@ -9,6 +9,8 @@ mod disk;
 mod display;
 mod errors;
 mod host;
+mod image;
+mod image_change;
 mod memory;
 mod native;
 mod state;
@@ -30,6 +32,14 @@ mod _core {
     use super::display::{MemoryScreen, Viewer, Watch};
     #[pymodule_export]
     use super::host::{bt_unavailable, host_features, kvm_probe};
+    #[pymodule_export]
+    use super::image::{
+        image_chain, image_compare, image_convert, image_create, image_info, image_map, image_probe,
+    };
+    #[pymodule_export]
+    use super::image_change::{
+        image_check, image_commit, image_rebase, image_resize, image_snapshot, image_snapshots,
+    };
     #[pymodule_export]
     use super::memory::{Memory, Ram};
     #[pymodule_export]

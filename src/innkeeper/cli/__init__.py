@@ -23,7 +23,7 @@ VERBS = {
     "send-key": "press keys in a running machine",
     "type": "type text in a running machine",
     "doctor": "say what this host offers, and what follows from it",
-    "image": "fetch a kernel or build an initramfs",
+    "image": "make disk images and work on them; fetch a kernel, build an initramfs",
 }
 
 

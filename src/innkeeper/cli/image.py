@@ -1,11 +1,11 @@
-"""`inn image`: guests from Debian packages. Kernels and initramfs here, whole disks in `rootfs`."""
+"""`inn image`: guests from Debian packages. Kernels and initramfs here, whole disks in `rootfs`, disk images in `images`."""
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from innkeeper.cli import rootfs
+from innkeeper.cli import images, rootfs
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 from innkeeper.image import DEFAULT_PACKAGE, InitramfsRecipe, build_initramfs, fetch_kernel
@@ -16,6 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     register_kernel(kinds.add_parser("kernel", help="fetch a Debian kernel; prints its path", allow_abbrev=False))
     rootfs.register(kinds.add_parser("rootfs", help="make a bootable Debian disk; prints its path", allow_abbrev=False))
     register_initramfs(kinds.add_parser("initramfs", help="build an initramfs; prints its path", allow_abbrev=False))
+    images.register(kinds.add_parser)
 
 
 def register_kernel(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,8 @@ def source_and_place(text: str) -> tuple[Path, str]:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    if "tool" in arguments:
+        return cast("images.Tool", arguments.tool).execute(arguments)
     path, facts = arguments.build(arguments)
     print(json.dumps({"path": str(path), **facts}, indent=2) if arguments.json else path)
     return Status.DONE

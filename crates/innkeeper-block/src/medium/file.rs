@@ -57,7 +57,7 @@ impl HostFile {
         Self::of(file, path, false)
     }
 
-    fn of(file: File, path: &Path, read_only: bool) -> Result<Self> {
+    pub(crate) fn of(file: File, path: &Path, read_only: bool) -> Result<Self> {
         let name = path.display().to_string();
         let kind = file.metadata().map_err(Error::host(format!("open {name}")))?.file_type();
         if !kind.is_file() && !kind.is_block_device() {

@@ -1,0 +1,1 @@
+"""Tests of disks and their images; `qemu` is what several of them judge by."""
