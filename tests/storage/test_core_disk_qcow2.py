@@ -210,7 +210,7 @@ def test_images_that_cannot_be_are_refused_in_one_sentence(tmp_path: Path) -> No
 
 def test_an_encrypted_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret.qcow2"
-    words = ["--object", "secret,id=key,data=abc", "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=key"]
+    words = ["--object", "secret,id=key,data=abc", "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"]
     qemu("qemu-img", "create", "-q", *words, path, "1M")
 
     with pytest.raises(ValueError, match=r"secret\.qcow2: the image is encrypted"):

@@ -85,7 +85,7 @@ impl Qcow2 {
         let mut header = read_header(&*medium)?;
         let how = Use { read_only: how.read_only || medium.is_read_only(), ..how };
         check_usable(&header, how).map_err(|error| error.of(medium.name()))?;
-        let refcounts = Self::load_refcounts(&medium, &header)?;
+        let refcounts = Self::load_refcounts(&medium, &header, how)?;
         let map = Self::load_map(&*medium, &header, &refcounts)?;
         if !how.read_only {
             clear_autoclear(&*medium, &mut header)?;
@@ -112,7 +112,11 @@ impl Qcow2 {
         })
     }
 
-    fn load_refcounts(medium: &Arc<dyn Medium>, header: &Header) -> Result<Refcounts> {
+    fn load_refcounts(medium: &Arc<dyn Medium>, header: &Header, how: Use) -> Result<Refcounts> {
+        if how.read_only {
+            let size = medium.size().map_err(Error::host(format!("find the size of {}", medium.name())))?;
+            return Ok(Refcounts::none(Arc::clone(medium), header, size));
+        }
         let mut refcounts = Refcounts::load(Arc::clone(medium), header)?;
         for cluster in snapshot_clusters(&**medium, header)? {
             refcounts.protect(cluster);

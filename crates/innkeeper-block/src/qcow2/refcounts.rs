@@ -20,6 +20,8 @@ const CACHE: usize = 4 << 20;
 const TABLE_FIELD: u64 = 48;
 /// Files grow in steps of this, so that few allocations resize them.
 const GROWTH: u64 = 1 << 20;
+/// So many clusters beyond a file's end may be counted: a loss of power can lose the file's growth, but not that much.
+const BEYOND: u64 = 1 << 20;
 
 struct Block {
     bytes: Vec<u8>,
@@ -83,19 +85,25 @@ impl Refcounts {
         metadata.extend(clusters(header.l1_offset, u64::from(header.l1_size) * 8, &geometry));
         metadata
             .extend(table.iter().filter(|block| **block != 0).map(|block| block >> geometry.cluster_bits));
-        Ok(Self {
-            geometry,
-            table,
+        Ok(Self { table, metadata, ..Self::none(medium, header, medium_size) })
+    }
+
+    /// Of an image that is only read.
+    #[must_use]
+    pub fn none(medium: Arc<dyn Medium>, header: &Header, medium_size: u64) -> Self {
+        Self {
+            geometry: header.geometry(),
+            table: Vec::new(),
             table_offset: header.refcount_table_offset,
             table_clusters: header.refcount_table_clusters,
             blocks: HashMap::new(),
             first_free: 0,
-            end: medium_size.div_ceil(geometry.cluster_size()),
+            end: medium_size.div_ceil(header.geometry().cluster_size()),
             medium_size,
-            metadata,
+            metadata: HashSet::new(),
             added: Vec::new(),
             medium,
-        })
+        }
     }
 
     /// Where the table is, for whoever writes the whole header.
@@ -296,6 +304,12 @@ impl Refcounts {
         let mut length = 0;
         while length < count {
             let cluster = start + length;
+            if start > self.end.max(self.medium_size >> self.geometry.cluster_bits) + BEYOND {
+                let name = self.medium.name();
+                return Err(Error::Corrupt(format!(
+                    "{name}: clusters far beyond its end are counted as used; check and repair the image"
+                )));
+            }
             self.ensure_block(cluster)?;
             if self.get(cluster)? == 0 {
                 length += 1;
