@@ -65,6 +65,7 @@ test-fuzz: setup
 
 fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	python -m tests.fuzz.rfb --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-qcow2 -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 test-python: build
 	pytest

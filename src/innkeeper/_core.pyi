@@ -114,7 +114,8 @@ class Disk:
         """`format`: None finds out. `backing`: False leaves out what lies below, which then reads as zeroes.
 
         `lock`: False looks at an image that others write, at one's own risk. `cache`: "writeback" (durable when the
-        guest flushes), "writethrough" (with each write) or "unsafe" (flushes are ignored). `discard`: "unmap" or
+        guest flushes), "writethrough" (with each write), "none" and "directsync" (the same past the host's page
+        cache) or "unsafe" (flushes are ignored). `discard`: "unmap" or
         "ignore". `detect_zeroes`: "off", "on" (zeroes written as data take no space) or "unmap" (and give it back).
         """
     @property

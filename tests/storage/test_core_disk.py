@@ -128,6 +128,22 @@ def test_options_of_caching_and_zeroes(tmp_path: Path) -> None:
     disk.write(0, bytes(1 << 20))
     assert path.stat().st_blocks == full
     disk.close()
-    for wrong in ({"cache": "none"}, {"discard": "on"}, {"detect_zeroes": "yes"}):
+    for wrong in ({"cache": "full"}, {"discard": "on"}, {"detect_zeroes": "yes"}):
         with pytest.raises(ValueError, match="is unknown"):
             Disk(path, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cache", ["none", "directsync"])
+def test_past_the_page_cache_everything_is_as_it_was(tmp_path: Path, cache: str) -> None:
+    path = raw(tmp_path / "disk.raw", (1 << 20) + 512)
+    try:
+        disk = Disk(path, format="raw", cache=cache)
+    except ValueError as error:
+        assert "use cache=writeback" in str(error)
+        pytest.skip("the file system of the tests does not offer direct access")
+    disk.write(0, b"a" * (1 << 20))
+    disk.write(512, b"b" * 512)
+    disk.write(1 << 20, b"c" * 512)
+    disk.flush()
+
+    assert disk.read(0, (1 << 20) + 512) == b"a" * 512 + b"b" * 512 + b"a" * ((1 << 20) - 1024) + b"c" * 512

@@ -15,6 +15,10 @@ pub enum Cache {
     Writeback,
     /// With each write.
     Writethrough,
+    /// When the guest flushes; data goes past the host's page cache.
+    None,
+    /// With each write, and past the host's page cache.
+    Directsync,
     /// When the host likes: for disks that may be lost.
     Unsafe,
 }
@@ -26,11 +30,22 @@ impl Cache {
         match name {
             "writeback" => Ok(Self::Writeback),
             "writethrough" => Ok(Self::Writethrough),
+            "none" => Ok(Self::None),
+            "directsync" => Ok(Self::Directsync),
             "unsafe" => Ok(Self::Unsafe),
             _ => Err(Error::Refused(format!(
-                "cache mode {name:?} is unknown, the modes are writeback, writethrough and unsafe"
+                "cache mode {name:?} is unknown, the modes are writeback, writethrough, none, directsync and unsafe"
             ))),
         }
+    }
+
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        matches!(self, Self::None | Self::Directsync)
+    }
+
+    fn syncs_writes(self) -> bool {
+        matches!(self, Self::Writethrough | Self::Directsync)
     }
 }
 
@@ -103,7 +118,7 @@ impl Filter {
     }
 
     fn written(&self) -> io::Result<()> {
-        if self.rules.cache == Cache::Writethrough { self.inner.flush() } else { Ok(()) }
+        if self.rules.cache.syncs_writes() { self.inner.flush() } else { Ok(()) }
     }
 }
 

@@ -117,7 +117,7 @@ type Opened = (Arc<dyn Disk>, Format, Option<Arc<Qcow2>>);
 
 impl Opener<'_> {
     fn open(&mut self, path: &Path, format: Option<Format>, read_only: bool) -> Result<Opened> {
-        let file = HostFile::open(path, read_only).map_err(|error| self.through(error, Some(path)))?;
+        let mut file = HostFile::open(path, read_only).map_err(|error| self.through(error, Some(path)))?;
         let metadata = file.file().metadata().map_err(Error::host(format!("open {}", path.display())))?;
         // A device node's own inode says nothing of the device.
         let device =
@@ -139,6 +139,9 @@ impl Opener<'_> {
         }
         if !self.options.unlocked {
             self.lock(&file, !read_only)?;
+        }
+        if self.options.rules.cache.is_direct() {
+            file.go_direct().map_err(|error| self.through(error, None))?;
         }
         let medium: Arc<dyn Medium> = Arc::new(file);
         let format = match format {

@@ -5,6 +5,7 @@ The first IDE disk is the primary master; CD-ROM drives begin with the secondary
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 DISK_MODEL, CDROM_MODEL = "INNKEEPER DISK", "INN DVD-ROM"
 IDE_PLACES = {DiskDevice.DISK: (0, 1, 2, 3), DiskDevice.CDROM: (2, 3, 0, 1)}
 """In which order drives take the places: primary master and slave, secondary master and slave."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class CdromDrive:
@@ -62,11 +66,21 @@ def open_image(config: DiskConfig) -> _core.Disk:
     from innkeeper import _core
 
     try:
-        return _core.Disk(str(config.path), format=config.format and config.format.value, read_only=config.readonly)
+        disk = _core.Disk(
+            str(config.path),
+            format=config.format and config.format.value,
+            read_only=config.readonly,
+            cache=config.cache.value,
+            discard=config.discard.value,
+            detect_zeroes=config.detect_zeroes.value,
+        )
     except OSError as error:
         raise HostError(error.strerror or str(error)) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    for warning in disk.warnings:
+        logger.warning("%s", warning)
+    return disk
 
 
 def open_disc(config: DiskConfig) -> _core.Disk:

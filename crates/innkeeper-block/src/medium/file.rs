@@ -2,7 +2,8 @@
 //!
 //! Vectored `preadv`/`pwritev`; holes by `fallocate` (`PUNCH_HOLE`, `ZERO_RANGE`) and `SEEK_HOLE`/`SEEK_DATA`, and
 //! by writing zeroes where a file system lacks them. fallocate(2), lseek(2), block device ioctls of `linux/fs.h`.
-//! Left out: `O_DIRECT` below the page cache's granularity, `io_uring`.
+//! Past the page cache (`O_DIRECT`) go requests that are aligned for it; others, such as those for tables of an image,
+//! go through it, which Linux keeps coherent. Left out: `io_uring`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -29,7 +30,12 @@ pub struct HostFile {
     name: String,
     read_only: bool,
     is_device: bool,
+    /// The same, opened with `O_DIRECT`.
+    direct: Option<File>,
 }
+
+/// What offsets, lengths and addresses of direct requests are multiples of: as much as any disk's sector.
+const DIRECT_ALIGNMENT: usize = 4096;
 
 impl HostFile {
     /// # Errors
@@ -66,7 +72,45 @@ impl HostFile {
                 "{name} is {what}, a disk image is a file or a block device"
             )));
         }
-        Ok(Self { file, name, read_only, is_device: kind.is_block_device() })
+        Ok(Self { file, name, read_only, is_device: kind.is_block_device(), direct: None })
+    }
+
+    /// From now on requests that are aligned for it go past the host's page cache.
+    ///
+    /// # Errors
+    /// The file system cannot, or the host's answer.
+    pub fn go_direct(&mut self) -> Result<()> {
+        let again = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(!self.read_only)
+            .custom_flags(libc::O_CLOEXEC | libc::O_DIRECT)
+            .open(again);
+        match opened {
+            Ok(file) => self.direct = Some(file),
+            Err(error) if is_unsupported(&error) => {
+                let name = &self.name;
+                return Err(Error::Refused(format!(
+                    "{name} cannot be used past the page cache, its file system does not offer it; use cache=writeback"
+                )));
+            }
+            Err(error) => return Err(Error::host(format!("open {} for direct access", self.name))(error)),
+        }
+        Ok(())
+    }
+
+    /// The file through which a request goes.
+    fn way(&self, offset: u64, mut buffers: impl Iterator<Item = (*const u8, usize)>) -> &File {
+        let aligned = |number: usize| number.is_multiple_of(DIRECT_ALIGNMENT);
+        match &self.direct {
+            Some(direct)
+                if aligned(offset as usize)
+                    && buffers.all(|(address, length)| aligned(address.addr()) && aligned(length)) =>
+            {
+                direct
+            }
+            _ => &self.file,
+        }
     }
 
     #[must_use]
@@ -156,8 +200,9 @@ impl Medium for HostFile {
     }
 
     fn read(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
+        let file = self.way(offset, buffers.iter().map(|buffer| (buffer.as_ptr(), buffer.len())));
         if let [buffer] = buffers {
-            return read_to_end(&self.file, offset, buffer);
+            return read_to_end(file, &self.file, offset, buffer);
         }
         let mut at = offset;
         for group in buffers.chunks_mut(IOV_MAX) {
@@ -166,7 +211,7 @@ impl Medium for HostFile {
             // SAFETY: IoSliceMut is laid out as iovec, and the kernel writes only within each.
             let read = unsafe {
                 libc::preadv(
-                    self.file.as_raw_fd(),
+                    file.as_raw_fd(),
                     group.as_ptr().cast(),
                     group.len() as libc::c_int,
                     at.cast_signed(),
@@ -176,7 +221,7 @@ impl Medium for HostFile {
                 // Short, interrupted, at the end or an error: buffer by buffer finds out which.
                 let mut from = at;
                 for buffer in group.iter_mut() {
-                    read_to_end(&self.file, from, buffer)?;
+                    read_to_end(&self.file, &self.file, from, buffer)?;
                     from += buffer.len() as u64;
                 }
             }
@@ -186,9 +231,10 @@ impl Medium for HostFile {
     }
 
     fn write(&self, offset: u64, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        let file = self.way(offset, buffers.iter().map(|buffer| (buffer.as_ptr(), buffer.len())));
         if let [buffer] = buffers {
             checked_end(offset, buffer.len() as u64)?;
-            return self.file.write_all_at(buffer, offset);
+            return write_whole(file, &self.file, buffer, offset);
         }
         let mut at = offset;
         for group in buffers.chunks(IOV_MAX) {
@@ -197,7 +243,7 @@ impl Medium for HostFile {
             // SAFETY: IoSlice is laid out as iovec, and the kernel only reads.
             let written = unsafe {
                 libc::pwritev(
-                    self.file.as_raw_fd(),
+                    file.as_raw_fd(),
                     group.as_ptr().cast(),
                     group.len() as libc::c_int,
                     at.cast_signed(),
@@ -300,12 +346,29 @@ impl Medium for HostFile {
     }
 }
 
-/// Fills `buffer`, with zeroes from the file's end on.
-fn read_to_end(file: &File, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+/// Writes all, through `file` as far as it takes it, the rest (which may no longer be aligned) plainly.
+fn write_whole(file: &File, plain: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let written = loop {
+        match file.write_at(bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => break done?,
+        }
+    };
+    if written == bytes.len() {
+        Ok(())
+    } else {
+        plain.write_all_at(&bytes[written..], offset + written as u64)
+    }
+}
+
+/// Fills `buffer`, with zeroes from the file's end on. What `file` does not give at once (the end may lie within what
+/// is aligned) is read plainly.
+fn read_to_end(file: &File, plain: &File, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
     checked_end(offset, buffer.len() as u64)?;
+    let mut way = file;
     while !buffer.is_empty() {
         let wanted = buffer.len().min(CALL_MAX as usize);
-        match file.read_at(&mut buffer[..wanted], offset) {
+        match way.read_at(&mut buffer[..wanted], offset) {
             Ok(0) => {
                 buffer.fill(0);
                 return Ok(());
@@ -313,6 +376,7 @@ fn read_to_end(file: &File, mut offset: u64, mut buffer: &mut [u8]) -> io::Resul
             Ok(read) => {
                 buffer = &mut buffer[read..];
                 offset += read as u64;
+                way = plain;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

@@ -5,7 +5,6 @@ use std::io;
 use super::codec;
 use super::disk::{Qcow2, Space};
 use crate::error::{Error, Result};
-use crate::range;
 
 impl Qcow2 {
     /// Writes a whole cluster compressed, or as it is if that is no shorter. `data` may end early where the disk does.
@@ -57,7 +56,8 @@ impl Qcow2 {
         if self.geometry.is_aligned(guest) && length == cluster.min(self.size - guest) && length > 0 {
             return Ok(());
         }
-        range::check(guest, length, 0) // says what was asked for
+        let text = format!("{length} bytes at {guest} are no cluster of the image");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     }
 
     /// Room for some bytes behind the last ones if possible: a cluster is shared by those that lie in it.

@@ -169,3 +169,15 @@ fn an_image_that_is_cut_short_says_so() {
     memory.set_size(4 << 16).unwrap();
     assert!(open(&memory, None).err().unwrap().to_string().contains("cut short"));
 }
+
+/// Found by the fuzzer: a cluster of no bytes passed for one.
+#[test]
+fn a_disk_of_no_bytes_takes_no_clusters() {
+    let memory = testing::memory(&testing::blank(3, 16, 4, 0));
+    let disk = open(&memory, None).unwrap();
+    assert!(disk.write_compressed(0, &[]).unwrap_err().to_string().contains("no cluster of the image"));
+    write(&disk, 0, &[]).unwrap();
+    disk.write_zeroes(0, 0, true).unwrap();
+    disk.discard(0, 0).unwrap();
+    assert!(write(&disk, 0, &[1]).is_err());
+}
