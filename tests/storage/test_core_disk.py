@@ -139,8 +139,7 @@ def test_past_the_page_cache_everything_is_as_it_was(tmp_path: Path, cache: str)
     try:
         disk = Disk(path, format="raw", cache=cache)
     except ValueError as error:
-        assert "use cache=writeback" in str(error)
-        pytest.skip("the file system of the tests does not offer direct access")
+        pytest.skip(str(error))
     disk.write(0, b"a" * (1 << 20))
     disk.write(512, b"b" * 512)
     disk.write(1 << 20, b"c" * 512)

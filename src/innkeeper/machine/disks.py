@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from innkeeper.config import DiskConfig
-from innkeeper.config.disk import DiskCache, DiskFormat
+from innkeeper.config.disk import DiskFormat
 from innkeeper.errors import ConfigError, HostError, ImageError
 
 if TYPE_CHECKING:
     from innkeeper._core import Disk
+
+logger = logging.getLogger(__name__)
 
 GIB = 1 << 30
 SECTOR = 512
@@ -22,9 +25,6 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
     from innkeeper import _core
 
     assert config.path is not None  # noqa: S101 - a drive without a disc has nothing to open
-    if config.cache in (DiskCache.NONE, DiskCache.DIRECTSYNC):
-        known = "writeback, writethrough and unsafe"
-        raise ConfigError(f"disk {config.path} has cache={config.cache}, which is not there yet; there are {known}")
     created = create_if_missing(config)
     image_format = config.format or (DiskFormat.RAW if created else None)
     try:
@@ -40,6 +40,8 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
         raise HostError(f"cannot open disk {config.path}: {error.strerror or error}") from error
     except ValueError as error:
         raise ImageError(str(error)) from error
+    for warning in disk.warnings:
+        logger.warning("%s", warning)
     held.callback(disk.close)
     return disk
 

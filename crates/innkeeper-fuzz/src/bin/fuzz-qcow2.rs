@@ -152,7 +152,7 @@ fn nasty(rng: &mut Rng, size: u64, cluster: u64) -> u64 {
         0 => rng.next(),
         1 => [0, 1, u64::MAX, 1 << 62, i64::MAX as u64, 0x00FF_FFFF_FFFF_FE00][rng.below(6) as usize],
         2 => 1 << rng.below(64),
-        3 => place + rng.below(cluster) | flags,
+        3 => (place + rng.below(cluster)) | flags,
         _ => place | flags,
     }
 }
