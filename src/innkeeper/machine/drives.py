@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from innkeeper.config import DiskConfig
 from innkeeper.config.disk import Discard, DiskBus, DiskDevice
 from innkeeper.devices.ata import Piix3Ide
+from innkeeper.devices.ata.ide import drive_entry
+from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.errors import ConfigError, HostError
 
 if TYPE_CHECKING:
@@ -106,13 +108,14 @@ class Drives:
         """Raises `InnkeeperError`."""
         self.cdroms: list[CdromDrive] = []
         self._held = held
+        self._ide_boot: list[BootEntry] = []
         self._ide = self._places([disk for disk in disks if disk.bus is DiskBus.IDE])
 
     def ide(self) -> Piix3Ide | None:
         """The IDE controller, if there is something behind it."""
         if not any(self._ide):
             return None
-        return Piix3Ide((self._ide[0], self._ide[1]), (self._ide[2], self._ide[3]))
+        return Piix3Ide((self._ide[0], self._ide[1]), (self._ide[2], self._ide[3]), tuple(self._ide_boot))
 
     def _places(self, disks: list[DiskConfig]) -> list[_core.AtaDrive | None]:
         places: list[_core.AtaDrive | None] = [None] * 4
@@ -121,6 +124,8 @@ class Drives:
             if not free:
                 raise ConfigError(f"{len(disks)} drives are on bus ide; it has 4 places, so put the others on sata")
             places[free[0]] = self._drive(config, f"INN{number:05}")
+            kind = BootKind.CDROM if config.device is DiskDevice.CDROM else BootKind.HD
+            self._ide_boot.append(drive_entry(free[0], kind, config.boot_order))
         return places
 
     def _drive(self, config: DiskConfig, serial: str) -> _core.AtaDrive:

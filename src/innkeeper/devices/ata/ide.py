@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.bus import Buses
+from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci.config_space import COMMAND, COMMAND_MASTER, STATUS
 
@@ -26,6 +27,12 @@ IDENTITY = PciIdentity(vendor=0x8086, device=0x7010, class_code=0x010180)
 STATUS_FAST, STATUS_MEDIUM = 0x0080, 0x0200  # back-to-back, DEVSEL timing
 
 Pair = tuple["_core.AtaDrive | None", "_core.AtaDrive | None"]
+
+
+def drive_entry(place: int, kind: BootKind, order: int | None) -> BootEntry:
+    """How firmware names the drive in a place: 0 and 1 are the primary channel's, 2 and 3 the secondary one's."""
+    channel, unit = divmod(place, 2)
+    return BootEntry(kind, f"ide@{{unit}}/drive@{channel:x}/disk@{unit:x}", order)
 
 
 class Piix3Function(PciFunction):
@@ -61,8 +68,12 @@ class Piix3Function(PciFunction):
 class Piix3Ide:
     """The controller with its drives: primary and secondary channel, master and slave of each."""
 
-    def __init__(self, primary: Pair, secondary: Pair) -> None:
+    def __init__(self, primary: Pair, secondary: Pair, boot: tuple[BootEntry, ...] = ()) -> None:
         self._drives = (primary, secondary)
+        self._boot = boot
+
+    def boot_entries(self) -> tuple[BootEntry, ...]:
+        return self._boot
 
     def function(self, site: PciSite, /) -> PciFunction:
         from innkeeper import _core
