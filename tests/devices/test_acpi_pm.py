@@ -34,8 +34,9 @@ def board() -> Board:
     return Board()
 
 
-def test_entering_s5_powers_off(board: Board) -> None:
-    board.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | chip.SLEEP_TYPE_S5 << 10)
+@pytest.mark.parametrize("kind", [chip.SLEEP_TYPE_S5, chip.SOFT_OFF])
+def test_entering_s5_powers_off(board: Board, kind: int) -> None:
+    board.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | kind << 10)
 
     assert board.asked == ["off"]
 
@@ -46,7 +47,7 @@ def test_entering_s5_by_bytes_powers_off(board: Board) -> None:
     assert board.asked == ["off"]
 
 
-@pytest.mark.parametrize("sleep_type", [0, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize("sleep_type", [2, 3, 4, 6, 7])
 def test_no_other_sleep_state_does_anything(board: Board, sleep_type: int) -> None:
     board.pm.write(chip.CONTROL, 2, chip.SLEEP_ENABLE | sleep_type << 10)
 

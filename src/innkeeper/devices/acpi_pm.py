@@ -27,6 +27,7 @@ SLEEP_TYPE_SHIFT = 10
 SLEEP_ENABLE = 1 << 13
 
 SLEEP_TYPE_S3, SLEEP_TYPE_S5 = 1, 5  # what the DSDT's \\_S3 and \\_S5 objects say
+SOFT_OFF = 0  # what the PIIX4 itself calls S5, as firmware knows that reads no DSDT
 TIMER_HZ = 3_579_545
 NS = 1_000_000_000
 
@@ -73,7 +74,7 @@ class AcpiPm:
                 sleep_type = sleep_type if written is None else written
             self._update()
             self._schedule()
-        if sleep_type == SLEEP_TYPE_S5:
+        if sleep_type in (SLEEP_TYPE_S5, SOFT_OFF):
             self._control_lines.power_off()
         elif sleep_type == SLEEP_TYPE_S3:
             self._control_lines.suspend()

@@ -232,11 +232,12 @@ impl CpuidTable {
 
     /// The bits of CR4 that may be set.
     pub fn cr4_mask(&self) -> u64 {
-        let always = cr::CR4_TSD | cr::CR4_DE | cr::CR4_PSE | cr::CR4_PAE | cr::CR4_PGE | cr::CR4_PCE;
+        // EDK2 sets MCE without asking whether machine checks exist; none ever comes.
+        let always =
+            cr::CR4_TSD | cr::CR4_DE | cr::CR4_PSE | cr::CR4_PAE | cr::CR4_MCE | cr::CR4_PGE | cr::CR4_PCE;
         let sse = cr::CR4_OSFXSR | cr::CR4_OSXMMEXCPT;
         let optional = [
             (Flags::Leaf1Edx, 1, cr::CR4_VME | cr::CR4_PVI),
-            (Flags::Leaf1Edx, 7, cr::CR4_MCE),
             (Flags::Leaf7Ecx, 2, cr::CR4_UMIP),
             (Flags::Leaf7Ebx, 0, cr::CR4_FSGSBASE),
             (Flags::Leaf1Ecx, 17, cr::CR4_PCIDE),

@@ -1,0 +1,46 @@
+"""OVMF from Debian's package: to the shell, with variables that stay."""
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.config import EngineChoice, FirmwareConfig, FirmwareKind, MachineConfig
+from innkeeper.console import MemoryConsole
+from innkeeper.machine import Machine, OutcomeKind
+
+pytestmark = pytest.mark.boot
+CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+needs_ovmf = pytest.mark.skipif(not CODE.exists(), reason="OVMF is not there; Debian's package is ovmf")
+
+
+def run_in_shell(variables: Path, *commands: tuple[bytes, bytes]) -> None:
+    """Types commands at the UEFI shell, each with what it answers."""
+    console = MemoryConsole()
+    config = MachineConfig(
+        memory_mib=256,
+        engine=EngineChoice.BT,
+        firmware=FirmwareConfig(kind=FirmwareKind.UEFI, vars=variables),
+        timeout_s=120,
+        no_reboot=True,
+    )
+    with Machine(config, console=console) as machine:
+        machine.start()
+        console.wait_for(b"to skip", timeout_s=90)
+        console.send(b"\x1b")
+        console.wait_for(b"Shell> ", timeout_s=30)
+        for command, answer in commands:
+            console.send(command + b"\r")
+            console.wait_for(answer, timeout_s=30)
+        console.send(b"reset -s\r")
+        assert machine.wait(60).kind is OutcomeKind.POWERED_OFF
+
+
+@needs_ovmf
+def test_the_shell_keeps_variables_in_the_machines_file(tmp_path: Path) -> None:
+    variables = tmp_path / "vars.fd"
+    run_in_shell(
+        variables,
+        (b"setvar kept -guid 11111111-2222-3333-4444-555555555555 -nv -bs =0x1234", b"Shell> "),
+        (b"smbiosview -t 1", b"Innkeeper"),
+    )
+    run_in_shell(variables, (b"setvar kept -guid 11111111-2222-3333-4444-555555555555", b"34 12"))
