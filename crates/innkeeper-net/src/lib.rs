@@ -27,7 +27,7 @@ pub struct Offloads {
 /// A card, as its link sees it. Called from the link's threads, and from within [`Link::send`], [`Link::flush`],
 /// [`Link::connect`] and [`Link::ready`].
 pub trait Card: Send + Sync {
-    /// Takes a frame that starts with its header; false if it has no room now and will call [`Link::ready`] later.
+    /// Takes a frame whose first slice has its whole header, and Ethernet's; false if it has no room now and will call [`Link::ready`] later.
     fn receive(&self, frame: &[IoSlice<'_>]) -> bool;
     /// The last of several frames was received: time to tell the guest.
     fn flush(&self);

@@ -7,6 +7,7 @@
 pub mod blk;
 pub mod class;
 pub mod interrupts;
+pub mod net;
 pub mod queue;
 pub mod rng;
 pub mod testing;
