@@ -18,6 +18,8 @@ __all__ = [
     "Line",
     "Memory",
     "MemoryScreen",
+    "NetCard",
+    "NetLink",
     "PciInterrupts",
     "Ram",
     "Region",
@@ -173,6 +175,52 @@ class PciInterrupts:
         """The pin (0 is INTA) of the function in a slot."""
     def route(self, pirq: int, irq: int | None, /) -> None:
         """PIRQ 0 to 3 leads to this ISA interrupt from now on, or to none."""
+
+@final
+class NetLink:
+    """Where a card's frames go on the host. It ends with `close`, or with the last card on it, whichever is later.
+
+    Raises `OSError`: with the address of the forward that the host refused, or the step of opening a tap.
+    """
+
+    @staticmethod
+    def user(
+        mac: bytes | list[int],
+        /,
+        *,
+        loopback: bool,
+        name_servers: list[tuple[str, int]],
+        host_name: str | None,
+        forwards: list[tuple[bool, str, int, int]],
+    ) -> NetLink:
+        """The built-in network. Forwards: whether UDP, the host's address and port, the guest's port."""
+    @staticmethod
+    def tap(name: str, bridge: str | None, /) -> NetLink:
+        """A tap interface, made if there is none of that name; steps "open", "attach", "configure", "bridge", "up"."""
+    @staticmethod
+    def stream(descriptor: int, /) -> NetLink:
+        """A connected stream socket with frames behind their lengths, as passt has it. Takes the descriptor over."""
+    @property
+    def name(self) -> str | None:
+        """The interface."""
+    @property
+    def forwarded(self) -> list[tuple[str, int]]:
+        """Where the forwards listen."""
+    def close(self) -> None: ...
+
+@final
+class NetCard:
+    """A virtio network card, whose cable can be pulled."""
+
+    def __new__(
+        cls, link: NetLink, mac: bytes | list[int], /, *, queues: int = 1, mtu: int | None = None
+    ) -> NetCard: ...
+    def device(self) -> VirtioDevice: ...
+    @property
+    def up(self) -> bool: ...
+    def set_up(self, up: bool, /) -> None: ...
+    def announce(self) -> None:
+        """Asks the guest to tell the network where it is."""
 
 @final
 class VirtioDevice:

@@ -1,8 +1,13 @@
 //! The host's side of network cards: where frames go, and where they come from. Rooms, lowest first: `sys`, `header`,
-//! `wire` (how frames are written), then one for each kind of link: `user` (the built-in NAT), `tap`, `passt`.
+//! `wire` (how frames are written), `pump` (the thread that
+//! reads them), then one for each kind of link: `user` (the built-in NAT),
+//! `tap`, `passt`.
 
 pub mod header;
+pub mod passt;
+mod pump;
 pub mod sys;
+pub mod tap;
 pub mod user;
 pub mod wire;
 

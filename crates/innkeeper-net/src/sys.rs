@@ -105,3 +105,10 @@ impl Poll {
         })
     }
 }
+
+/// Waits until one of these can be read, or was closed at its other end; a negative one is passed over.
+pub fn wait_readable<const N: usize>(descriptors: [RawFd; N]) {
+    let mut list = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    // SAFETY: the array has the length that is passed. If it is interrupted, the caller looks and waits again.
+    unsafe { libc::poll(list.as_mut_ptr(), N as libc::nfds_t, -1) };
+}

@@ -13,6 +13,7 @@ mod image;
 mod image_change;
 mod memory;
 mod native;
+mod net;
 mod state;
 mod trace;
 mod vcpu;
@@ -44,6 +45,8 @@ mod _core {
     use super::memory::{Memory, Ram};
     #[pymodule_export]
     use super::native::{Fabric, Frame, Intx, Line, Region, Screen};
+    #[pymodule_export]
+    use super::net::{NetCard, NetLink};
     #[pymodule_export]
     use super::trace::disassemble;
     #[pymodule_export]

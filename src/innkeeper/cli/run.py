@@ -24,6 +24,7 @@ from innkeeper.config import (
     GdbConfig,
     GraphicsConfig,
     MachineConfig,
+    NetworkConfig,
 )
 from innkeeper.machine import Machine, Outcome, OutcomeKind
 from innkeeper.machine.names import check_name
@@ -137,6 +138,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         metavar="ISO",
         help="a CD-ROM drive with this disc",
     )
+    add_network_option(parser)
     parser.add_argument(
         "--rng",
         choices=["builtin", "/dev/urandom", "none"],
@@ -165,6 +167,17 @@ def add_firmware_options(parser: argparse.ArgumentParser) -> None:
         help="what firmware boots, in this order and nothing else",
     )
     parser.add_argument("--uuid", type=UUID, metavar="UUID", help="the machine's UUID (default: a new one)")
+
+
+def add_network_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--network",
+        type=NetworkConfig.parse,
+        action="append",
+        default=[],
+        metavar="user|tap=…|bridge=…",
+        help="a network card, in virt-install's words, such as user,portForward=2222:22; repeat it for more",
+    )
 
 
 def whole_number(text: str) -> int:
@@ -203,6 +216,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         memory_mib=arguments.memory,
         vcpus=arguments.vcpus,
         disks=tuple(arguments.disk),
+        networks=tuple(arguments.network),
         rng=arguments.rng != "none",
         engine=EngineChoice(arguments.engine),
         code_cache_mib=arguments.code_cache,

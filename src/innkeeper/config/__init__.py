@@ -19,6 +19,14 @@ from innkeeper.config.machine import (
     EngineChoice,
     MachineConfig,
 )
+from innkeeper.config.network import (
+    CardModel,
+    ForwardConfig,
+    LinkState,
+    NetworkConfig,
+    NetworkKind,
+    UserBackend,
+)
 
 __all__ = [
     "CODE_CACHE_MIB_LIMIT",
@@ -28,6 +36,7 @@ __all__ = [
     "VCPUS_LIMIT",
     "BootConfig",
     "BootDevice",
+    "CardModel",
     "ConsoleConfig",
     "ConsoleKind",
     "DetectZeroes",
@@ -40,10 +49,15 @@ __all__ = [
     "EngineChoice",
     "FirmwareConfig",
     "FirmwareKind",
+    "ForwardConfig",
     "GdbConfig",
     "GraphicsConfig",
     "GraphicsKind",
     "KeyValues",
+    "LinkState",
     "MachineConfig",
+    "NetworkConfig",
+    "NetworkKind",
     "Sharing",
+    "UserBackend",
 ]

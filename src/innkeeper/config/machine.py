@@ -11,6 +11,7 @@ from innkeeper.config.disk import DiskConfig
 from innkeeper.config.firmware import BootConfig, FirmwareConfig
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig
+from innkeeper.config.network import NetworkConfig
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -47,6 +48,7 @@ class MachineConfig:
     vcpus: int = 1
     engine: EngineChoice = EngineChoice.AUTO
     disks: tuple[DiskConfig, ...] = ()
+    networks: tuple[NetworkConfig, ...] = ()
     rng: bool = False  # a virtio entropy device
     firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS
     boot: BootConfig | None = None  # what firmware boots; None: whatever it can

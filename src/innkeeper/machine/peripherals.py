@@ -15,6 +15,7 @@ from innkeeper.errors import ConfigError
 from innkeeper.machine import virtio
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.drives import CdromDrive, Drives
+from innkeeper.machine.network import network_cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
     with ExitStack() as held:
         slots: list[PciDevice] = []
         slots += virtio.virtio_disks(config, held)
+        slots += network_cards(config, held)
         slots += virtio.simple_devices(config)
         places: dict[str, PciDevice] = {}
         drives = Drives(config.disks, held)

@@ -1,0 +1,151 @@
+//! Network cards, and the links that their cables lead to.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use innkeeper_devices::virtio::net::{Net, Settings};
+use innkeeper_net::Link;
+use innkeeper_net::passt::Stream;
+use innkeeper_net::tap::{Step, Tap};
+use innkeeper_net::user::{Forward, Reach, Settings as UserSettings, UserNet};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::virtio::VirtioDevice;
+
+/// A forward: UDP, the host's address and port, the guest's port.
+type Asked = (bool, String, u16, u16);
+
+/// Where frames go on the host. It is closed when the last card on it is gone.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct NetLink {
+    link: Mutex<Option<Arc<dyn Link>>>,
+    /// The interface's name, or where forwards listen.
+    name: Option<String>,
+    forwarded: Vec<(String, u16)>,
+}
+
+fn host_error(error: &std::io::Error, about: &str) -> PyErr {
+    PyOSError::new_err((error.raw_os_error().unwrap_or(0), about.to_owned()))
+}
+
+fn address(text: &str, port: u16) -> PyResult<SocketAddr> {
+    let ip: IpAddr = text.parse().map_err(|_| PyValueError::new_err(format!("{text:?} is no IP address")))?;
+    Ok((ip, port).into())
+}
+
+impl NetLink {
+    fn of(link: impl Link + 'static) -> Self {
+        Self { link: Mutex::new(Some(Arc::new(link))), name: None, forwarded: Vec::new() }
+    }
+
+    pub fn link(&self) -> PyResult<Arc<dyn Link>> {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.clone().ok_or_else(|| PyRuntimeError::new_err("the link is closed"))
+    }
+}
+
+#[pymethods]
+impl NetLink {
+    #[staticmethod]
+    #[pyo3(signature = (mac, /, *, loopback, name_servers, host_name, forwards))]
+    fn user(
+        mac: [u8; 6],
+        loopback: bool,
+        name_servers: Vec<(String, u16)>,
+        host_name: Option<String>,
+        forwards: Vec<Asked>,
+    ) -> PyResult<Self> {
+        let forwards = forwards
+            .into_iter()
+            .map(|(udp, host, port, guest_port)| Ok(Forward { udp, host: address(&host, port)?, guest_port }))
+            .collect::<PyResult<_>>()?;
+        let name_servers =
+            name_servers.into_iter().map(|(host, port)| address(&host, port)).collect::<PyResult<_>>()?;
+        let reach = Reach { loopback, name_servers, ..Reach::default() };
+        let net = UserNet::new(UserSettings { guest: mac, reach, host_name, forwards }).map_err(
+            |(error, forward)| {
+                let about = forward.map_or_else(String::new, |forward| forward.host.to_string());
+                host_error(&error, &about)
+            },
+        )?;
+        let listens = net.forwarded().iter().map(|at| (at.ip().to_string(), at.port())).collect();
+        Ok(Self { forwarded: listens, ..Self::of(net) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (name, bridge, /))]
+    fn tap(name: &str, bridge: Option<&str>) -> PyResult<Self> {
+        let tap = Tap::open(name, bridge).map_err(|(step, error)| {
+            let step = match step {
+                Step::Open => "open",
+                Step::Attach => "attach",
+                Step::Configure => "configure",
+                Step::Bridge => "bridge",
+                Step::Up => "up",
+            };
+            host_error(&error, step)
+        })?;
+        let name = Some(tap.name().to_owned());
+        Ok(Self { name, ..Self::of(tap) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (descriptor, /))]
+    fn stream(descriptor: i32) -> PyResult<Self> {
+        // SAFETY: the caller hands over a descriptor that it has detached from its socket.
+        let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        Stream::new(socket).map(Self::of).map_err(|error| host_error(&error, "stream"))
+    }
+
+    #[getter]
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    #[getter]
+    fn forwarded(&self) -> Vec<(String, u16)> {
+        self.forwarded.clone()
+    }
+
+    fn close(&self, py: Python<'_>) {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| drop(link));
+    }
+}
+
+/// A virtio network card without its transport.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct NetCard {
+    net: Arc<Net>,
+}
+
+#[pymethods]
+impl NetCard {
+    #[new]
+    #[pyo3(signature = (link, mac, /, *, queues = 1, mtu = None))]
+    fn new(link: &Bound<'_, NetLink>, mac: [u8; 6], queues: u16, mtu: Option<u16>) -> PyResult<Self> {
+        let settings = Settings { mac, pairs: queues, mtu };
+        Ok(Self { net: Arc::new(Net::new(settings, link.get().link()?)) })
+    }
+
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.net.clone() }
+    }
+
+    #[getter]
+    fn up(&self) -> bool {
+        self.net.is_up()
+    }
+
+    #[pyo3(signature = (up, /))]
+    fn set_up(&self, py: Python<'_>, up: bool) {
+        py.detach(|| self.net.set_up(up));
+    }
+
+    fn announce(&self, py: Python<'_>) {
+        py.detach(|| self.net.announce());
+    }
+}

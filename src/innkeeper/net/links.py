@@ -1,0 +1,140 @@
+"""Opens what a card's cable leads to: the built-in network, passt, a tap interface, a bridge."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
+from innkeeper.errors import HostError
+from innkeeper.net import passt
+
+if TYPE_CHECKING:
+    from innkeeper import _core
+
+NEW_TAP = "inn%d"  # the host fills in a number
+REFUSALS = (errno.EPERM, errno.EACCES)
+INTERFACES = Path("/sys/class/net")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A link, what it is in words, and what else ends with it."""
+
+    link: _core.NetLink
+    described: str
+    helpers: list[Callable[[], None]] = field(default_factory=list)
+
+    def close(self) -> None:
+        self.link.close()
+        for end in self.helpers:
+            end()
+
+
+def open_link(config: NetworkConfig, mac: bytes, host_name: str | None = None) -> Opened:
+    """Raises `HostError`."""
+    if config.kind is NetworkKind.TAP:
+        return open_tap(config.name)
+    if config.kind is NetworkKind.BRIDGE:
+        return open_bridge(config.name)
+    if config.backend is UserBackend.PASST:
+        return open_passt(config)
+    return open_user(config, mac, host_name)
+
+
+def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opened:
+    from innkeeper._core import NetLink
+
+    forwards = [(it.udp, it.host, it.port, it.guest_port) for it in config.forwards]
+    try:
+        link = NetLink.user(
+            mac,
+            loopback=config.loopback,
+            name_servers=list(config.name_servers),
+            host_name=host_name,
+            forwards=forwards,
+        )
+    except OSError as error:
+        raise refused_forward(error) from error
+    listening = [
+        f"{host}:{port} leads to the guest's port {it.guest_port}{' (udp)' if it.udp else ''}"
+        for (host, port), it in zip(link.forwarded, config.forwards, strict=True)
+    ]
+    return Opened(link, "; ".join(["user, by the built-in address translation", *listening]))
+
+
+def refused_forward(error: OSError) -> HostError:
+    why = errno_words(error)
+    if not error.strerror:
+        return HostError(f"cannot start the built-in network: {why}")
+    port = error.strerror.rpartition(":")[2]
+    if error.errno in REFUSALS:
+        return HostError(
+            f"cannot forward from {error.strerror}: {why}; ports below 1024 are root's, take another than {port}"
+        )
+    return HostError(f"cannot forward from {error.strerror}: {why}; choose another port, or end what listens there")
+
+
+def errno_words(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+def open_passt(config: NetworkConfig) -> Opened:
+    from innkeeper._core import NetLink
+
+    process = passt.start(config.forwards)
+    try:
+        link = NetLink.stream(process.take_socket())
+    except OSError as error:
+        process.close()
+        raise HostError(f"cannot use the connection to passt: {errno_words(error)}") from error
+    return Opened(link, f"user, by {process.version}", [process.close])
+
+
+def open_tap(name: str) -> Opened:
+    from innkeeper._core import NetLink
+
+    there = (INTERFACES / name).exists()
+    try:
+        link = NetLink.tap(name, None)
+    except OSError as error:
+        raise refused_tap(error, f"tap interface {name}", "attach" if there else "make", name) from error
+    return Opened(link, f"tap interface {link.name}{'' if there else ', made for this run'}")
+
+
+def open_bridge(bridge: str) -> Opened:
+    from innkeeper._core import NetLink
+
+    if not (INTERFACES / bridge / "bridge").is_dir():
+        what = "which is no bridge" if (INTERFACES / bridge).exists() else "which is not there"
+        raise HostError(f"cannot join bridge {bridge}, {what}; make it with: ip link add {bridge} type bridge")
+    try:
+        link = NetLink.tap(NEW_TAP, bridge)
+    except OSError as error:
+        raise refused_tap(error, f"bridge {bridge}", "join", bridge) from error
+    return Opened(link, f"bridge {bridge}, through {link.name}")
+
+
+def refused_tap(error: OSError, what: str, verb: str, name: str) -> HostError:
+    """One sentence with the next step."""
+    why = errno_words(error)
+    if error.strerror == "open":
+        return HostError(
+            f"cannot open /dev/net/tun: {why}; tap and bridge need it: modprobe tun, or use --network user"
+        )
+    if error.errno in REFUSALS:
+        step = (
+            f"have root run: ip tuntap add {name} mode tap user $USER"
+            if verb != "join"
+            else ("have root make a tap interface on it, and use tap=NAME")
+        )
+        return HostError(f"cannot {verb} {what}: that needs CAP_NET_ADMIN; {step}")
+    if error.errno == errno.EBUSY:
+        return HostError(f"cannot {verb} {what}: another program has it; give each machine a tap interface of its own")
+    if error.errno == errno.EINVAL and error.strerror == "attach":
+        return HostError(f"cannot {verb} {what}: it is no tap interface, or one of several queues; take another name")
+    return HostError(f"cannot {verb} {what}: {why} ({error.strerror})")
