@@ -104,7 +104,7 @@ def greeting(port: int) -> bytes:
 
 @pytest.mark.parametrize("model", ["virtio"])
 def test_a_guest_is_on_the_network(debian: KernelImage, initramfs: Initramfs, web: int, names: int, model: str) -> None:
-    archive = initramfs(COMMANDS)
+    archive = initramfs(COMMANDS, modules=("virtio_pci", "virtio_net"))
     network = f"user,model={model},loopback=yes,dns=127.0.0.1:{names},portForward=0:7777"
     with socket.create_server(("127.0.0.1", 0)) as upload:
         append = f"console=ttyS0 cryptomgr.notests web={web} up={upload.getsockname()[1]}"
