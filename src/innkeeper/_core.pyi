@@ -3,12 +3,13 @@
 Everything here releases the GIL while it waits or runs a guest.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 __all__ = [
+    "AhciController",
     "AtaDrive",
     "CdTray",
     "Disk",
@@ -368,6 +369,22 @@ class Watch:
     def wait(self) -> bool:
         """Until something changed; False once it is closed."""
     def close(self) -> None: ...
+
+@final
+class AhciController:
+    """An AHCI controller with a drive or none on each of its six ports. Raises `OSError` if the host refuses a thread."""
+
+    def __new__(
+        cls, memory: Memory, fabric: Fabric, pin: Line, drives: Sequence[AtaDrive | None], /
+    ) -> AhciController: ...
+    def region(self) -> Region:
+        """4 KiB of memory-mapped registers."""
+    def set_master(self, enabled: bool, /) -> None:
+        """Whether the function may reach memory."""
+    def set_interrupts(self, pin_off: bool, message: tuple[int, int] | None, /) -> None:
+        """INTx disable, and MSI's address and data if it is on."""
+    def close(self) -> None:
+        """Ends its threads; commands that are under way are finished or forgotten."""
 
 @final
 class CdTray:

@@ -73,7 +73,7 @@ def media(tmp_path: Path) -> tuple[Path, Path, str]:
     return iso, disk, hashlib.sha256(data).hexdigest()
 
 
-@pytest.mark.parametrize("bus", ["ide"])
+@pytest.mark.parametrize("bus", ["ide", "sata"])
 def test_files_are_whole_on_disk_and_disc(
     bus: str, generic: KernelImage, archive: Path, media: tuple[Path, Path, str], engine: EngineChoice
 ) -> None:

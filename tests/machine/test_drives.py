@@ -8,7 +8,8 @@ import pytest
 
 from innkeeper import InnkeeperError
 from innkeeper.config import DiskConfig
-from innkeeper.config.disk import DiskBus, DiskDevice
+from innkeeper.config.disk import DiskBus, DiskDevice, DiskFormat
+from innkeeper.devices.boot import BootKind, boot_path
 from innkeeper.machine.drives import CdromDrive, Drives
 
 SECTOR = 2048
@@ -70,6 +71,23 @@ def test_ide_has_four_places(iso: Path) -> None:
         assert Drives([DiskConfig.cdrom(iso)] * 4, held).ide() is not None
         assert "4 places" in refusal(lambda: Drives([DiskConfig.cdrom(iso)] * 5, held))
         assert Drives([], held).ide() is None
+
+
+def test_sata_has_six_ports_and_firmware_is_told_of_them(iso: Path, image: Path) -> None:
+    disc = DiskConfig(path=iso, device=DiskDevice.CDROM, bus=DiskBus.SATA, readonly=True, boot_order=2)
+    disk = DiskConfig(path=image, bus=DiskBus.SATA, format=DiskFormat.RAW)
+    with ExitStack() as held:
+        ahci = Drives([disk, disc], held).sata()
+        assert ahci is not None
+        assert [boot_path(entry, 5) for entry in ahci.boot_entries()] == [
+            "/pci@i0cf8/pci8086,2922@5/drive@0/disk@0",
+            "/pci@i0cf8/pci8086,2922@5/drive@1/disk@0",
+        ]
+        assert [(entry.kind, entry.order) for entry in ahci.boot_entries()] == [
+            (BootKind.HD, None),
+            (BootKind.CDROM, 2),
+        ]
+        assert "6 places" in refusal(lambda: Drives([disc] * 7, held))
 
 
 def test_an_ata_disk_cannot_be_read_only(image: Path) -> None:

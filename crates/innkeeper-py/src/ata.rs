@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use innkeeper_block::Disk as BlockDisk;
 use innkeeper_bus::bus::Device;
+use innkeeper_devices::ata::ahci::{AhciController as CoreAhci, MOST_PORTS};
 use innkeeper_devices::ata::cdrom::{Cdrom, iso};
 use innkeeper_devices::ata::disk::{AtaDisk, Identity};
 use innkeeper_devices::ata::ide::{CHANNELS, IdeController as CoreIde};
@@ -13,7 +14,7 @@ use pyo3::prelude::*;
 
 use crate::disk::Disk;
 use crate::memory::Memory;
-use crate::native::{Line, Region};
+use crate::native::{Fabric, Line, Region};
 
 /// A CD-ROM drive's tray. It outlives the boards that the drive is on.
 #[pyclass(frozen, module = "innkeeper._core")]
@@ -153,6 +154,56 @@ impl IdeController {
 
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).close());
+    }
+}
+
+/// An AHCI controller.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct AhciController {
+    core: Mutex<CoreAhci>,
+}
+
+impl AhciController {
+    fn with<T>(&self, py: Python<'_>, call: impl FnOnce(&mut CoreAhci) -> T + Send) -> T
+    where
+        T: Send,
+    {
+        py.detach(|| call(&mut self.core.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+#[pymethods]
+impl AhciController {
+    #[new]
+    #[pyo3(signature = (memory, fabric, pin, drives, /))]
+    fn new(
+        memory: &Bound<'_, Memory>,
+        fabric: &Bound<'_, Fabric>,
+        pin: &Bound<'_, Line>,
+        drives: [Option<Py<AtaDrive>>; MOST_PORTS],
+    ) -> PyResult<Self> {
+        let drives = drives.map(|drive| drive.map(|drive| drive.get().drive(true)));
+        let (fabric, pin) = (Arc::clone(&fabric.get().fabric), Arc::clone(&pin.get().line));
+        let core = CoreAhci::new(&memory.get().memory, fabric, pin, drives).map_err(PyOSError::new_err)?;
+        Ok(Self { core: Mutex::new(core) })
+    }
+
+    fn region(&self, py: Python<'_>) -> Region {
+        Region { device: self.with(py, |core| core.region()) }
+    }
+
+    #[pyo3(signature = (enabled, /))]
+    fn set_master(&self, py: Python<'_>, enabled: bool) {
+        self.with(py, |core| core.set_master(enabled));
+    }
+
+    #[pyo3(signature = (pin_off, message, /))]
+    fn set_interrupts(&self, py: Python<'_>, pin_off: bool, message: Option<(u64, u32)>) {
+        self.with(py, |core| core.set_interrupts(pin_off, message));
+    }
+
+    fn close(&self, py: Python<'_>) {
+        self.with(py, CoreAhci::close);
     }
 }
 

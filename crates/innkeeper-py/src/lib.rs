@@ -26,7 +26,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::ata::{AtaDrive, CdTray, IdeController, probe_iso};
+    use super::ata::{AhciController, AtaDrive, CdTray, IdeController, probe_iso};
     #[pymodule_export]
     use super::disk::Disk;
     #[pymodule_export]

@@ -5,8 +5,7 @@ The first IDE disk is the primary master; CD-ROM drives begin with the secondary
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,20 +13,23 @@ from typing import TYPE_CHECKING
 
 from innkeeper.config import DiskConfig
 from innkeeper.config.disk import Discard, DiskBus, DiskDevice
-from innkeeper.devices.ata import Piix3Ide
-from innkeeper.devices.ata.ide import drive_entry
-from innkeeper.devices.boot import BootEntry, BootKind
+from innkeeper.devices.ata import Ahci, Piix3Ide
+from innkeeper.devices.ata.ahci import PORTS
+from innkeeper.devices.ata.ahci import drive_entry as ahci_entry
+from innkeeper.devices.ata.ide import drive_entry as ide_entry
+from innkeeper.devices.boot import BootKind
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine.disks import open_disk
 
 if TYPE_CHECKING:
     from innkeeper import _core
 
 DISK_MODEL, CDROM_MODEL = "INNKEEPER DISK", "INN DVD-ROM"
-IDE_PLACES = {DiskDevice.DISK: (0, 1, 2, 3), DiskDevice.CDROM: (2, 3, 0, 1)}
-"""In which order drives take the places: primary master and slave, secondary master and slave."""
-
-
-logger = logging.getLogger(__name__)
+Places = Mapping[DiskDevice, Sequence[int]]
+"""In which order drives take the places of a bus."""
+IDE: Places = {DiskDevice.DISK: (0, 1, 2, 3), DiskDevice.CDROM: (2, 3, 0, 1)}  # masters and slaves
+SATA: Places = dict.fromkeys(DiskDevice, range(PORTS))
+EMPTY = DiskConfig(path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE)
 
 
 class CdromDrive:
@@ -37,9 +39,9 @@ class CdromDrive:
         """Raises `InnkeeperError` if the disc cannot be had, or is none."""
         from innkeeper import _core
 
-        self._disc = open_disc(config) if config.path is not None else None
+        self._held = ExitStack()
         self._path = config.path
-        self.tray = _core.CdTray(self._disc)
+        self.tray = _core.CdTray(self._opened(config, self._held))
 
     @property
     def path(self) -> Path | None:
@@ -48,55 +50,41 @@ class CdromDrive:
 
     def change(self, path: Path | None, *, force: bool = False, check: bool = True) -> None:
         """Puts another disc in, or takes it out. Raises `InnkeeperError`; then the old one stays."""
-        disc = open_disc(replace(DiskConfig.cdrom(path), check=check)) if path is not None else None
-        if not self.tray.change(disc, force=force):
-            raise HostError(
-                "the guest has locked the CD-ROM drive; it was asked to let go, or take the disc out by force"
-            )
-        before, self._disc, self._path = self._disc, disc, path
-        if before is not None:
-            before.close()
+        with ExitStack() as held:
+            config = DiskConfig.cdrom(path) if path is not None else EMPTY
+            disc = self._opened(replace(config, check=check), held)
+            if not self.tray.change(disc, force=force):
+                raise HostError(
+                    "the guest has locked the CD-ROM drive; it was asked to let go, or take the disc by force"
+                )
+            self._held.close()
+            self._held, self._path = held.pop_all(), path
 
     def close(self) -> None:
         self.tray.change(None, force=True)
-        if self._disc is not None:
-            self._disc.close()
+        self._held.close()
+
+    @staticmethod
+    def _opened(config: DiskConfig, held: ExitStack) -> _core.Disk | None:
+        """Closed again if it is none."""
+        if config.path is None:
+            return None
+        with ExitStack() as opened:
+            disc = open_disc(config, opened)
+            held.push(opened.pop_all())
+        return disc
 
 
-def open_image(config: DiskConfig) -> _core.Disk:
-    """Raises `InnkeeperError` if the file cannot be opened as what it is said to be."""
+def open_disc(config: DiskConfig, held: ExitStack) -> _core.Disk:
+    """Opens what a disc is made of: whoever mistakes another file for one is told before the guest starts."""
     from innkeeper import _core
 
-    try:
-        disk = _core.Disk(
-            str(config.path),
-            format=config.format and config.format.value,
-            read_only=config.readonly,
-            cache=config.cache.value,
-            discard=config.discard.value,
-            detect_zeroes=config.detect_zeroes.value,
-        )
-    except OSError as error:
-        raise HostError(error.strerror or str(error)) from error
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    for warning in disk.warnings:
-        logger.warning("%s", warning)
-    return disk
-
-
-def open_disc(config: DiskConfig) -> _core.Disk:
-    """The same, and that it is a disc's: whoever mistakes another file for one is told before the guest starts."""
-    from innkeeper import _core
-
-    disc = open_image(config)
+    disc = open_disk(config, held)
     try:
         known = not config.check or _core.probe_iso(disc) is not None
     except OSError as error:
-        disc.close()
         raise HostError(f"cannot read {config.path}: {error.strerror or error}") from error
     if not known:
-        disc.close()
         raise ConfigError(f"{config.path} is no ISO image: it has no file system of discs; check=no inserts it anyway")
     return disc
 
@@ -108,25 +96,35 @@ class Drives:
         """Raises `InnkeeperError`."""
         self.cdroms: list[CdromDrive] = []
         self._held = held
-        self._ide_boot: list[BootEntry] = []
-        self._ide = self._places([disk for disk in disks if disk.bus is DiskBus.IDE])
+        self._ide = self._places([disk for disk in disks if disk.bus is DiskBus.IDE], IDE)
+        self._sata = self._places([disk for disk in disks if disk.bus is DiskBus.SATA], SATA)
 
     def ide(self) -> Piix3Ide | None:
         """The IDE controller, if there is something behind it."""
-        if not any(self._ide):
+        if not self._ide:
             return None
-        return Piix3Ide((self._ide[0], self._ide[1]), (self._ide[2], self._ide[3]), tuple(self._ide_boot))
+        drives = [self._ide[place][1] if place in self._ide else None for place in range(4)]
+        boot = [ide_entry(place, kind_of(config), config.boot_order) for place, (config, _) in self._ide.items()]
+        return Piix3Ide((drives[0], drives[1]), (drives[2], drives[3]), tuple(boot))
 
-    def _places(self, disks: list[DiskConfig]) -> list[_core.AtaDrive | None]:
-        places: list[_core.AtaDrive | None] = [None] * 4
+    def sata(self) -> Ahci | None:
+        """The AHCI controller, if there is something behind it."""
+        if not self._sata:
+            return None
+        drives = [self._sata[place][1] if place in self._sata else None for place in range(PORTS)]
+        boot = [ahci_entry(place, kind_of(config), config.boot_order) for place, (config, _) in self._sata.items()]
+        return Ahci(drives, tuple(boot))
+
+    def _places(self, disks: list[DiskConfig], places: Places) -> dict[int, tuple[DiskConfig, _core.AtaDrive]]:
+        taken: dict[int, tuple[DiskConfig, _core.AtaDrive]] = {}
         for number, config in enumerate(disks):
-            free = [place for place in IDE_PLACES[config.device] if places[place] is None]
+            free = [place for place in places[config.device] if place not in taken]
             if not free:
-                raise ConfigError(f"{len(disks)} drives are on bus ide; it has 4 places, so put the others on sata")
-            places[free[0]] = self._drive(config, f"INN{number:05}")
-            kind = BootKind.CDROM if config.device is DiskDevice.CDROM else BootKind.HD
-            self._ide_boot.append(drive_entry(free[0], kind, config.boot_order))
-        return places
+                raise ConfigError(
+                    f"{len(disks)} drives are on bus {config.bus}; it has {number} places, so put others elsewhere"
+                )
+            taken[free[0]] = (config, self._drive(config, f"INN-{config.bus}-{free[0]}"))
+        return dict(sorted(taken.items()))
 
     def _drive(self, config: DiskConfig, serial: str) -> _core.AtaDrive:
         from innkeeper import _core
@@ -138,9 +136,11 @@ class Drives:
             self.cdroms.append(cdrom)
             return _core.AtaDrive(cdrom.tray, serial=serial, model=CDROM_MODEL)
         if config.readonly:
-            raise ConfigError(
-                f"disk {config.path} is read-only and on bus {config.bus}; ATA disks cannot be, so use virtio"
-            )
-        disk = open_image(config)
-        self._held.callback(disk.close)
+            why = "ATA disks cannot be, so put it on virtio"
+            raise ConfigError(f"disk {config.path} is read-only and on bus {config.bus}; {why}")
+        disk = open_disk(config, self._held)
         return _core.AtaDrive(disk, serial=serial, model=DISK_MODEL, trim=config.discard is Discard.UNMAP)
+
+
+def kind_of(config: DiskConfig) -> BootKind:
+    return BootKind.CDROM if config.device is DiskDevice.CDROM else BootKind.HD

@@ -47,11 +47,13 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
     """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
         slots: list[PciDevice] = []
+        drives = Drives(config.disks, held)
+        if sata := drives.sata():
+            slots.append(sata)
         slots += virtio.virtio_disks(config, held)
         slots += network_cards(config, held)
         slots += virtio.simple_devices(config)
         places: dict[str, PciDevice] = {}
-        drives = Drives(config.disks, held)
         if ide := drives.ide():
             places["ide"] = ide
         return Peripherals(tuple(slots), Desk(None), places, tuple(drives.cdroms), held.pop_all())

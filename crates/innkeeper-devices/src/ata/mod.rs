@@ -5,6 +5,7 @@
 //! A drive's commands run on a thread of its controller and read from top to bottom: where data is to
 //! travel they call their [`host::Host`], which waits for the guest where it has to.
 
+pub mod ahci;
 pub mod cdrom;
 pub mod disk;
 pub mod drive;

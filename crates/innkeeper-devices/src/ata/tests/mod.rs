@@ -1,8 +1,10 @@
 //! Drivers for drives and controllers, as short as a driver can be, and a disk that is memory.
 
+mod ahci;
 mod cdrom;
 mod disk;
 mod ide;
+mod properties;
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -135,6 +137,9 @@ impl Host for Bench {
     }
 
     fn pio_out(&mut self, data: &mut [u8], pio: Pio, _first: bool) -> Result<(), Stop> {
+        if self.given.len() < data.len() {
+            return Err(Stop::Gone);
+        }
         self.blocks.push(pio.block);
         let rest = self.given.split_off(data.len());
         data.copy_from_slice(&std::mem::replace(&mut self.given, rest));
