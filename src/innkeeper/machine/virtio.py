@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from innkeeper.config import DiskConfig, MachineConfig
 from innkeeper.config.disk import Discard, DiskBus
+from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import VirtioSlot
 from innkeeper.machine.disks import open_disk
@@ -27,7 +28,7 @@ def virtio_disk(config: DiskConfig, vcpus: int, held: ExitStack) -> PciDevice:
         cache=config.cache,
         discard=config.discard is Discard.UNMAP,
     )
-    return VirtioSlot(device)
+    return VirtioSlot(device, boot=BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order))
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.bus import Device
+from innkeeper.devices.boot import BootEntry
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
 
@@ -45,11 +46,18 @@ WINDOW_BAR, WINDOW_OFFSET, WINDOW_LENGTH, WINDOW_DATA = 4, 8, 12, 16  # within t
 
 
 class VirtioSlot:
-    """A virtio device that is plugged in. `transitional`: drivers of the time before version 1 find it too."""
+    """A virtio device that is plugged in. `transitional`: drivers of the time before version 1 find it too.
 
-    def __init__(self, device: _core.VirtioDevice, *, transitional: bool = True) -> None:
+    `boot` is what firmware may boot from it.
+    """
+
+    def __init__(self, device: _core.VirtioDevice, *, transitional: bool = True, boot: BootEntry | None = None) -> None:
         self.device = device
         self._transitional = transitional
+        self._boot = boot
+
+    def boot_entries(self) -> tuple[BootEntry, ...]:
+        return () if self._boot is None else (self._boot,)
 
     def function(self, site: PciSite, /) -> VirtioFunction:
         from innkeeper import _core
