@@ -3,6 +3,7 @@
 import resource
 import socket
 import stat
+import struct
 import time
 from pathlib import Path
 
@@ -170,6 +171,39 @@ def test_closing_sends_everybody_away(bench: Bench) -> None:
 def test_a_server_that_was_never_started_can_be_closed() -> None:
     server = VncServer(GraphicsConfig.parse("vnc"), MemoryScreen().screen, Sink())
     server.close()
+
+
+def test_visitors_who_leave_at_once_are_no_errors(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    host, _, port = bench.server.address.rpartition(":")
+    for _ in range(50):
+        connection = socket.create_connection((host, int(port)))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 0))  # by a reset
+        connection.close()
+    with bench.connect() as client:
+        client.shake_hands()
+        client.update()
+
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+
+
+def test_an_input_device_that_fails_ends_one_conversation_and_is_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_code: int, _down: bool, /) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(bench.sink, "key", fail)
+    with bench.connect() as one, bench.connect() as other:
+        for viewer in (one, other):
+            viewer.shake_hands()
+            viewer.update()
+        one.key(ord("a"), down=True)
+        with pytest.raises(ENDS):
+            one.read(1)
+        monkeypatch.undo()
+        other.update()
+
+    assert "a conversation fails" in caplog.text
 
 
 def test_a_screen_without_a_picture_is_blank(make_bench: MakeBench) -> None:

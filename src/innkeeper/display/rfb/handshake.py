@@ -22,8 +22,7 @@ async def connect(connection: socket.socket, policy: Policy, *, browser: bool) -
     RFB's viewers keep silent at first, browsers do not. `browser` if nobody else may come here. Raises `Refused` and
     `Gone`.
     """
-    name = connection.getpeername()
-    peer = name[0] if isinstance(name, tuple) else "a local viewer"
+    peer = peer_of(connection)
     first = await first_byte(connection, None if browser else FIRST_WORD_S)
     context = policy.tls if first == TLS_RECORD and not policy.anonymous else None
     if browser and context is None and first != GET:
@@ -37,6 +36,15 @@ async def connect(connection: socket.socket, policy: Policy, *, browser: bool) -
     except OSError as error:
         raise Refused(f"TLS failed: {error}") from error
     return stream, context is not None or first == GET
+
+
+def peer_of(connection: socket.socket) -> str:
+    """Raises `Gone` for one that has left already."""
+    try:
+        name = connection.getpeername()
+    except OSError as error:
+        raise Gone from error
+    return str(name[0]) if isinstance(name, tuple) else "a local viewer"
 
 
 async def first_byte(connection: socket.socket, patience_s: float | None) -> int | None:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
+from weakref import WeakSet
 
 from innkeeper.config import GraphicsConfig, Sharing
 from innkeeper.display.input import InputSink
 from innkeeper.display.listen import listen_tcp, listen_unix, remove_unix
 from innkeeper.display.rfb import handshake, tls, websocket
-from innkeeper.display.rfb.channel import Channel, Gone, Refused
+from innkeeper.display.rfb.channel import Channel, Gone, Refused, StreamChannel
 from innkeeper.display.rfb.security import Policy
 from innkeeper.display.rfb.session import Display, Session
 from innkeeper.errors import InnkeeperError
@@ -30,6 +31,7 @@ VIEWERS_LIMIT = 64
 HANDSHAKE_S = 60.0  # a wrong password waits up to a quarter of it
 ENCODERS = 2
 ACCEPT_AGAIN_S = 0.5
+ROUNDS_TO_CLOSE = 3  # of the loop: TLS tells the socket's transport, which tells the socket
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class VncServer:
         self._display = Display(screen, sink, name, self._watch.stir, self._workers, take_text)
         self._listeners = _listen(config)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted: set[socket.socket] = set()  # whose tasks have not begun, and may never
+        self._streams: WeakSet[StreamChannel] = WeakSet()
         self._visitors = 0
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
@@ -124,11 +128,23 @@ class VncServer:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         for index, listener in enumerate(self._listeners):
-            self._start(self._accept(listener, browser=index > 0))
+            self._open(listener, browser=index > 0)
         self._loop.run_forever()
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
         for task in self._tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._wind_up())
+        for connection in self._accepted:
+            connection.close()
+
+    async def _wind_up(self) -> None:
+        """Until nothing is left that the loop would have to do, such as closing what was told to close."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in self._streams:
+            stream.abort()
+        for _ in range(ROUNDS_TO_CLOSE):
+            await asyncio.sleep(0)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
@@ -137,20 +153,27 @@ class VncServer:
 
     # ---- visitors -------------------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket, *, browser: bool) -> None:
+    def _open(self, listener: socket.socket, *, browser: bool) -> None:
         listener.setblocking(False)
-        while True:
-            try:
-                connection, _ = await self._loop.sock_accept(listener)
-            except OSError as error:  # out of descriptors, or the visitor has left already
-                logger.warning("VNC: cannot let a viewer in: %s", error.strerror)
-                await asyncio.sleep(ACCEPT_AGAIN_S)
-                continue
-            connection.setblocking(False)
-            self._start(self._receive(connection, browser=browser))
+        self._loop.add_reader(listener, lambda: self._accept(listener, browser=browser))
+
+    def _accept(self, listener: socket.socket, *, browser: bool) -> None:
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # the visitor has left already
+        except OSError as error:  # out of descriptors
+            logger.warning("VNC: cannot let a viewer in: %s", error.strerror)
+            self._loop.remove_reader(listener)
+            self._loop.call_later(ACCEPT_AGAIN_S, lambda: self._open(listener, browser=browser))
+            return
+        connection.setblocking(False)
+        self._accepted.add(connection)
+        self._start(self._receive(connection, browser=browser))
 
     async def _receive(self, connection: socket.socket, *, browser: bool) -> None:
         stream = None
+        self._accepted.discard(connection)
         self._visitors += 1
         try:
             try:
@@ -158,6 +181,7 @@ class VncServer:
                     self._turn_away("too many are at the door")
                 async with asyncio.timeout(HANDSHAKE_S):
                     stream, by_websocket = await handshake.connect(connection, self._policy, browser=browser)
+                    self._streams.add(stream)
                     channel: Channel = stream
                     if by_websocket:
                         channel = await websocket.accept(stream, self._config.origins)
@@ -172,6 +196,8 @@ class VncServer:
             logger.info("VNC: a viewer took too long to come in")
         except Refused as reason:
             logger.info("VNC: a viewer is sent away: %s", reason)
+        except Exception:
+            logger.exception("VNC: a conversation fails")
         finally:
             (stream or connection).close()
 
