@@ -10,6 +10,7 @@ from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict, fi
 
 __all__ = [
     "AhciController",
+    "E1000",
     "AtaDrive",
     "CdTray",
     "Disk",
@@ -208,6 +209,20 @@ class NetLink:
     def forwarded(self) -> list[tuple[str, int]]:
         """Where the forwards listen."""
     def close(self) -> None: ...
+
+@final
+class E1000:
+    """An Intel 82540EM without its configuration space, from one power-on to the next."""
+
+    def __new__(cls, link: NetLink, mac: bytes | list[int], up: bool, memory: Memory, line: Line, /) -> E1000: ...
+    def memory_region(self) -> tuple[Region, int]:
+        """The region of memory, and its size."""
+    def port_region(self) -> tuple[Region, int]: ...
+    def set_command(self, command: int, /) -> None:
+        """Configuration space's command register was written."""
+    def set_up(self, up: bool, /) -> None: ...
+    def shut_down(self) -> None:
+        """The board is taken apart. Returns once the card does not touch memory any more."""
 
 @final
 class NetCard:

@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use super::native::{Fabric, Frame, Intx, Line, Region, Screen};
     #[pymodule_export]
-    use super::net::{NetCard, NetLink};
+    use super::net::{E1000, NetCard, NetLink};
     #[pymodule_export]
     use super::trace::disassemble;
     #[pymodule_export]

@@ -5,6 +5,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use innkeeper_devices::e1000::{E1000 as Card, MEMORY_BYTES, PORT_BYTES, Window};
 use innkeeper_devices::virtio::net::{Net, Settings};
 use innkeeper_net::Link;
 use innkeeper_net::passt::Stream;
@@ -13,6 +14,8 @@ use innkeeper_net::user::{Forward, Reach, Settings as UserSettings, UserNet};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::memory::Memory;
+use crate::native::{Line, Region};
 use crate::virtio::VirtioDevice;
 
 /// A forward: UDP, the host's address and port, the guest's port.
@@ -147,5 +150,51 @@ impl NetCard {
 
     fn announce(&self, py: Python<'_>) {
         py.detach(|| self.net.announce());
+    }
+}
+
+/// An Intel 82540EM without its configuration space, from one power-on to the next.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct E1000 {
+    card: Card,
+}
+
+#[pymethods]
+impl E1000 {
+    #[new]
+    #[pyo3(signature = (link, mac, up, memory, line, /))]
+    fn new(
+        py: Python<'_>,
+        link: &Bound<'_, NetLink>,
+        mac: [u8; 6],
+        up: bool,
+        memory: &Bound<'_, Memory>,
+        line: &Bound<'_, Line>,
+    ) -> PyResult<Self> {
+        let (link, memory) = (link.get().link()?, Arc::clone(&memory.get().memory));
+        let line = Arc::clone(&line.get().line);
+        Ok(Self { card: py.detach(|| Card::new(mac, up, link, memory, line)) })
+    }
+
+    fn memory_region(&self) -> (Region, u64) {
+        (Region { device: self.card.region(Window::Memory) }, MEMORY_BYTES)
+    }
+
+    fn port_region(&self) -> (Region, u64) {
+        (Region { device: self.card.region(Window::Ports) }, PORT_BYTES)
+    }
+
+    #[pyo3(signature = (command, /))]
+    fn set_command(&self, py: Python<'_>, command: u16) {
+        py.detach(|| self.card.set_command(command));
+    }
+
+    #[pyo3(signature = (up, /))]
+    fn set_up(&self, py: Python<'_>, up: bool) {
+        py.detach(|| self.card.set_up(up));
+    }
+
+    fn shut_down(&self, py: Python<'_>) {
+        py.detach(|| self.card.shut_down());
     }
 }

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from innkeeper.config import CardModel, LinkState, MachineConfig, NetworkConfig, NetworkKind
+from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import VirtioSlot
 from innkeeper.net import open_link, stable_mac
@@ -29,6 +30,8 @@ def open_card(config: MachineConfig, network: NetworkConfig, index: int, held: E
     opened = open_link(network, mac, config.name)
     held.callback(opened.close)
     logger.info("network card %d (%s, %s): %s", index, network.model, mac.hex(":"), opened.described)
+    if network.model is CardModel.E1000:
+        return E1000Slot(opened.link, mac, up=network.link is LinkState.UP)
     from innkeeper._core import NetCard
 
     queues = network.queues or queues_of(network, config.vcpus)

@@ -1,0 +1,58 @@
+"""An Intel 82540EM network card on PCI: its configuration space. The card itself is the core's.
+
+Spec: Intel PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (317453), 4. Left out: power
+management, message-signalled interrupts, the expansion ROM.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
+from innkeeper.devices.pci import config_space as space
+
+if TYPE_CHECKING:
+    from innkeeper import _core
+
+IDENTITY = PciIdentity(
+    vendor=0x8086, device=0x100E, class_code=0x020000, revision=3, subsystem_vendor=0x8086, subsystem=0x001E
+)
+MEMORY_BAR, PORT_BAR = 0, 1
+INTA = 1
+
+
+class E1000Slot:
+    """The card that is plugged in: a new one at every reset, on the same cable."""
+
+    def __init__(self, link: _core.NetLink, mac: bytes, *, up: bool = True) -> None:
+        self._link = link
+        self._mac = mac
+        self._up = up
+
+    def function(self, site: PciSite, /) -> E1000Function:
+        from innkeeper import _core
+
+        # Both come from the engine and the board's wires, which are the core's wherever its devices are.
+        memory, line = cast("_core.Memory", site.memory), cast("_core.Line", site.intx)
+        return E1000Function(_core.E1000(self._link, self._mac, self._up, memory, line))
+
+
+class E1000Function(PciFunction):
+    """Configuration space and base address registers of the card."""
+
+    def __init__(self, core: _core.E1000) -> None:
+        super().__init__(IDENTITY, interrupt_pin=INTA)
+        self._core = core
+        memory, memory_bytes = core.memory_region()
+        ports, port_bytes = core.port_region()
+        self.add_bar(MEMORY_BAR, Bar(BarKind.MEMORY32, memory_bytes, memory))
+        self.add_bar(PORT_BAR, Bar(BarKind.IO, port_bytes, ports))
+
+    def unplug(self) -> None:
+        super().unplug()
+        self._core.shut_down()
+
+    def write_config(self, offset: int, size: int, value: int) -> None:
+        super().write_config(offset, size, value)
+        if offset < space.COMMAND + 2 and offset + size > space.COMMAND:
+            self._core.set_command(self.read_config(space.COMMAND, 2))
