@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 __all__ = [
-    "AhciController",
     "E1000",
+    "AhciController",
     "AtaDrive",
     "CdTray",
     "Disk",

@@ -400,7 +400,9 @@ impl Card for Shared {
 impl Device for Region {
     fn read(&self, offset: u64, size: u8) -> u64 {
         match (self.window, offset) {
-            (Window::Memory, _) if size == 4 && offset % 4 == 0 => self.shared.read_register(offset).into(),
+            (Window::Memory, _) if size == 4 && offset.is_multiple_of(4) => {
+                self.shared.read_register(offset).into()
+            }
             (Window::Memory, _) => 0, // only dwords are defined
             (Window::Ports, PORT_ADDRESS) => self.shared.lock().port_address.into(),
             (Window::Ports, PORT_DATA) => {
@@ -413,7 +415,7 @@ impl Device for Region {
 
     fn write(&self, offset: u64, size: u8, value: u64) {
         match (self.window, offset) {
-            (Window::Memory, _) if size == 4 && offset % 4 == 0 => {
+            (Window::Memory, _) if size == 4 && offset.is_multiple_of(4) => {
                 self.shared.write_register(offset, value as u32)
             }
             (Window::Memory, _) => {}

@@ -303,8 +303,26 @@ fn random_registers_and_descriptors_harm_nobody() {
     };
     let machine = Machine::new(false);
     let registers = [
-        CTRL, EECD, EERD, MDIC, ITR, ICS, IMS, IMC, RCTL, TCTL, RDBAL, RDBAH, RDLEN, RDH, RDT, TDBAL, TDBAH,
-        TDLEN, TDH, TDT,
+        CTRL,
+        EECD,
+        EERD,
+        MDIC,
+        ITR,
+        ICS,
+        IMS,
+        IMC,
+        RCTL,
+        TCTL,
+        RDBAL,
+        RDBAL + 4,
+        RDLEN,
+        RDH,
+        RDT,
+        TDBAL,
+        TDBAL + 4,
+        TDLEN,
+        TDH,
+        TDT,
     ];
     for round in 0..20_000 {
         let at = if round % 4 == 0 { next() % MEMORY_BYTES } else { registers[(next() % 20) as usize] };
