@@ -216,3 +216,26 @@ def test_an_encrypted_image_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"secret\.qcow2: the image is encrypted"):
         Disk(path)
+
+
+def test_an_image_that_was_not_closed_is_counted_anew(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", "lazy_refcounts=on")
+    qemu_io = subprocess.Popen(["qemu-io", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert qemu_io.stdin is not None
+    assert qemu_io.stdout is not None
+    for line in ("write -f -P 5 0 3M\n", "write -P 6 4M 64k\n"):
+        qemu_io.stdin.write(line)
+        qemu_io.stdin.flush()
+        while "wrote" not in qemu_io.stdout.readline():
+            assert qemu_io.poll() is None
+    qemu_io.kill()
+    qemu_io.communicate(timeout=30)
+    assert path.read_bytes()[79] & 1, "qemu-io left no mark"
+    assert Disk(path, read_only=True).read(0, 4) == b"\5" * 4
+    disk = Disk(path)
+
+    assert "was not closed" in disk.warnings[0]
+    assert disk.read(3 * MIB - 4, 8) == b"\5" * 4 + bytes(4)
+    disk.write(5 * MIB, b"x" * 65536)
+    disk.close()
+    check(path)

@@ -12,8 +12,11 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Rules};
 use crate::medium::{HostFile, Medium, lock};
 use crate::probe::{self, Guess};
+use crate::qcow2::header::DIRTY;
 use crate::qcow2::{Qcow2, Use, read_header};
 use crate::raw::Raw;
+use crate::tools::check::{Repair, check_medium};
+use crate::tools::{Progress, ToolError};
 
 /// Images in one chain.
 const LONGEST_CHAIN: usize = 256;
@@ -161,6 +164,9 @@ impl Opener<'_> {
 
     fn open_qcow2(&mut self, medium: Arc<dyn Medium>, path: &Path, read_only: bool) -> Result<Qcow2> {
         let header = read_header(&*medium).map_err(|error| self.through(error, None))?;
+        if header.incompatible & DIRTY != 0 && !read_only {
+            self.count_anew(&medium)?;
+        }
         let depth = self.chain.len();
         let backing = match &header.backing_file {
             Some(name) if !self.options.without_backing => {
@@ -176,6 +182,20 @@ impl Opener<'_> {
         let disk = Qcow2::open(medium, backing, how).map_err(|error| self.through(error, None));
         self.chain.extend(through);
         disk
+    }
+
+    /// An image whose writer kept refcounts lazily, in memory, and ended before it wrote them.
+    fn count_anew(&mut self, medium: &Arc<dyn Medium>) -> Result<()> {
+        let found = check_medium(Arc::clone(medium), Some(Repair::All), &Progress::default());
+        let found = found.map_err(|error| match error {
+            ToolError::Image(error) => self.through(error, None),
+            ToolError::Cancelled => Error::Refused("the repair was cancelled".into()),
+        })?;
+        let (name, fixed) = (medium.name(), found.corruptions_fixed + found.leaks_fixed);
+        self.warnings.push(format!(
+            "{name} was not closed by who wrote it last; {fixed} of its refcounts were repaired"
+        ));
+        Ok(())
     }
 
     fn backing_format(&mut self, named: Option<&str>, image: &str, below: &Path) -> Result<Option<Format>> {

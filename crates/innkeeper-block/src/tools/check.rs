@@ -93,6 +93,9 @@ struct Stored {
     blocks: Vec<u64>,
     problems: Vec<String>,
     counts: Vec<u64>,
+    /// Clusters beyond the file that are counted: a loss of power took back the file's growth. And the first of them.
+    beyond: u64,
+    first_beyond: Option<(u64, u64)>,
 }
 
 impl Stored {
@@ -103,7 +106,13 @@ impl Stored {
         let size = image.medium.size().map_err(ToolError::host("read", image.medium.name()))?;
         let clusters = size.div_ceil(geometry.cluster_size());
         let per_block = 1u64 << geometry.refcount_block_bits();
-        let mut found = Self { blocks: Vec::new(), problems: Vec::new(), counts: Vec::new() };
+        let mut found = Self {
+            blocks: Vec::new(),
+            problems: Vec::new(),
+            counts: Vec::new(),
+            beyond: 0,
+            first_beyond: None,
+        };
         let mut block = vec![0; 1 << geometry.cluster_bits];
         for (index, entry) in blocks.into_iter().enumerate() {
             let at = entry & !511;
@@ -123,11 +132,9 @@ impl Stored {
                 if count > 0 && first + within < clusters {
                     found.counts.resize(found.counts.len().max((first + within) as usize + 1), 0);
                     found.counts[(first + within) as usize] = count;
-                } else if count > 0 && found.problems.len() < MOST_FINDINGS {
-                    found.problems.push(format!(
-                        "cluster {} beyond the file has a refcount of {count}",
-                        first + within
-                    ));
+                } else if count > 0 {
+                    found.beyond += 1;
+                    found.first_beyond.get_or_insert((first + within, count));
                 }
             }
         }
@@ -173,6 +180,13 @@ fn report(image: &Image, census: &Census, stored: &Stored) -> Findings {
             found.corruptions += 1;
             say(format!("error: cluster {cluster} has refcount {kept}, and {counted} users"));
         }
+    }
+    if let Some((cluster, count)) = stored.first_beyond {
+        found.leaks += stored.beyond;
+        say(format!(
+            "{} lost clusters beyond the file, the first is {cluster}: refcount {count}",
+            stored.beyond
+        ));
     }
     if image.header.incompatible & CORRUPT != 0 {
         say("the image is marked as corrupt".into());
@@ -222,7 +236,7 @@ fn take_off(image: &Image, census: &Census, stored: &Stored) -> Result<()> {
         for within in 0..per_block {
             let cluster = first + within;
             let counted = census.count(cluster);
-            if stored.count(cluster) > counted {
+            if tables::refcount(&bytes, geometry.refcount_order, within as usize) > counted {
                 tables::set_refcount(&mut bytes, geometry.refcount_order, within as usize, counted);
                 touched = true;
             }

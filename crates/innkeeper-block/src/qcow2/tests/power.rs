@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::tools::Progress;
+use crate::tools::check::{Repair, check_medium};
 
 /// What each sector may hold after the power failed: what it held at the last flush, or anything since.
 struct Model {
@@ -100,6 +102,8 @@ fn scenario(seed: u64) {
             let found = check(&cut);
             assert!(found.wrong.is_empty(), "seed {seed}, cut after {upto} events: {found:?}");
             let cut = Arc::new(cut);
+            let found = check_medium(Arc::clone(&cut) as _, None, &Progress::default()).unwrap();
+            assert_eq!(found.corruptions, 0, "seed {seed}, cut after {upto} events: {found:?}");
             let disk = open(&cut, backing()).unwrap();
             let bytes = read(&disk, 0, header.size).unwrap();
             // The mark comes after the flush has returned; up to there the next model's contents may be there.
@@ -109,6 +113,9 @@ fn scenario(seed: u64) {
             write(&disk, 0, &[9; 512]).unwrap(); // and it goes on
             drop(disk);
             assert!(check(&*cut).wrong.is_empty(), "seed {seed}, after going on");
+            check_medium(Arc::clone(&cut) as _, Some(Repair::Leaks), &Progress::default()).unwrap();
+            let found = check(&*cut);
+            assert!(found.wrong.is_empty() && found.leaks == 0, "seed {seed}, repaired: {found:?}");
         }
         start = recorder.bytes();
     }
