@@ -68,6 +68,7 @@ fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-qcow2 -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	INNKEEPER_FUZZ_SECONDS=$(FUZZ_SECONDS) INNKEEPER_FUZZ_SEED=$(FUZZ_SEED) \
 	  $(CARGO) test --quiet --release --package innkeeper-devices ata::tests::properties -- --test-threads=1
+	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_virtio -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 test-python: build
 	pytest

@@ -29,7 +29,10 @@ __all__ = [
     "Vcpu",
     "Vga",
     "Viewer",
+    "VirtioBalloon",
+    "VirtioConsole",
     "VirtioDevice",
+    "VirtioInput",
     "VirtioPci",
     "Vm",
     "Watch",
@@ -260,6 +263,55 @@ class VirtioDevice:
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""
+
+@type_check_only
+class BalloonReport(TypedDict):
+    """`statistics` are (tag, value) as in virtio 1.2, 5.5.6.3."""
+
+    wanted_bytes: int
+    actual_bytes: int
+    inflated_bytes: int
+    reported_bytes: int
+    statistics: list[tuple[int, int]]
+
+@final
+class VirtioBalloon:
+    """Memory that the guest gives up."""
+
+    def __new__(cls, *, deflate_on_oom: bool = True) -> VirtioBalloon: ...
+    @property
+    def device(self) -> VirtioDevice: ...
+    def set_wanted(self, size: int, /) -> None:
+        """How many bytes the guest shall give up."""
+    def refresh(self) -> None:
+        """Asks the guest for new statistics, which arrive some time later."""
+    def report(self) -> BalloonReport: ...
+
+@final
+class VirtioInput:
+    """A "keyboard" or a "tablet"."""
+
+    TABLET_RANGE: int
+    """A tablet's coordinates go from 0 to here."""
+
+    def __new__(cls, model: str, /) -> VirtioInput: ...
+    @property
+    def device(self) -> VirtioDevice: ...
+    def send(self, events: list[tuple[int, int, int]], /) -> None:
+        """One report of Linux's events: type, code, value."""
+
+@final
+class VirtioConsole:
+    """A console device. `sink` is called with what the guest says, from a thread that may wait."""
+
+    def __new__(cls, sink: Callable[[bytes], object], /) -> VirtioConsole: ...
+    @property
+    def device(self) -> VirtioDevice: ...
+    def receive(self, data: bytes, /) -> int:
+        """Types; gives how many bytes there was room for."""
+    def set_size(self, columns: int, rows: int, /) -> None: ...
+    def close(self) -> None:
+        """Returns when the sink has all there was."""
 
 @final
 class VirtioPci:

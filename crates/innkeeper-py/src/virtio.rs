@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use innkeeper_devices::virtio::balloon::Balloon;
 use innkeeper_devices::virtio::blk::{Blk, Options};
 use innkeeper_devices::virtio::class::Class;
+use innkeeper_devices::virtio::console::Console;
+use innkeeper_devices::virtio::input::{Event, Input, Model, TABLET_RANGE};
 use innkeeper_devices::virtio::rng::Rng;
 use innkeeper_devices::virtio::transport::{NOTIFY_MULTIPLIER, PLACES, VirtioPci as Function, Window};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::disk::Disk;
 use crate::memory::Memory;
@@ -50,6 +54,124 @@ impl VirtioDevice {
     #[getter]
     fn kind(&self) -> u16 {
         self.class.kind()
+    }
+}
+
+/// A balloon, with the host's side of it.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct VirtioBalloon {
+    balloon: Arc<Balloon>,
+}
+
+#[pymethods]
+impl VirtioBalloon {
+    #[new]
+    #[pyo3(signature = (*, deflate_on_oom=true))]
+    fn new(deflate_on_oom: bool) -> Self {
+        Self { balloon: Arc::new(Balloon::new(deflate_on_oom)) }
+    }
+
+    #[getter]
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.balloon.clone() }
+    }
+
+    #[pyo3(signature = (bytes, /))]
+    fn set_wanted(&self, py: Python<'_>, bytes: u64) {
+        py.detach(|| self.balloon.set_wanted(bytes));
+    }
+
+    fn refresh(&self, py: Python<'_>) {
+        py.detach(|| self.balloon.refresh());
+    }
+
+    fn report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let report = py.detach(|| self.balloon.report());
+        let all = PyDict::new(py);
+        all.set_item("wanted_bytes", report.wanted_bytes)?;
+        all.set_item("actual_bytes", report.actual_bytes)?;
+        all.set_item("inflated_bytes", report.inflated_bytes)?;
+        all.set_item("reported_bytes", report.reported_bytes)?;
+        all.set_item("statistics", report.statistics)?;
+        Ok(all)
+    }
+}
+
+/// A keyboard or a tablet.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct VirtioInput {
+    input: Arc<Input>,
+}
+
+#[pymethods]
+impl VirtioInput {
+    /// A tablet's coordinates go from 0 to here.
+    #[classattr]
+    const TABLET_RANGE: u32 = TABLET_RANGE;
+
+    #[new]
+    #[pyo3(signature = (model, /))]
+    fn new(model: &str) -> PyResult<Self> {
+        let model = match model {
+            "keyboard" => Model::Keyboard,
+            "tablet" => Model::Tablet,
+            other => return Err(PyValueError::new_err(format!("no input device is called {other:?}"))),
+        };
+        Ok(Self { input: Arc::new(Input::new(model)) })
+    }
+
+    #[getter]
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.input.clone() }
+    }
+
+    #[pyo3(signature = (events, /))]
+    fn send(&self, py: Python<'_>, events: Vec<(u16, u16, i32)>) {
+        let events: Vec<_> =
+            events.into_iter().map(|(kind, code, value)| Event { kind, code, value }).collect();
+        py.detach(|| self.input.send(&events));
+    }
+}
+
+/// A console; its sink is called from a thread of its own.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct VirtioConsole {
+    console: Arc<Console>,
+}
+
+#[pymethods]
+impl VirtioConsole {
+    #[new]
+    #[pyo3(signature = (sink, /))]
+    fn new(sink: Py<PyAny>) -> PyResult<Self> {
+        let sink = move |bytes: &[u8]| {
+            // No interpreter any more, at the end of the process: nobody is left to read it.
+            Python::try_attach(|py| {
+                if let Err(error) = sink.call1(py, (PyBytes::new(py, bytes),)) {
+                    error.write_unraisable(py, Some(sink.bind(py)));
+                }
+            });
+        };
+        Ok(Self { console: Arc::new(Console::new(Box::new(sink))?) })
+    }
+
+    #[getter]
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.console.clone() }
+    }
+
+    #[pyo3(signature = (data, /))]
+    fn receive(&self, py: Python<'_>, data: &[u8]) -> usize {
+        py.detach(|| self.console.receive(data))
+    }
+
+    #[pyo3(signature = (columns, rows, /))]
+    fn set_size(&self, py: Python<'_>, columns: u16, rows: u16) {
+        py.detach(|| self.console.set_size(columns, rows));
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.console.close());
     }
 }
 

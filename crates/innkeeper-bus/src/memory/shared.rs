@@ -105,18 +105,23 @@ impl GuestMemory {
         let mut pieces = Vec::new();
         self.buffers(gpa, length, true, |buffer| pieces.push(buffer))?;
         for buffer in pieces {
-            let skipped = (PAGE_SIZE - buffer.offset % PAGE_SIZE) % PAGE_SIZE;
-            let whole = buffer.part(skipped as usize, usize::MAX);
-            let whole = whole.part(0, whole.len() & !(PAGE_SIZE as usize - 1));
-            if whole.is_empty() {
-                continue;
-            }
+            self.discard_buffer(&buffer);
+        }
+        Ok(())
+    }
+
+    /// The same for what is in a buffer; gives how many bytes that were.
+    pub fn discard_buffer(&self, buffer: &Buffer) -> u64 {
+        let skipped = (PAGE_SIZE - buffer.offset % PAGE_SIZE) % PAGE_SIZE;
+        let whole = buffer.part(skipped as usize, usize::MAX);
+        let whole = whole.part(0, whole.len() & !(PAGE_SIZE as usize - 1));
+        if !whole.is_empty() {
             // SAFETY: whole pages within our own private anonymous mapping, which stays mapped.
             let rc = unsafe { libc::madvise(whole.pointer.cast(), whole.length, libc::MADV_DONTNEED) };
             assert_eq!(rc, 0, "madvise on our own mapping");
             self.buffer_written(&whole);
         }
-        Ok(())
+        whole.len() as u64
     }
 }
 

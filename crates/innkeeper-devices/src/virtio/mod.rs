@@ -4,8 +4,12 @@
 //! reset, shared-memory regions, and the MMIO and channel transports.
 //! Rooms, lowest first: `queue`, `interrupts`, `class`, `transport`; then the classes.
 
+pub mod balloon;
 pub mod blk;
 pub mod class;
+pub mod console;
+pub mod hostile;
+pub mod input;
 pub mod interrupts;
 pub mod net;
 pub mod queue;

@@ -185,6 +185,14 @@ impl Driver {
         Layout { size, descriptors: base, available: base + 0x1000, used: base + 0x2000 }
     }
 
+    pub fn queue_count(&self) -> u16 {
+        self.queues.len() as u16
+    }
+
+    pub fn is_placed(&self, queue: u16) -> bool {
+        self.queues[usize::from(queue)].layout.size > 0
+    }
+
     /// Enables a queue with at most 128 descriptors, with vector `queue + 1`; 0 is the configuration's.
     pub fn place(&mut self, queue: u16) {
         self.modern.write(0x16, 2, queue.into());

@@ -142,3 +142,8 @@ fn what_is_done_while_the_device_resets_touches_no_memory_afterwards() {
     driver.set_status(status::DRIVER_OK);
     assert_eq!(driver.used(0), None);
 }
+
+#[test]
+fn drivers_that_mean_harm_end_their_device_and_nothing_else() {
+    (0..300).for_each(|seed| super::hostile::run(rng(), seed));
+}

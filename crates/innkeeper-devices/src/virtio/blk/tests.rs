@@ -224,3 +224,11 @@ fn every_queue_is_served() {
         assert!(driver.recorder.wait(u32::from(queue) + 1));
     }
 }
+
+#[test]
+fn drivers_that_mean_harm_end_the_disk_and_nothing_else() {
+    for seed in 0..300 {
+        let options = Options { queues: 2, ..Options::default() };
+        crate::virtio::hostile::run(Arc::new(Blk::new(Ram::new(64), options)), seed);
+    }
+}
