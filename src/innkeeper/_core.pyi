@@ -259,7 +259,7 @@ class VirtioDevice:
         cache: str = "writeback",
         discard: bool = True,
     ) -> VirtioDevice:
-        """A block device. `cache` is "writeback", "writethrough" or "unsafe"."""
+        """A block device. `cache` is that of the disk: here it counts whether writes wait for flushes, and those for none."""
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""
@@ -297,6 +297,9 @@ class VirtioInput:
     def __new__(cls, model: str, /) -> VirtioInput: ...
     @property
     def device(self) -> VirtioDevice: ...
+    @property
+    def listening(self) -> bool:
+        """Whether the guest's driver takes events."""
     def send(self, events: list[tuple[int, int, int]], /) -> None:
         """One report of Linux's events: type, code, value."""
 
@@ -310,8 +313,8 @@ class VirtioConsole:
     def receive(self, data: bytes, /) -> int:
         """Types; gives how many bytes there was room for."""
     def set_size(self, columns: int, rows: int, /) -> None: ...
-    def close(self) -> None:
-        """Returns when the sink has all there was."""
+    def close(self, patience_s: float, /) -> None:
+        """Returns when the sink has all there was, or has not taken it in that time."""
 
 @final
 class VirtioPci:

@@ -11,6 +11,7 @@ from innkeeper.config import (
     ConsoleConfig,
     ConsoleKind,
     EngineChoice,
+    InputKind,
     MachineConfig,
 )
 from innkeeper.errors import ConfigError
@@ -78,3 +79,13 @@ def test_console_forms_of_the_command_line(text: str, kind: ConsoleKind, path: P
 def test_console_forms_that_are_not(text: str) -> None:
     with pytest.raises(ConfigError, match="console"):
         ConsoleConfig.parse(text)
+
+
+def test_two_consoles_cannot_both_be_stdio() -> None:
+    with pytest.raises(ConfigError, match="two consoles are stdio"):
+        MachineConfig(kernel=Path("vmlinuz"), virtio_consoles=(ConsoleConfig(),))
+
+
+def test_a_machine_has_one_input_device_of_a_kind() -> None:
+    with pytest.raises(ConfigError, match="one of a kind"):
+        MachineConfig(kernel=Path("vmlinuz"), inputs=(InputKind.TABLET, InputKind.TABLET))

@@ -52,13 +52,9 @@ mod _core {
     #[pymodule_export]
     use super::vcpu::Vcpu;
     #[pymodule_export]
-<<<<<<< HEAD
     use super::vga::Vga;
     #[pymodule_export]
-    use super::virtio::{VirtioDevice, VirtioPci};
-=======
     use super::virtio::{VirtioBalloon, VirtioConsole, VirtioDevice, VirtioInput, VirtioPci};
->>>>>>> 4c9f04f (Virtio balloon, console, keyboard and tablet; drivers that mean harm, as a fuzz target)
     #[pymodule_export]
     use super::vm::Vm;
 }

@@ -1,6 +1,7 @@
 //! Virtio devices and their PCI functions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use innkeeper_devices::virtio::balloon::Balloon;
 use innkeeper_devices::virtio::blk::{Blk, Options};
@@ -41,8 +42,8 @@ impl VirtioDevice {
         discard: bool,
     ) -> PyResult<Self> {
         let (writeback, unsafe_cache) = match cache {
-            "writeback" => (true, false),
-            "writethrough" => (false, false),
+            "writeback" | "none" => (true, false),
+            "writethrough" | "directsync" => (false, false),
             "unsafe" => (true, true),
             other => return Err(PyValueError::new_err(format!("cache is {other:?}"))),
         };
@@ -125,6 +126,11 @@ impl VirtioInput {
         VirtioDevice { class: self.input.clone() }
     }
 
+    #[getter]
+    fn listening(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.input.is_listening())
+    }
+
     #[pyo3(signature = (events, /))]
     fn send(&self, py: Python<'_>, events: Vec<(u16, u16, i32)>) {
         let events: Vec<_> =
@@ -170,8 +176,12 @@ impl VirtioConsole {
         py.detach(|| self.console.set_size(columns, rows));
     }
 
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.console.close());
+    #[pyo3(signature = (patience_s, /))]
+    fn close(&self, py: Python<'_>, patience_s: f64) -> PyResult<()> {
+        let patience = Duration::try_from_secs_f64(patience_s);
+        let patience = patience.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| self.console.close(patience));
+        Ok(())
     }
 }
 

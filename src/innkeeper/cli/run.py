@@ -16,6 +16,7 @@ from innkeeper.cli import live
 from innkeeper.cli.reach import control_path
 from innkeeper.cli.status import Status
 from innkeeper.config import (
+    BalloonConfig,
     BootConfig,
     ConsoleConfig,
     DiskConfig,
@@ -23,6 +24,7 @@ from innkeeper.config import (
     FirmwareConfig,
     GdbConfig,
     GraphicsConfig,
+    InputKind,
     MachineConfig,
     NetworkConfig,
 )
@@ -139,12 +141,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         help="a CD-ROM drive with this disc",
     )
     add_network_option(parser)
-    parser.add_argument(
-        "--rng",
-        choices=["builtin", "/dev/urandom", "none"],
-        default="none",
-        help="an entropy device that gives the guest the host's random bytes (default: none)",
-    )
+    add_virtio_options(parser)
     parser.add_argument(
         "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
     )
@@ -167,6 +164,37 @@ def add_firmware_options(parser: argparse.ArgumentParser) -> None:
         help="what firmware boots, in this order and nothing else",
     )
     parser.add_argument("--uuid", type=UUID, metavar="UUID", help="the machine's UUID (default: a new one)")
+
+
+def add_virtio_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rng",
+        choices=["builtin", "/dev/urandom", "none"],
+        default="none",
+        help="an entropy device that gives the guest the host's random bytes (default: none)",
+    )
+    parser.add_argument(
+        "--balloon",
+        type=BalloonConfig.parse,
+        metavar="on|memory=MIB",
+        help="a balloon: free guest memory goes back to the host, and MIB are left to the guest",
+    )
+    parser.add_argument(
+        "--virtio-console",
+        type=ConsoleConfig.parse,
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="a virtio console (hvc0) beside the serial port, with the same choices; repeat it for more",
+    )
+    parser.add_argument(
+        "--input",
+        type=InputKind,
+        choices=list(InputKind),
+        action="append",
+        default=[],
+        help="a virtio keyboard or tablet, used instead of the PS/2 one once the guest's driver listens",
+    )
 
 
 def add_network_option(parser: argparse.ArgumentParser) -> None:
@@ -218,6 +246,9 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         disks=tuple(arguments.disk),
         networks=tuple(arguments.network),
         rng=arguments.rng != "none",
+        balloon=arguments.balloon,
+        virtio_consoles=tuple(arguments.virtio_console),
+        inputs=tuple(arguments.input),
         engine=EngineChoice(arguments.engine),
         code_cache_mib=arguments.code_cache,
         trace=trace,

@@ -4,6 +4,7 @@ Left out: anything that needs the host to answer (does the file exist, is there 
 open the file or the device say so.
 """
 
+from innkeeper.config.balloon import BalloonConfig
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
 from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
@@ -17,6 +18,7 @@ from innkeeper.config.machine import (
     MEMORY_MIB_MINIMUM,
     VCPUS_LIMIT,
     EngineChoice,
+    InputKind,
     MachineConfig,
 )
 from innkeeper.config.network import (
@@ -34,6 +36,7 @@ __all__ = [
     "MEMORY_MIB_LIMIT",
     "MEMORY_MIB_MINIMUM",
     "VCPUS_LIMIT",
+    "BalloonConfig",
     "BootConfig",
     "BootDevice",
     "CardModel",
@@ -53,6 +56,7 @@ __all__ = [
     "GdbConfig",
     "GraphicsConfig",
     "GraphicsKind",
+    "InputKind",
     "KeyValues",
     "LinkState",
     "MachineConfig",

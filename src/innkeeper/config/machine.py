@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
-from innkeeper.config.console import ConsoleConfig
+from innkeeper.config.balloon import BalloonConfig
+from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DiskConfig
 from innkeeper.config.firmware import BootConfig, FirmwareConfig
 from innkeeper.config.gdb import GdbConfig
@@ -31,6 +32,13 @@ class EngineChoice(StrEnum):
     KVM = "kvm"  # the host's hardware assist
 
 
+class InputKind(StrEnum):
+    """A virtio input device."""
+
+    KEYBOARD = "keyboard"
+    TABLET = "tablet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineConfig:
     """A machine to be built. Raises `ConfigError` for values that cannot be.
@@ -50,6 +58,9 @@ class MachineConfig:
     disks: tuple[DiskConfig, ...] = ()
     networks: tuple[NetworkConfig, ...] = ()
     rng: bool = False  # a virtio entropy device
+    balloon: BalloonConfig | None = None
+    virtio_consoles: tuple[ConsoleConfig, ...] = ()  # beside the serial port: hvc0 and so on
+    inputs: tuple[InputKind, ...] = ()  # virtio devices, beside the PS/2 ones
     firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS
     boot: BootConfig | None = None  # what firmware boots; None: whatever it can
     uuid: UUID | None = None  # made up if None
@@ -75,6 +86,11 @@ class MachineConfig:
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
         require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")
+        if len(set(self.inputs)) != len(self.inputs):
+            raise ConfigError(f"inputs are {', '.join(self.inputs)}; a machine has one of a kind")
+        speakers = [self.console, *self.virtio_consoles]
+        if sum(console.kind is ConsoleKind.STDIO for console in speakers) > 1:
+            raise ConfigError("two consoles are stdio; give the serial port another place, as in --console none")
         if self.trace and self.engine is not EngineChoice.BT:
             raise ConfigError(f"trace is on, and the engine is {self.engine}; only bt traces")
         if self.timeout_s is not None and not 0 < self.timeout_s <= TIMEOUT_S_LIMIT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from innkeeper.devices.virtio import VirtioInputs
 from innkeeper.display import InputSink
 from innkeeper.display.keys import Stroke
 from innkeeper.display.picture import Picture, text_of
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Desk:
     """An `InputSink` before those of the board that runs now. `screen` is None where the machine has no display."""
 
-    def __init__(self, screen: Screen | None) -> None:
+    def __init__(self, screen: Screen | None, virtio: VirtioInputs | None = None) -> None:
         self.screen = screen
+        self._virtio = virtio or VirtioInputs(None, None)
         self._sink: InputSink | None = None
         self._one_at_a_time = threading.Lock()
         self._closed = threading.Event()
@@ -35,11 +37,13 @@ class Desk:
         self._closed.set()
 
     def key(self, code: int, down: bool, /) -> None:  # noqa: FBT001 - what a key is about
-        if (sink := self._sink) is not None:
+        sink = self._virtio if self._virtio.takes_keys() else self._sink
+        if sink is not None:
             sink.key(code, down)
 
     def pointer(self, x: int, y: int, width: int, height: int, buttons: int, /) -> None:
-        if (sink := self._sink) is not None:
+        sink = self._virtio if self._virtio.takes_pointer() else self._sink
+        if sink is not None:
             sink.pointer(x, y, width, height, buttons)
 
     def strike(self, strokes: list[Stroke], pause_s: float) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from innkeeper.config import DiskConfig
 from innkeeper.config.disk import DiskFormat
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.storage.options import ImageOptions
 
 if TYPE_CHECKING:
     from innkeeper._core import Disk
@@ -26,7 +27,8 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
 
     assert config.path is not None  # noqa: S101 - a drive without a disc has nothing to open
     created = create_if_missing(config)
-    image_format = config.format or (DiskFormat.RAW if created else None)
+    made = DiskFormat.QCOW2 if config.backing_store is not None else DiskFormat.RAW
+    image_format = config.format or (made if created else None)
     try:
         disk = _core.Disk(
             config.path,
@@ -55,8 +57,8 @@ def create_if_missing(config: DiskConfig) -> bool:
     if size == 0:
         raise ConfigError(f"disk {config.path} has size={config.size_gib:g}; it must have at least one sector")
     if config.format is DiskFormat.QCOW2 or config.backing_store is not None:
-        advice = "make it first, with: inn image create"
-        raise ConfigError(f"disk {config.path} is to be made as a qcow2 image, which is not there yet; {advice}")
+        make_qcow2(config, size)
+        return True
     try:
         with config.path.open("xb") as file:
             if config.sparse:
@@ -67,3 +69,15 @@ def create_if_missing(config: DiskConfig) -> bool:
         config.path.unlink(missing_ok=True)
         raise HostError(f"cannot make disk {config.path} of {size} bytes: {error.strerror}") from error
     return True
+
+
+def make_qcow2(config: DiskConfig, size: int) -> None:
+    assert config.path is not None  # noqa: S101 - as above
+    from innkeeper.storage.images import create  # loads the extension
+
+    options = ImageOptions(
+        preallocation="off" if config.sparse else "falloc",
+        backing_file=str(config.backing_store) if config.backing_store is not None else None,
+        backing_fmt=config.backing_format,
+    )
+    create(config.path, size, image_format=DiskFormat.QCOW2, options=options)

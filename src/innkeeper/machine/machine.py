@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
+from innkeeper.devices.virtio import Balloon
 from innkeeper.engine import Choice, Engine, Vm
 from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage, open_kernel
@@ -67,6 +68,7 @@ class Machine:
         self._timeline = Timeline()
         self._deadline: float | None = None
         self._choice: Choice | None = None
+        self.balloon: Balloon | None = None  # once started, if the configuration has one
         self._parts: Parts | None = None  # while it runs
         self._console: Console | None = None
         self._tap: ConsoleTap | None = None
@@ -105,6 +107,9 @@ class Machine:
             self._build(create_processors(config, self._parts), kernel, loads=True)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)
+            self.balloon = self._parts.peripherals.balloon
+            for port in self._parts.peripherals.consoles:
+                port.start(self.stop)
             self._front.start()
         except BaseException:
             self._let_go_of_parts()
@@ -197,6 +202,7 @@ class Machine:
             engine=self._choice.engine.name if self._choice is not None else None,
             why=self.engine_choice,
             outcome=self._outcome.kind.name.lower() if self._outcome is not None else None,
+            balloon=self.balloon.report() if self.balloon is not None else None,
             resets=self._resets,
             sleeps=self._sleeps,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from innkeeper.config import MachineConfig
 from innkeeper.devices.pci import PciDevice
+from innkeeper.devices.virtio import Balloon
 from innkeeper.errors import ConfigError
 from innkeeper.machine import virtio
 from innkeeper.machine.desk import Desk
@@ -30,6 +31,8 @@ class Peripherals:
     """Those that have a place of their own on the board."""
     cdroms: tuple[CdromDrive, ...]
     """In the order of the configuration, IDE's first."""
+    balloon: Balloon | None
+    consoles: tuple[virtio.ConsolePort, ...]
     _held: ExitStack
 
     def cdrom(self, number: int) -> CdromDrive:
@@ -53,7 +56,13 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
         slots += virtio.virtio_disks(config, held)
         slots += network_cards(config, held)
         slots += virtio.simple_devices(config)
+        balloon, balloons = virtio.balloon(config)
+        inputs, boards = virtio.inputs(config)
+        consoles = virtio.console_ports(config, held)
+        slots += [*balloons, *boards, *(port.slot for port in consoles)]
         places: dict[str, PciDevice] = {}
         if ide := drives.ide():
             places["ide"] = ide
-        return Peripherals(tuple(slots), Desk(None), places, tuple(drives.cdroms), held.pop_all())
+        return Peripherals(
+            tuple(slots), Desk(None, inputs), places, tuple(drives.cdroms), balloon, consoles, held.pop_all()
+        )

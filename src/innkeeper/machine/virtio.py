@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import ExitStack
 
-from innkeeper.config import DiskConfig, MachineConfig
+from innkeeper.config import DiskConfig, InputKind, MachineConfig
 from innkeeper.config.disk import Discard, DiskBus
+from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
-from innkeeper.devices.virtio import VirtioSlot
+from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
 from innkeeper.machine.disks import open_disk
+
+MIB = 1 << 20
+DRAIN_S = 2.0  # for a console's reader to take the guest's last words
 
 
 def virtio_disks(config: MachineConfig, held: ExitStack) -> list[PciDevice]:
@@ -29,6 +35,64 @@ def virtio_disk(config: DiskConfig, vcpus: int, held: ExitStack) -> PciDevice:
         discard=config.discard is Discard.UNMAP,
     )
     return VirtioSlot(device, boot=BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order))
+
+
+class ConsolePort:
+    """A virtio console, and the host's side of it."""
+
+    def __init__(self, console: Console) -> None:
+        from innkeeper._core import VirtioConsole
+
+        self._console = console
+        self._core = VirtioConsole(console.write)
+        self.slot = VirtioSlot(self._core.device)
+
+    def start(self, leave: Callable[[], None]) -> None:
+        """`leave` as in `Console.start`."""
+        if os.isatty(1):
+            self._core.set_size(*os.get_terminal_size(1))
+        self._console.start(self._receive, leave)
+
+    def _receive(self, data: bytes) -> None:
+        """What a guest is too slow for is lost, as on a serial line."""
+        self._core.receive(data)
+
+    def close(self) -> None:
+        try:
+            self._core.close(DRAIN_S)
+        finally:
+            self._console.close()
+
+
+def console_ports(config: MachineConfig, held: ExitStack) -> tuple[ConsolePort, ...]:
+    """Raises `HostError` if the host does not give one."""
+    ports = []
+    for console in config.virtio_consoles:
+        ports.append(ConsolePort(open_console(console)))
+        held.callback(ports[-1].close)
+    return tuple(ports)
+
+
+def balloon(config: MachineConfig) -> tuple[Balloon | None, list[PciDevice]]:
+    if config.balloon is None:
+        return None, []
+    from innkeeper._core import VirtioBalloon
+
+    core = VirtioBalloon(deflate_on_oom=config.balloon.deflate_on_oom)
+    host = Balloon(core, config.memory_mib * MIB)
+    if config.balloon.memory_mib is not None:
+        host.set_memory(config.balloon.memory_mib * MIB)
+    return host, [VirtioSlot(core.device)]
+
+
+def inputs(config: MachineConfig) -> tuple[VirtioInputs, list[PciDevice]]:
+    if not config.inputs:
+        return VirtioInputs(None, None), []
+    from innkeeper._core import VirtioInput
+
+    cores = {kind: VirtioInput(kind) for kind in config.inputs}
+    host = VirtioInputs(cores.get(InputKind.KEYBOARD), cores.get(InputKind.TABLET))
+    return host, [VirtioSlot(core.device) for core in cores.values()]
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

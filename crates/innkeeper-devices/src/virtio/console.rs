@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::class::{Activation, Class, Link, VirtQueue, read_config_bytes};
 use super::lock;
@@ -142,11 +142,12 @@ impl Console {
         }
     }
 
-    /// Returns when the sink has all there was.
-    pub fn close(&self) {
+    /// Returns when the sink has all there was, or has not taken it in `patience`.
+    pub fn close(&self, patience: Duration) {
         self.output.close();
-        if let Some(writer) = lock(&self.writer).take() {
-            let _ = writer.join(); // a panic of the sink was reported by its hook
+        let (Some(writer), begun) = (lock(&self.writer).take(), Instant::now()) else { return };
+        while !writer.is_finished() && begun.elapsed() < patience {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(driver.request(0, &[writable(BUFFERS + 3, 9)]), Some(2));
         assert_eq!(driver.bytes(BUFFERS, 5), b"typed");
         driver.modern.write(0x2008, 4, b'!'.into());
-        console.close();
+        console.close(Duration::from_secs(20));
         assert_eq!(*lock(&said), b"hello world!");
     }
 

@@ -102,6 +102,11 @@ impl Input {
         active.deliver();
     }
 
+    /// Whether a driver takes events.
+    pub fn is_listening(&self) -> bool {
+        lock(&self.state).active.is_some()
+    }
+
     fn selected(&self, select: u8, subselect: u8) -> Vec<u8> {
         match (select, self.model) {
             (ID_NAME, Model::Keyboard) => b"Innkeeper keyboard".to_vec(),

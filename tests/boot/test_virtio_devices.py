@@ -1,0 +1,41 @@
+"""Debian's drivers on the small virtio devices: who is bound, and that each does its work."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from innkeeper.config import EngineChoice
+from innkeeper.image import KernelImage
+
+from .conftest import Initramfs
+from .inn import guest, inn_run
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+MODULES = ("virtio_pci", "virtio_rng", "virtio_balloon", "virtio_console", "virtio_input")
+SCRIPT = """
+for d in /sys/bus/virtio/devices/*; do echo driver $(cat $d/device) $(basename $(readlink $d/driver)); done
+dd if=/dev/hwrng bs=64 count=4 2>/dev/null | wc -c | sed 's/^/random /'
+grep Name /proc/bus/input/devices
+echo hello from hvc >/dev/hvc0
+sleep 2; awk '/MemFree/ { print "free", int($2 / 1024) }' /proc/meminfo; poweroff -f
+"""
+
+
+def test_every_device_is_bound_and_works(
+    debian: KernelImage, initramfs: Initramfs, tmp_path: Path, engine: EngineChoice
+) -> None:
+    stats, said = tmp_path / "stats.json", tmp_path / "hvc"
+    options = guest(debian.vmlinuz, initramfs(SCRIPT, modules=MODULES), engine=engine)
+    devices = ["--rng", "builtin", "--balloon", "memory=300", "--input", "keyboard", "--input", "tablet"]
+    done = inn_run(*options, *devices, "--virtio-console", f"file:{said}", "--stats", str(stats))
+
+    assert done.status == 0, done.said[-2000:] + done.complaint
+    bound = {line.split()[2] for line in done.lines if line.startswith("driver ")}
+    assert bound == {"virtio_rng", "virtio_balloon", "virtio_console", "virtio_input"}
+    assert "random 256" in done.lines
+    assert {'N: Name="Innkeeper keyboard"', 'N: Name="Innkeeper tablet"'} <= set(done.lines)
+    assert b"hello from hvc" in said.read_bytes()
+    given = json.loads(stats.read_text())["balloon"]["inflated_bytes"]
+    assert given == (512 - 300) << 20
