@@ -65,6 +65,7 @@ test-fuzz: setup
 
 fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	python -m tests.fuzz.rfb --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	python -m tests.fuzz.board --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-qcow2 -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	INNKEEPER_FUZZ_SECONDS=$(FUZZ_SECONDS) INNKEEPER_FUZZ_SEED=$(FUZZ_SEED) \
 	  $(CARGO) test --quiet --release --package innkeeper-devices ata::tests::properties -- --test-threads=1
