@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.config import BootConfig, BootDevice, DiskBus, DiskConfig, EngineChoice, MachineConfig
+from innkeeper.config import (
+    BootConfig,
+    BootDevice,
+    DiskBus,
+    DiskConfig,
+    EngineChoice,
+    MachineConfig,
+    NetworkConfig,
+    NetworkKind,
+)
 from innkeeper.config.disk import DiskFormat
 from innkeeper.console import MemoryConsole
 from innkeeper.machine import Machine
@@ -23,6 +32,7 @@ NEEDS = {
     "isolinux": ISOLINUX,
     "syslinux-common": MODULES / "ldlinux.c32",
     "grub-rescue-pc": GRUB,
+    "ipxe-qemu": Path("/usr/lib/ipxe/qemu/efi-virtio.rom"),
     "memtest86+": MEMTEST,
     "debian-installer-12-netboot-amd64": INSTALLER,
 }
@@ -87,3 +97,15 @@ def test_memtest_finds_no_error_in_64_mib(tmp_path: Path) -> None:
     said = boots(config, b"Memtest86+", b"Bit fade test", timeout_s=200)
     assert b"Errors: 0" in said
     assert b"Failing" not in said
+
+
+def test_ipxe_gets_an_address_from_a_users_network() -> None:
+    need("seabios", "ipxe-qemu")
+    config = MachineConfig(
+        memory_mib=128,
+        engine=EngineChoice.BT,
+        networks=(NetworkConfig(kind=NetworkKind.USER),),
+        boot=BootConfig(order=(BootDevice.NETWORK,)),
+        timeout_s=90,
+    )
+    boots(config, b"Booting from ROM...", b"net0: 10.0.2.15/255.255.255.0", b"Nothing to boot")

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 PCI_ROOT = "/pci@i0cf8"
+NETWORK_PATH = "ethernet@{unit}/ethernet-phy@0"
 
 
 class BootKind(StrEnum):

@@ -1,15 +1,17 @@
 """An Intel 82540EM network card on PCI: its configuration space. The card itself is the core's.
 
 Spec: Intel PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (317453), 4. Left out: power
-management, message-signalled interrupts, the expansion ROM.
+management, message-signalled interrupts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
+from innkeeper.devices.pci.option_rom import fitted, rom_of
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -22,19 +24,26 @@ INTA = 1
 
 
 class E1000Slot:
-    """The card that is plugged in: a new one at every reset, on the same cable."""
+    """The card that is plugged in: a new one at every reset, on the same cable. `rom` is what firmware boots from it by."""
 
-    def __init__(self, link: _core.NetLink, mac: bytes, *, up: bool = True) -> None:
+    def __init__(self, link: _core.NetLink, mac: bytes, *, up: bool = True, rom: bytes | None = None) -> None:
         self._link = link
         self._mac = mac
         self._up = up
+        self._rom = rom
+
+    def boot_entries(self) -> tuple[BootEntry, ...]:
+        return (BootEntry(BootKind.NETWORK, NETWORK_PATH),)
 
     def function(self, site: PciSite, /) -> E1000Function:
         from innkeeper import _core
 
         # Both come from the engine and the board's wires, which are the core's wherever its devices are.
         memory, line = cast("_core.Memory", site.memory), cast("_core.Line", site.intx)
-        return E1000Function(_core.E1000(self._link, self._mac, self._up, memory, line))
+        function = E1000Function(_core.E1000(self._link, self._mac, self._up, memory, line))
+        if self._rom is not None:
+            function.add_rom(rom_of(site.memory, fitted(self._rom, IDENTITY.vendor, IDENTITY.device)))
+        return function
 
 
 class E1000Function(PciFunction):

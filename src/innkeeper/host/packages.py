@@ -10,6 +10,7 @@ FIRMWARE = {
     "seabios": (Path("/usr/share/seabios/bios-256k.bin"),),
     "ovmf": (Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_CODE.fd")),
 }
+NETWORK_ROMS = {"virtio": Path("/usr/lib/ipxe/qemu/efi-virtio.rom"), "e1000": Path("/usr/lib/ipxe/qemu/efi-e1000.rom")}
 IMAGE_TOOLS = {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"}
 
 
@@ -36,6 +37,12 @@ def firmware_file(package: str, root: Path = Path("/")) -> Path:
     raise HostError(
         f"there is no {FIRMWARE[package][0]}, which Debian's package {package} has; as root: apt-get install {package}"
     )
+
+
+def network_rom(model: str, root: Path = Path("/")) -> Path | None:
+    """The option ROM by which firmware boots from a card, if Debian's package ipxe-qemu is installed."""
+    path = root / NETWORK_ROMS[model].relative_to("/")
+    return path if path.is_file() else None
 
 
 def find_image_tools() -> Finding:

@@ -7,10 +7,14 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from innkeeper.config import CardModel, LinkState, MachineConfig, NetworkConfig, NetworkKind
+from innkeeper.config import BootDevice, CardModel, LinkState, MachineConfig, NetworkConfig, NetworkKind
+from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import VirtioSlot
+from innkeeper.errors import HostError
+from innkeeper.firmware.image import read_file
+from innkeeper.host.packages import network_rom
 from innkeeper.net import open_link, stable_mac
 
 logger = logging.getLogger(__name__)
@@ -31,13 +35,33 @@ def open_card(config: MachineConfig, network: NetworkConfig, index: int, held: E
     held.callback(opened.close)
     logger.info("network card %d (%s, %s): %s", index, network.model, mac.hex(":"), opened.described)
     if network.model is CardModel.E1000:
-        return E1000Slot(opened.link, mac, up=network.link is LinkState.UP)
+        rom = boot_rom(config, network.model)
+        return E1000Slot(opened.link, mac, up=network.link is LinkState.UP, rom=rom)
     from innkeeper._core import NetCard
 
     queues = network.queues or queues_of(network, config.vcpus)
     card = NetCard(opened.link, mac, queues=queues, mtu=network.mtu)
     card.set_up(network.link is LinkState.UP)
-    return VirtioSlot(card.device())
+    return VirtioSlot(
+        card.device(),
+        boot=BootEntry(BootKind.NETWORK, NETWORK_PATH),
+        rom=boot_rom(config, network.model),
+    )
+
+
+def boot_rom(config: MachineConfig, model: CardModel) -> bytes | None:
+    """What firmware boots from the card by. Raises `HostError` if it was asked to and there is none."""
+    if config.started_by is None:
+        return None
+    path = network_rom(model)
+    if path is not None:
+        return read_file(path, "network boot ROM")
+    if config.boot is not None and BootDevice.NETWORK in config.boot.order:
+        raise HostError(
+            "firmware boots from networks by iPXE, which Debian's package ipxe-qemu has; "
+            "as root: apt-get install ipxe-qemu"
+        )
+    return None
 
 
 def queues_of(network: NetworkConfig, vcpus: int) -> int:

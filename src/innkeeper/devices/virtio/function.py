@@ -12,6 +12,7 @@ from innkeeper.bus import Device
 from innkeeper.devices.boot import BootEntry
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
+from innkeeper.devices.pci.option_rom import fitted, rom_of
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -48,13 +49,21 @@ WINDOW_BAR, WINDOW_OFFSET, WINDOW_LENGTH, WINDOW_DATA = 4, 8, 12, 16  # within t
 class VirtioSlot:
     """A virtio device that is plugged in. `transitional`: drivers of the time before version 1 find it too.
 
-    `boot` is what firmware may boot from it.
+    `boot` is what firmware may boot from it, `rom` the code by which it does, if that is not the firmware's own.
     """
 
-    def __init__(self, device: _core.VirtioDevice, *, transitional: bool = True, boot: BootEntry | None = None) -> None:
+    def __init__(
+        self,
+        device: _core.VirtioDevice,
+        *,
+        transitional: bool = True,
+        boot: BootEntry | None = None,
+        rom: bytes | None = None,
+    ) -> None:
         self.device = device
         self._transitional = transitional
         self._boot = boot
+        self._rom = rom
 
     def boot_entries(self) -> tuple[BootEntry, ...]:
         return () if self._boot is None else (self._boot,)
@@ -65,7 +74,11 @@ class VirtioSlot:
         # Both come from the engine and the board's wires, which are the core's wherever its devices are.
         memory, line = cast("_core.Memory", site.memory), cast("_core.Line", site.intx)
         core = _core.VirtioPci(self.device, memory, site.buses.fabric, line)
-        return VirtioFunction(core, self.device.kind, transitional=self._transitional)
+        function = VirtioFunction(core, self.device.kind, transitional=self._transitional)
+        if self._rom is not None:
+            vendor, device = (function.read_config(at, 2) for at in (space.VENDOR_ID, space.DEVICE_ID))
+            function.add_rom(rom_of(site.memory, fitted(self._rom, vendor, device)))
+        return function
 
 
 def identity_of(kind: int, *, transitional: bool) -> PciIdentity:
