@@ -36,6 +36,7 @@ IDLE_S, SETTLE_S = 10.0, 2.0
 LIVELY_S, RESTING_S = 0.06, 0.9  # between two changes, about as often each
 FENCES, CONTINUOUS = -312, -313
 FENCE, FENCE_ANSWER = b"\xf8\0\0\0\x80\0\0\0\0", b"\xf8" + bytes(8)
+ANNOUNCEMENT = b"\x96" + FENCE  # of continuous updates and fences
 QEMU = "qemu-system-x86_64"
 
 
@@ -129,7 +130,6 @@ def latencies(encoding: str, kind: str, pictures: list[bytes], changes: int) -> 
         command = [sys.executable, "-m", "benches.vnc.vnc", "--view", vnc.address, encoding]
         viewer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert viewer.stdout is not None
-        viewer.stdout.readline()  # the announcement of fences
         viewer.stdout.readline()  # the picture as it is
         times, sizes = [], []
         for turn in range(changes):
@@ -152,6 +152,8 @@ def view(address: str, encoding: str) -> int:
         client.socket.settimeout(None)
         client.shake_hands()
         client.set_encodings(ENCODINGS[encoding], FENCES, CONTINUOUS)
+        assert client.read(len(ANNOUNCEMENT)) == ANNOUNCEMENT
+        client.socket.sendall(FENCE_ANSWER)
         client.send("BB4H", 150, 1, 0, 0, WIDTH, HEIGHT)
         while True:
             size, tail = 0, b""
