@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,8 @@ def latencies(encoding: str, kind: str, pictures: list[bytes], changes: int) -> 
         command = [sys.executable, "-m", "benches.vnc.vnc", "--view", vnc.address, encoding]
         viewer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert viewer.stdout is not None
+        watchdog = threading.Timer(60 + 3 * changes, viewer.kill)  # whoever waits for it then gets an error
+        watchdog.start()
         viewer.stdout.readline()  # the picture as it is
         times, sizes = [], []
         for turn in range(changes):
@@ -139,6 +142,7 @@ def latencies(encoding: str, kind: str, pictures: list[bytes], changes: int) -> 
             seen, size = map(int, viewer.stdout.readline().split())
             times.append((seen - start) / 1e6)
             sizes.append(size)
+        watchdog.cancel()
         viewer.kill()
         viewer.wait()
         viewer.stdout.close()
