@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
 from innkeeper import __version__
+from innkeeper.cli import machines
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
 from innkeeper.errors import EngineError, InnkeeperError
@@ -24,7 +25,10 @@ VERBS = {
     "type": "type text in a running machine",
     "doctor": "say what this host offers, and what follows from it",
     "image": "make disk images and work on them; fetch a kernel, build an initramfs",
+    "virsh": "the machines' verbs under virsh's name",
+    "virt-install": "make a machine and install a system on it, with virt-install's options",
 }
+VERBS |= machines.VERBS
 
 
 class Verb(Protocol):
@@ -67,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+def load(name: str) -> Verb:
+    """A verb's module."""
+    room = "innkeeper.cli.machines" if name in machines.VERBS else "innkeeper.cli"
+    return cast("Verb", importlib.import_module(f"{room}.{name.replace('-', '_')}"))
+
+
 def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for this command line: only the verb it names is loaded."""
     parser = Parser(prog="inn", description="A hypervisor for x86-64 machines.", allow_abbrev=False)
@@ -75,7 +85,7 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, summary in VERBS.items():
         verb_parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if words and words[0] == name:
-            verb = cast("Verb", importlib.import_module(f"innkeeper.cli.{name.replace('-', '_')}"))
+            verb = load(name)
             verb.register(verb_parser)
             verb_parser.set_defaults(verb=verb)
     return parser

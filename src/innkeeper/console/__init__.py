@@ -5,10 +5,11 @@ from innkeeper.console.base import Console
 from innkeeper.console.memory import MemoryConsole
 from innkeeper.console.plain import FileConsole, NoConsole
 from innkeeper.console.pty import PtyConsole
+from innkeeper.console.raw import raw_terminal
 from innkeeper.console.stdio import StdioConsole
 from innkeeper.console.unix import UnixConsole
 
-__all__ = ["Console", "MemoryConsole", "open_console"]
+__all__ = ["Console", "MemoryConsole", "open_console", "raw_terminal"]
 
 
 def open_console(config: ConsoleConfig) -> Console:

@@ -6,14 +6,14 @@ import base64
 import logging
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from innkeeper.config import GraphicsConfig, GraphicsKind, MachineConfig
 from innkeeper.display.keys import LARGEST_CODE, Stroke
 from innkeeper.errors import HostError
-from innkeeper.machine.control import BadRequest, ControlServer
+from innkeeper.machine.control import BadRequest, Command, ControlServer
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.names import Registration
 
@@ -30,9 +30,15 @@ logger = logging.getLogger(__name__)
 class Front:
     """Open from the moment it is made; `start` lets others in."""
 
-    def __init__(self, config: MachineConfig, desk: Desk) -> None:
-        """Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held."""
+    def __init__(
+        self, config: MachineConfig, desk: Desk, buttons: Mapping[str, Callable[[], None]] | None = None
+    ) -> None:
+        """`buttons` are what can be done to the machine as a whole.
+
+        Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held.
+        """
         self._config, self._desk = config, desk
+        self._buttons = dict(buttons or {})
         self._viewers: list[VncServer] = []
         self._controls: list[ControlServer] = []
         with ExitStack() as held:
@@ -40,7 +46,13 @@ class Front:
             self._held = held.pop_all()
 
     def _open(self, held: ExitStack) -> None:
-        commands = {"info": self._info, "screenshot": self._screenshot, "text": self._text, "strike": self._strike}
+        commands: dict[str, Command] = {
+            "info": self._info,
+            "screenshot": self._screenshot,
+            "text": self._text,
+            "strike": self._strike,
+        }
+        commands |= {name: self._press(button) for name, button in self._buttons.items()}
         paths = [self._config.control] if self._config.control is not None else []
         if self._config.name is not None:
             registration = Registration(self._config.name)
@@ -71,6 +83,10 @@ class Front:
     def close(self) -> None:
         self._desk.close()
         self._held.close()
+
+    @staticmethod
+    def _press(button: Callable[[], None]) -> Command:
+        return lambda _asked: button()
 
     # ---- commands -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import atexit
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -103,7 +104,7 @@ class Machine:
         try:
             self._console = self._given_console or open_console(config.console)
             self._tap = ConsoleTap(self._console, self._timeline)
-            self._front = Front(config, self._parts.peripherals.desk)
+            self._front = Front(config, self._parts.peripherals.desk, self._buttons())
             self._build(create_processors(config, self._parts), kernel, loads=True)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)
@@ -220,6 +221,10 @@ class Machine:
         """Presses the reset button."""
         with self._lock:
             self._run.reset()
+
+    def _buttons(self) -> dict[str, Callable[[], None]]:
+        """What the control socket can do to the machine as a whole."""
+        return {"power-button": self.press_power_button, "reset": self.reset, "stop": self.stop}
 
     def _make_gate(self) -> Gate | None:
         gdb = self.config.gdb

@@ -1,0 +1,20 @@
+"""`inn autostart`: whether a machine starts with the manager."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+from innkeeper.manager import Store
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    parser.add_argument("--disable", action="store_true", help="no longer")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    with Store() as store:
+        name = store.get(common.name_of(arguments)).name
+        store.set_autostart(name, on=not arguments.disable)
+    print(f"Domain '{name}' {'unmarked' if arguments.disable else 'marked'} as autostarted\n")
+    return Status.DONE

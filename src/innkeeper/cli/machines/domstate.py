@@ -1,0 +1,15 @@
+"""`inn domstate`: whether a machine runs."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    print(f"{common.state(common.kept(arguments).name)}\n")
+    return Status.DONE

@@ -1,0 +1,16 @@
+"""`inn reset`: resets the machine at once."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.tell(arguments, "reset")
+    print(f"Domain '{name}' was reset\n")
+    return Status.DONE

@@ -1,0 +1,26 @@
+"""`inn vncdisplay`: where a running machine's screen is shown."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+from innkeeper.errors import HostError
+from innkeeper.machine.control import ask
+from innkeeper.machine.names import control_of
+
+FIRST_PORT = 5900
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.running_name(arguments)
+    addresses = ask(control_of(name), "info")["vnc"]
+    if not addresses:
+        raise HostError(f"machine {name} shows its screen to nobody; give it graphics of type vnc")
+    for address in addresses:
+        host, colon, port = address.rpartition(":")
+        print(f"{host}:{int(port) - FIRST_PORT}" if colon and port.isdigit() else address)
+    return Status.DONE

@@ -1,0 +1,158 @@
+"""Disks, network interfaces and graphics in libvirt's XML ⇄ their configuration."""
+
+from pathlib import Path
+from string import ascii_lowercase
+from xml.etree import ElementTree as ET
+
+from innkeeper.config import (
+    DetectZeroes,
+    Discard,
+    DiskBus,
+    DiskCache,
+    DiskConfig,
+    DiskDevice,
+    DiskFormat,
+    GraphicsConfig,
+)
+from innkeeper.config.graphics import GraphicsKind
+from innkeeper.config.network import CardModel, LinkState, NetworkConfig, NetworkKind
+from innkeeper.errors import ConfigError
+from innkeeper.manager.elements import Element, attribute, choice, text_of, whole
+
+PREFIXES = {DiskBus.VIRTIO: "vd", DiskBus.IDE: "hd", DiskBus.SATA: "sd"}
+CACHES = {"default": DiskCache.WRITEBACK}
+USER_NETWORKS = ("user", "network")  # a libvirt network of this user's is a network of the guest's own
+
+
+def read_disk(disk: Element) -> DiskConfig:
+    kind, target = disk.get("type", "file"), attribute(disk, "target", "dev") or "?"
+    if kind not in ("file", "block"):
+        raise ConfigError(f"disk {target} is of type {kind!r}; disks here are files or block devices")
+    source = attribute(disk, "source", "file" if kind == "file" else "dev")
+    device = choice(disk.get("device", "disk"), DiskDevice, f"the device of disk {target}")
+    cache = attribute(disk, "driver", "cache") or "default"
+    image_format = attribute(disk, "driver", "type")
+    order = attribute(disk, "boot", "order")
+    return DiskConfig(
+        path=Path(source) if source else None,
+        device=device,
+        bus=choice(attribute(disk, "target", "bus") or bus_of(target), DiskBus, f"the bus of disk {target}"),
+        format=choice(image_format, DiskFormat, f"the driver's type of disk {target}") if image_format else None,
+        readonly=device is DiskDevice.CDROM or disk.find("readonly") is not None,
+        cache=CACHES.get(cache) or choice(cache, DiskCache, f"the cache of disk {target}"),
+        discard=choice(attribute(disk, "driver", "discard") or "unmap", Discard, f"the discard of disk {target}"),
+        detect_zeroes=choice(attribute(disk, "driver", "detect_zeroes") or "off", DetectZeroes, f"disk {target}"),
+        serial=text_of(disk, "serial") or "",
+        boot_order=whole(order, f"the boot order of disk {target}") if order else None,
+    )
+
+
+def bus_of(target: str) -> str:
+    """The bus that a target's name stands for, where none is given."""
+    return next((bus for bus, prefix in PREFIXES.items() if target.startswith(prefix)), DiskBus.VIRTIO)
+
+
+def write_disk(disk: DiskConfig, names: dict[str, int]) -> Element:
+    """`names` counts the targets of each bus."""
+    part = ET.Element("disk", type="block" if disk.path and disk.path.is_block_device() else "file", device=disk.device)
+    driver = ET.SubElement(part, "driver", name="innkeeper")
+    settings = {"type": disk.format, "cache": disk.cache, "discard": disk.discard, "detect_zeroes": disk.detect_zeroes}
+    for key, value in settings.items():
+        if value is not None and disk.device is DiskDevice.DISK:
+            driver.set(key, value)
+    if disk.device is DiskDevice.CDROM:
+        driver.set("type", "raw")
+    if disk.path is not None:
+        ET.SubElement(part, "source", {"dev" if part.get("type") == "block" else "file": str(disk.path)})
+    ET.SubElement(part, "target", dev=next_name(disk.bus, names), bus=disk.bus)
+    if disk.readonly:
+        ET.SubElement(part, "readonly")
+    if disk.serial:
+        ET.SubElement(part, "serial").text = disk.serial
+    if disk.boot_order is not None:
+        ET.SubElement(part, "boot", order=str(disk.boot_order))
+    return part
+
+
+def next_name(bus: DiskBus, names: dict[str, int]) -> str:
+    """The next target on a bus, as Linux would count: vda … vdz, vdaa.
+
+    >>> next_name(DiskBus.VIRTIO, {"vd": 26})
+    'vdaa'
+    """
+    prefix = PREFIXES[bus]
+    number, letters = names.get(prefix, 0), ""
+    names[prefix] = number + 1
+    number += 1
+    while number:
+        number, digit = divmod(number - 1, 26)
+        letters = ascii_lowercase[digit] + letters
+    return prefix + letters
+
+
+def read_interface(interface: Element) -> NetworkConfig:
+    kind, mac = interface.get("type", "user"), attribute(interface, "mac", "address")
+    model = attribute(interface, "model", "type") or CardModel.VIRTIO
+    mtu = attribute(interface, "mtu", "size")
+    common = {
+        "model": choice(model, CardModel, "the model of an interface"),
+        "mac": mac,
+        "link": choice(attribute(interface, "link", "state") or "up", LinkState, "the link of an interface"),
+        "mtu": whole(mtu, "the MTU of an interface") if mtu else None,
+    }
+    if kind in USER_NETWORKS:
+        return NetworkConfig(kind=NetworkKind.USER, **common)  # type: ignore[arg-type]
+    if kind == "bridge":
+        return NetworkConfig(kind=NetworkKind.BRIDGE, name=attribute(interface, "source", "bridge") or "", **common)  # type: ignore[arg-type]
+    if kind == "ethernet":
+        return NetworkConfig(kind=NetworkKind.TAP, name=attribute(interface, "target", "dev") or "", **common)  # type: ignore[arg-type]
+    raise ConfigError(f"an interface is of type {kind!r}; types here are user, network, bridge and ethernet")
+
+
+def write_interface(network: NetworkConfig) -> Element:
+    kinds = {NetworkKind.BRIDGE: "bridge", NetworkKind.TAP: "ethernet"}
+    part = ET.Element("interface", type=kinds.get(network.kind, "user"))
+    if network.mac is not None:
+        ET.SubElement(part, "mac", address=network.mac)
+    if network.kind is NetworkKind.BRIDGE:
+        ET.SubElement(part, "source", bridge=network.name)
+    if network.kind is NetworkKind.TAP:
+        ET.SubElement(part, "target", dev=network.name, managed="no")
+    ET.SubElement(part, "model", type=network.model)
+    if network.mtu is not None:
+        ET.SubElement(part, "mtu", size=str(network.mtu))
+    if network.link is LinkState.DOWN:
+        ET.SubElement(part, "link", state="down")
+    return part
+
+
+def read_graphics(graphics: Element) -> GraphicsConfig | None:
+    """None for a kind that is not VNC: it stays in the document, and the screen is not shown that way."""
+    if graphics.get("type") != "vnc":
+        return None
+    port, socket = graphics.get("port"), graphics.get("socket") or attribute(graphics, "listen", "socket")
+    number = whole(port, "the port of graphics") if port else -1
+    websocket = graphics.get("websocket")
+    return GraphicsConfig(
+        kind=GraphicsKind.VNC,
+        listen=graphics.get("listen") or attribute(graphics, "listen", "address") or "127.0.0.1",
+        port=None if number == -1 or socket or graphics.get("autoport") == "yes" else number,
+        socket=Path(socket) if socket else None,
+        websocket=whole(websocket, "the websocket of graphics") if websocket not in (None, "-1") else None,
+        password=graphics.get("passwd"),
+    )
+
+
+def write_graphics(graphics: GraphicsConfig) -> Element:
+    part = ET.Element("graphics", type=graphics.kind)
+    if graphics.socket is not None:
+        part.set("socket", str(graphics.socket))
+        return part
+    part.set("port", str(-1 if graphics.port is None else graphics.port))
+    part.set("autoport", "yes" if graphics.port is None else "no")
+    part.set("listen", graphics.listen)
+    if graphics.websocket is not None:
+        part.set("websocket", str(graphics.websocket))
+    if graphics.password is not None:
+        part.set("passwd", graphics.password)
+    return part

@@ -1,0 +1,268 @@
+"""libvirt's domain XML ⇄ definitions.
+
+Spec: libvirt's "Domain XML format". What has no meaning here stays in the document, and `unknown_parts` names it.
+"""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+from xml.etree import ElementTree as ET
+
+from innkeeper.config import BootConfig, ConsoleConfig, EngineChoice, FirmwareConfig, MachineConfig
+from innkeeper.config.console import ConsoleKind
+from innkeeper.config.firmware import BootDevice, FirmwareKind
+from innkeeper.errors import ConfigError
+from innkeeper.manager.definition import Action, Definition
+from innkeeper.manager.device_xml import (
+    read_disk,
+    read_graphics,
+    read_interface,
+    write_disk,
+    write_graphics,
+    write_interface,
+)
+from innkeeper.manager.elements import Element, attribute, choice, memory_bytes, parse, paths, text_of, whole, yes
+
+ENGINES = {
+    "kvm": EngineChoice.KVM,
+    "qemu": EngineChoice.BT,
+    "bt": EngineChoice.BT,
+    "interp": EngineChoice.INTERP,
+    "auto": EngineChoice.AUTO,
+}
+ARCHITECTURES = ("x86_64", "i686")
+MIB = 1 << 20
+OSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
+
+UNDERSTOOD = frozenset(
+    [
+        "name",
+        "uuid",
+        "title",
+        "description",
+        "memory",
+        "currentMemory",
+        "vcpu",
+        "on_poweroff",
+        "on_reboot",
+        "on_crash",
+        "metadata",
+        "os",
+        "os/type",
+        "os/boot",
+        "os/bootmenu",
+        "os/kernel",
+        "os/initrd",
+        "os/cmdline",
+        "os/loader",
+        "os/nvram",
+        "os/smbios",
+        "features",
+        "features/acpi",
+        "features/apic",
+        "features/pae",
+        "cpu",
+        "clock",
+        "clock/timer",
+        "pm",
+        "pm/suspend-to-mem",
+        "pm/suspend-to-disk",
+        "devices",
+        "devices/emulator",
+        "devices/disk",
+        "devices/disk/driver",
+        "devices/disk/source",
+        "devices/disk/target",
+        "devices/disk/readonly",
+        "devices/disk/serial",
+        "devices/disk/boot",
+        "devices/disk/alias",
+        "devices/interface",
+        "devices/interface/source",
+        "devices/interface/mac",
+        "devices/interface/model",
+        "devices/interface/link",
+        "devices/interface/target",
+        "devices/interface/mtu",
+        "devices/interface/alias",
+        "devices/interface/driver",
+        "devices/interface/boot",
+        "devices/serial",
+        "devices/serial/target",
+        "devices/serial/target/model",
+        "devices/serial/source",
+        "devices/console",
+        "devices/console/target",
+        "devices/graphics",
+        "devices/graphics/listen",
+        "devices/video",
+        "devices/video/model",
+        "devices/rng",
+        "devices/rng/backend",
+        "devices/input",
+        "devices/memballoon",
+    ]
+)
+"""What has a meaning here, or asks for what every machine here has."""
+
+
+def read_xml(text: str) -> Definition:
+    """Raises `ConfigError` for a document that is none, or that asks for what cannot be."""
+    root = parse(text, "the domain")
+    if root.tag != "domain":
+        raise ConfigError(f"the document is a <{root.tag}>; a machine is a <domain>")
+    name = text_of(root, "name")
+    if name is None:
+        raise ConfigError("the domain has no <name>; give it one")
+    uuid = text_of(root, "uuid")
+    return Definition(
+        name=name,
+        uuid=read_uuid(uuid) if uuid is not None else uuid4(),
+        title=text_of(root, "title") or "",
+        description=text_of(root, "description") or "",
+        machine=read_machine(root, name),
+        on_reboot=choice(text_of(root, "on_reboot") or "restart", Action, "<on_reboot>"),
+    )
+
+
+def read_uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ConfigError(f"<uuid> is {text!r}; it must be 32 hexadecimal digits") from None
+
+
+def read_machine(root: Element, name: str) -> MachineConfig:
+    memory = root.find("memory")
+    if memory is None:
+        raise ConfigError(f"domain {name} has no <memory>; say how much, as in <memory unit='MiB'>1024</memory>")
+    os_part = root.find("os")
+    os_part = ET.Element("os") if os_part is None else os_part
+    devices = root.find("devices")
+    devices = ET.Element("devices") if devices is None else devices
+    kernel, initrd = text_of(os_part, "kernel"), text_of(os_part, "initrd")
+    return MachineConfig(
+        name=name,
+        kernel=Path(kernel) if kernel else None,
+        initrd=Path(initrd) if initrd else None,
+        append=text_of(os_part, "cmdline") or "",
+        firmware=None if kernel else read_firmware(os_part),
+        boot=None if kernel else read_boot(os_part),
+        memory_mib=memory_bytes(memory) // MIB,
+        vcpus=whole(text_of(root, "vcpu") or "1", "<vcpu>"),
+        engine=read_engine(root, os_part),
+        disks=tuple(read_disk(disk) for disk in devices.findall("disk")),
+        networks=tuple(read_interface(interface) for interface in devices.findall("interface")),
+        graphics=tuple(found for part in devices.findall("graphics") if (found := read_graphics(part)) is not None),
+        rng=devices.find("rng") is not None,
+        console=ConsoleConfig(kind=ConsoleKind.NONE),
+    )
+
+
+def read_engine(root: Element, os_part: Element) -> EngineChoice:
+    kind, arch = root.get("type", "auto"), attribute(os_part, "type", "arch") or "x86_64"
+    if kind not in ENGINES:
+        raise ConfigError(f"the domain is of type {kind!r}; types are {', '.join(ENGINES)}")
+    if arch not in ARCHITECTURES:
+        raise ConfigError(f"the domain is for {arch}; machines here are {' or '.join(ARCHITECTURES)}")
+    if (os_type := text_of(os_part, "type") or "hvm") != "hvm":
+        raise ConfigError(f"<os> has type {os_type!r}; it must be hvm")
+    return ENGINES[kind]
+
+
+def read_firmware(os_part: Element) -> FirmwareConfig | None:
+    loader, variables = os_part.find("loader"), text_of(os_part, "nvram")
+    uefi = os_part.get("firmware") == "efi" or (loader is not None and loader.get("type") == "pflash")
+    path = text_of(os_part, "loader")
+    if not uefi and path is None:
+        return None
+    return FirmwareConfig(
+        kind=FirmwareKind.UEFI if uefi else FirmwareKind.BIOS,
+        path=Path(path) if path else None,
+        vars=Path(variables) if variables and uefi else None,
+    )
+
+
+def read_boot(os_part: Element) -> BootConfig | None:
+    order = tuple(choice(part.get("dev", ""), BootDevice, "<boot dev>") for part in os_part.findall("boot"))
+    menu = yes(attribute(os_part, "bootmenu", "enable"))
+    if not order and not menu:
+        return None
+    return BootConfig(order=tuple(dict.fromkeys(order)) or BootConfig().order, menu=menu)
+
+
+def unknown_parts(text: str) -> list[str]:
+    """The elements that mean nothing here, each place once; below one that is unknown nothing is named."""
+    unknown: dict[str, None] = {}
+    for path, _ in paths(parse(text, "the domain")):
+        hidden = path.startswith("metadata/") or any(path.startswith(f"{each}/") for each in unknown)
+        if path not in UNDERSTOOD and not path.startswith("cpu/") and not hidden:
+            unknown[path] = None
+    return list(unknown)
+
+
+def write_xml(definition: Definition) -> str:
+    """The document that a definition makes by itself."""
+    machine = definition.machine
+    kinds = {engine: kind for kind, engine in reversed(ENGINES.items())}
+    kinds[EngineChoice.BT] = "qemu"  # what libvirt's tools call a software processor
+    root = ET.Element("domain", type=kinds[machine.engine])
+    for tag, value in (("name", definition.name), ("uuid", str(definition.uuid))):
+        ET.SubElement(root, tag).text = value
+    for tag, value in (("title", definition.title), ("description", definition.description)):
+        if value:
+            ET.SubElement(root, tag).text = value
+    for tag in ("memory", "currentMemory"):
+        ET.SubElement(root, tag, unit="MiB").text = str(machine.memory_mib)
+    ET.SubElement(root, "vcpu").text = str(machine.vcpus)
+    root.append(write_os(machine))
+    features = ET.SubElement(root, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+    ET.SubElement(root, "clock", offset="utc")
+    ET.SubElement(root, "on_poweroff").text = "destroy"
+    ET.SubElement(root, "on_reboot").text = definition.on_reboot
+    ET.SubElement(root, "on_crash").text = "destroy"
+    root.append(write_devices(machine))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def write_os(machine: MachineConfig) -> Element:
+    part = ET.Element("os")
+    ET.SubElement(part, "type", arch="x86_64", machine="pc").text = "hvm"
+    for tag, value in (("kernel", machine.kernel), ("initrd", machine.initrd), ("cmdline", machine.append)):
+        if value:
+            ET.SubElement(part, tag).text = str(value)
+    firmware = machine.firmware
+    if firmware is not None and firmware.kind is FirmwareKind.UEFI:
+        part.set("firmware", "efi")
+        if firmware.vars is not None:
+            ET.SubElement(part, "nvram").text = str(firmware.vars)
+    if firmware is not None and firmware.path is not None:
+        ET.SubElement(part, "loader").text = str(firmware.path)
+    for device in machine.boot.order if machine.boot is not None else ():
+        ET.SubElement(part, "boot", dev=device)
+    if machine.boot is not None and machine.boot.menu:
+        ET.SubElement(part, "bootmenu", enable="yes")
+    return part
+
+
+def write_devices(machine: MachineConfig) -> Element:
+    devices = ET.Element("devices")
+    names: dict[str, int] = {}
+    for disk in machine.disks:
+        devices.append(write_disk(disk, names))
+    for network in machine.networks:
+        devices.append(write_interface(network))
+    serial = ET.SubElement(devices, "serial", type="pty")
+    ET.SubElement(serial, "target", port="0")
+    console = ET.SubElement(devices, "console", type="pty")
+    ET.SubElement(console, "target", type="serial", port="0")
+    for graphics in machine.graphics:
+        devices.append(write_graphics(graphics))
+    if machine.graphics:
+        ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
+    if machine.rng:
+        rng = ET.SubElement(devices, "rng", model="virtio")
+        ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
+    return devices

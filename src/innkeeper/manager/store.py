@@ -1,0 +1,157 @@
+"""Where definitions are kept: one SQLite file, written in whole steps.
+
+Whatever was answered is there after a kill; two programs at once wait for each other. `user_version` says which migrations a file has had.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from uuid import UUID
+
+from innkeeper.errors import ConfigError, HostError
+
+PATIENCE_S = 10.0  # for another program that is writing
+
+MIGRATIONS = (
+    """
+    CREATE TABLE domains (
+        uuid TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        xml TEXT NOT NULL,
+        autostart INTEGER NOT NULL DEFAULT 0 CHECK (autostart IN (0, 1))
+    ) STRICT;
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One machine, as it is stored."""
+
+    name: str
+    uuid: UUID
+    xml: str
+    autostart: bool
+
+
+def state_folder() -> Path:
+    """`$XDG_STATE_HOME/innkeeper`, made private if missing (XDG Base Directory Specification 0.8)."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    parent = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    folder = parent / "innkeeper"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"cannot make {folder} for machines' definitions: {error.strerror}") from error
+    return folder
+
+
+class Store:
+    """All machines of one user."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        """Raises `HostError` if it cannot be opened."""
+        self._file = file or state_folder() / "machines.sqlite"
+        with self._told():
+            self._database = sqlite3.connect(self._file, timeout=PATIENCE_S, isolation_level=None)
+            self._file.chmod(0o600)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self._migrate()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put(self, name: str, uuid: UUID, xml: str) -> bool:
+        """Stores a definition, in place of the one with the same name and UUID; tells whether it is new.
+
+        Raises `ConfigError` if the name or the UUID is another machine's.
+        """
+        with self._writing():
+            by_name = self._database.execute("SELECT uuid FROM domains WHERE name = ?", (name,)).fetchone()
+            by_uuid = self._database.execute("SELECT name FROM domains WHERE uuid = ?", (str(uuid),)).fetchone()
+            if by_name is not None and by_name[0] != str(uuid):
+                raise ConfigError(f"a machine named {name} exists already, with UUID {by_name[0]}; give another name")
+            if by_uuid is not None and by_uuid[0] != name:
+                raise ConfigError(f"UUID {uuid} is that of machine {by_uuid[0]}; leave it out to have one made up")
+            self._database.execute(
+                "INSERT INTO domains (uuid, name, xml) VALUES (?, ?, ?)"
+                " ON CONFLICT (uuid) DO UPDATE SET xml = excluded.xml",
+                (str(uuid), name, xml),
+            )
+        return by_uuid is None
+
+    def get(self, name: str) -> Row:
+        """By name or UUID. Raises `ConfigError` if there is none."""
+        with self._told():
+            found = self._database.execute(
+                "SELECT name, uuid, xml, autostart FROM domains WHERE name = ?1 OR uuid = lower(?1)", (name,)
+            ).fetchone()
+        if found is None:
+            raise ConfigError(f"there is no machine {name!r}; inn list --all shows all")
+        return row(found)
+
+    def all(self) -> list[Row]:
+        """In the order of their names."""
+        with self._told():
+            found = self._database.execute("SELECT name, uuid, xml, autostart FROM domains ORDER BY name").fetchall()
+        return [row(each) for each in found]
+
+    def remove(self, name: str) -> Row:
+        """Forgets a definition. Raises `ConfigError` if there is none."""
+        with self._writing():
+            gone = self.get(name)
+            self._database.execute("DELETE FROM domains WHERE uuid = ?", (str(gone.uuid),))
+        return gone
+
+    def set_autostart(self, name: str, *, on: bool) -> None:
+        """Raises `ConfigError` if there is no such machine."""
+        with self._writing():
+            uuid = str(self.get(name).uuid)
+            self._database.execute("UPDATE domains SET autostart = ? WHERE uuid = ?", (int(on), uuid))
+
+    # ---- the file -------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        with self._writing():
+            (version,) = self._database.execute("PRAGMA user_version").fetchone()
+            if version > len(MIGRATIONS):
+                raise HostError(f"{self._file} was written by a newer Innkeeper (version {version}); use that one")
+            for migration in MIGRATIONS[version:]:
+                for statement in filter(str.strip, migration.split(";")):
+                    self._database.execute(statement)
+            self._database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All or nothing."""
+        with self._told():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise HostError(f"cannot use {self._file}: {error}") from error
+
+
+def row(found: tuple[str, str, str, int]) -> Row:
+    name, uuid, xml, autostart = found
+    return Row(name, UUID(uuid), xml, bool(autostart))

@@ -1,0 +1,144 @@
+"""Machines that are kept: made, shown, forgotten, with virsh's words."""
+
+from pathlib import Path
+
+import pytest
+
+from innkeeper.cli import main
+from innkeeper.manager import read_xml
+
+XML = "<domain type='qemu'><name>web</name><memory unit='MiB'>64</memory><devices><hub/></devices></domain>"
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without machines."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    return tmp_path
+
+
+@pytest.fixture
+def web(folders: Path) -> None:
+    file = folders / "web.xml"
+    file.write_text(XML)
+    assert main(["define", str(file)]) == 0
+
+
+def test_what_is_defined_is_listed_shown_and_forgotten(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folders / "web.xml"
+    file.write_text(XML)
+    assert main(["define", str(file)]) == 0
+    said = capsys.readouterr()
+    assert "Domain 'web' defined from" in said.out
+    assert "without meaning here: devices/hub" in said.err
+    assert main(["virsh", "list", "--all"]) == 0
+    assert " -    web    shut off\n" in capsys.readouterr().out
+    assert main(["dumpxml", "web"]) == 0
+    shown = capsys.readouterr().out
+    assert "<hub" in shown
+    assert main(["virsh", "domstate", str(read_xml(shown).uuid)]) == 0
+    assert capsys.readouterr().out == "shut off\n\n"
+    assert main(["undefine", "web"]) == 0
+    assert main(["list", "--all", "--json"]) == 0
+    assert capsys.readouterr().out.endswith("[]\n")
+
+
+@pytest.mark.usefixtures("web")
+def test_a_machine_that_does_not_run_cannot_be_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("destroy", "shutdown", "reset", "console", "vncdisplay"):
+        assert main([verb, "web"]) == 2
+        assert "machine web does not run; inn start web starts it" in capsys.readouterr().err
+
+
+def test_nobody_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("start", "dominfo", "undefine", "autostart"):
+        assert main(["virsh", verb, "nobody"]) == 2
+        assert "there is no machine 'nobody'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("web")
+def test_a_mark_is_made_and_taken_away(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["autostart", "web"]) == 0
+    assert main(["list", "--all", "--autostart", "--name"]) == 0
+    assert "web\n" in capsys.readouterr().out
+    assert main(["autostart", "--disable", "--domain", "web"]) == 0
+    capsys.readouterr()
+    assert main(["list", "--all", "--autostart", "--name"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_undefining_removes_the_disks_that_it_was_asked_to(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disk, disc, file = folders / "disk", folders / "disc.iso", folders / "a.xml"
+    disk.touch()
+    disc.touch()
+    devices = f"<disk><source file='{disk}'/><target dev='vda'/></disk>"
+    devices += f"<disk device='cdrom'><source file='{disc}'/><target dev='hda'/></disk>"
+    file.write_text(XML.replace("<hub/>", devices))
+    assert main(["define", str(file)]) == 0
+    assert main(["domblklist", "web"]) == 0
+    assert str(disc) in capsys.readouterr().out
+    assert main(["undefine", "web", "--remove-all-storage"]) == 0
+    assert (disk.exists(), disc.exists()) == (False, True)
+
+
+INSTALL = ["virt-install", "--virt-type=kvm", "--name", "myvm", "--ram", "2048", "--vcpus=2", "--os-variant=debian12"]
+CARDS = ["--network=bridge=br0,model=virtio", "--graphics", "vnc"]
+
+
+def test_the_usual_virt_install_line_describes_a_machine(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    iso = folders / "installer.iso"
+    iso.touch()
+    disk = f"path={folders}/myvm.disk,size=10,bus=virtio,format=qcow2"
+    assert main([*INSTALL, f"--cdrom={iso}", *CARDS, "--disk", disk, "--print-xml"]) == 0
+    definition = read_xml(capsys.readouterr().out)
+    machine = definition.machine
+    assert (definition.name, machine.memory_mib, machine.vcpus, machine.engine) == ("myvm", 2048, 2, "kvm")
+    assert [(drive.path, drive.format) for drive in machine.disks] == [(folders / "myvm.disk", "qcow2"), (iso, "raw")]
+    assert machine.networks[0].name == "br0"
+    assert machine.networks[0].mac is not None
+    assert not (folders / "myvm.disk").exists()
+    assert main(["list", "--all", "--name"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--disk", "path=/none/a"], "there is no file /none/a; give it a size"),
+        ([], "no disk is given"),
+        (["--disk", "none"], "nothing says what to install from"),
+        (["--disk", "none", "--import", "--vcpus", "two"], "vcpus is 'two'"),
+        (["--disk", "none", "--boot", "hd,tpm=yes"], "--boot has an unknown key 'tpm'"),
+        (["--disk", "none", "--import", "--network", "bridge=br0,modle=virtio"], "did you mean 'model'?"),
+        (["--disk", "none", "--import", "--uuid", "1"], "32 hexadecimal digits"),
+        (["--disk", "none", "--import", "--name", "a/b"], "a machine's name is 'a/b'"),
+    ],
+)
+def test_mistakes_are_named_and_nothing_is_made(
+    options: list[str], words: str, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["virt-install", "--name", "myvm", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(folders.glob("state/innkeeper/*.log"))
+
+
+def test_options_that_are_not_there_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*INSTALL, "--tpm", "emulator"])
+    assert ended.value.code == 2
+    assert "--tpm" in capsys.readouterr().err
+
+
+def test_a_failed_installation_leaves_nothing(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = folders / "vmlinuz"
+    kernel.write_bytes(b"no kernel")
+    options = ["--disk", f"path={folders}/d,size=0.01", "--boot", f"kernel={kernel}", "--graphics", "none"]
+    assert main(["virt-install", "--name", "myvm", *options, "--noautoconsole"]) == 2
+    said = capsys.readouterr().err
+    assert f"the machine's definition is removed, and {folders}/d; the same command can be run again" in said
+    assert "unknown format" in said
+    assert not (folders / "d").exists()
+    assert main(["list", "--all", "--name"]) == 0
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,136 @@
+"""libvirt's XML: what it means here, what is kept of the rest, and what is refused."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from innkeeper.config import DiskBus, DiskConfig, DiskDevice, DiskFormat, EngineChoice, GraphicsConfig, MachineConfig
+from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
+from innkeeper.config.network import CardModel, LinkState, NetworkConfig, NetworkKind
+from innkeeper.errors import ConfigError, InnkeeperError
+from innkeeper.manager import Definition, read_xml, unknown_parts, write_xml
+from innkeeper.manager.definition import Action
+from innkeeper.manager.normal import normalised
+
+VIRT_INSTALL = (Path(__file__).parent / "virt-install.xml").read_text()
+
+
+def domain(inside: str, kind: str = "qemu") -> str:
+    return f"<domain type='{kind}'><name>a</name><memory unit='MiB'>64</memory>{inside}</domain>"
+
+
+def test_the_document_of_the_real_virt_install_is_understood() -> None:
+    definition = read_xml(VIRT_INSTALL.replace('type="test"', 'type="kvm"'))
+    machine = definition.machine
+    assert (definition.name, machine.memory_mib, machine.vcpus, machine.engine) == ("myvm", 2048, 2, EngineChoice.KVM)
+    assert [(disk.device, disk.bus, str(disk.path)) for disk in machine.disks] == [
+        (DiskDevice.DISK, DiskBus.VIRTIO, "/tmp/myvm.disk"),
+        (DiskDevice.CDROM, DiskBus.IDE, "/tmp/installer.iso"),
+    ]
+    assert machine.boot == BootConfig(order=(BootDevice.CDROM, BootDevice.HD))
+    assert [(card.kind, card.name, card.mac) for card in machine.networks] == [
+        (NetworkKind.BRIDGE, "br0", "00:16:3e:63:46:3d")
+    ]
+    assert [graphics.port for graphics in machine.graphics] == [None]
+    assert definition.on_reboot is Action.DESTROY
+
+
+def test_what_means_nothing_here_is_named_and_kept() -> None:
+    text = VIRT_INSTALL.replace('type="test"', 'type="kvm"')
+    assert unknown_parts(text) == ["devices/controller"]
+    kept = normalised(text)
+    assert 'model="ich9-uhci2"' in kept
+    assert "http://debian.org/debian/11" in kept
+    assert normalised(kept) == kept
+
+
+FULL = Definition(
+    name="full",
+    uuid=UUID(int=5),
+    title="all of it",
+    description="two\nlines",
+    machine=MachineConfig(
+        name="full",
+        memory_mib=300,
+        vcpus=3,
+        engine=EngineChoice.BT,
+        firmware=FirmwareConfig(kind=FirmwareKind.UEFI, vars=Path("/v/full.fd")),
+        boot=BootConfig(order=(BootDevice.HD, BootDevice.NETWORK), menu=True),
+        disks=(
+            DiskConfig(path=Path("/d/a"), format=DiskFormat.QCOW2, serial="one", boot_order=1),
+            DiskConfig(path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE, readonly=True, format=DiskFormat.RAW),
+            DiskConfig(path=Path("/d/b"), bus=DiskBus.SATA, readonly=True),
+        ),
+        networks=(
+            NetworkConfig(kind=NetworkKind.BRIDGE, name="br0", mac="52:54:00:00:00:01", link=LinkState.DOWN),
+            NetworkConfig(kind=NetworkKind.TAP, name="tap1", model=CardModel.E1000, mtu=1400),
+            NetworkConfig(),
+        ),
+        graphics=(GraphicsConfig(port=5910), GraphicsConfig(socket=Path("/s/vnc"))),
+        rng=True,
+    ),
+    on_reboot=Action.DESTROY,
+)
+
+
+def test_what_is_written_is_read_again() -> None:
+    text = write_xml(FULL)
+    again = read_xml(text)
+    assert replace(again, machine=replace(again.machine, console=FULL.machine.console)) == FULL
+    assert unknown_parts(text) == []
+    assert [name for name in ("vda", "hda", "sda") if f'dev="{name}"' in text] == ["vda", "hda", "sda"]
+
+
+def test_a_kernel_of_its_own() -> None:
+    os_part = "<os><type>hvm</type><kernel>/k</kernel><initrd>/i</initrd><cmdline>quiet</cmdline></os>"
+    machine = read_xml(domain(os_part)).machine
+    assert (machine.kernel, machine.initrd, machine.append) == (Path("/k"), Path("/i"), "quiet")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<domain", "no XML"),
+        ("<!DOCTYPE d [<!ENTITY a 'aa'>]><domain/>", "document type"),
+        ("<pool/>", "a machine is a <domain>"),
+        ("<domain/>", "no <name>"),
+        ("<domain><name>a</name></domain>", "no <memory>"),
+        (domain("").replace("<name>a", "<name>../a"), "a machine's name is '../a'"),
+        (domain("").replace("<name>a", "<name>" + "a" * 10000), "at most 63"),
+        (domain("").replace("MiB", "furlong"), "unit 'furlong'"),
+        (domain("").replace("64", "much"), "'much'; it must be a whole number"),
+        (domain("<uuid>1</uuid>"), "32 hexadecimal digits"),
+        (domain("", "xen"), "type 'xen'; types are kvm"),
+        (domain("<os><type arch='sparc'>hvm</type></os>"), "for sparc"),
+        (domain("<os><type>linux</type></os>"), "must be hvm"),
+        (domain("<vcpu>0</vcpu>"), "vcpus is 0"),
+        (domain("<devices><disk type='network'/></devices>"), "of type 'network'"),
+        (domain("<devices><disk><source file='a'/><target dev='sda' bus='scsi'/></disk></devices>"), "'scsi'"),
+        (domain("<devices><interface type='direct'/></devices>"), "of type 'direct'"),
+        (domain("<devices><interface><model type='rtl8139'/></interface></devices>"), "'rtl8139'; here it can be"),
+        (domain("<on_reboot>dance</on_reboot>"), "<on_reboot> is 'dance'"),
+        ("x" * ((1 << 20) + 1), "the limit is 1048576"),
+    ],
+)
+def test_what_cannot_be_is_named(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_xml(text)
+    assert words in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<os>", "</os>", "<devices>", "<disk ", "type='file'", "/>", "<memory>9</memory>", "é", "<a b='c'/>"]
+        ),
+        max_size=9,
+    )
+)
+def test_nothing_but_our_own_errors_comes_of_nonsense(pieces: list[str]) -> None:
+    with contextlib.suppress(InnkeeperError):
+        read_xml(domain("".join(pieces)))
