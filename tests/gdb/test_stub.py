@@ -37,10 +37,12 @@ class Still:
     def set_state(self, vcpu: int, state: CpuState, /) -> None:
         self.states[vcpu] = state
 
-    def read(self, _vcpu: int, gva: int, length: int, /) -> bytes:
+    def read(self, vcpu: int | None, gva: int, length: int, /) -> bytes:
+        if vcpu is None:
+            return b"physical"[:length]
         return bytes(self.memory[gva - 0x1000 :][:length]) if 0x1000 <= gva < 0x2000 else b""
 
-    def write(self, _vcpu: int, gva: int, data: bytes, /) -> bool:
+    def write(self, _vcpu: int | None, gva: int, data: bytes, /) -> bool:
         if not 0x1000 <= gva <= 0x2000 - len(data):
             return False
         self.memory[gva - 0x1000 : gva - 0x1000 + len(data)] = data
@@ -117,6 +119,15 @@ def test_memory_goes_both_ways_as_far_as_it_is_mapped(stub: Stub) -> None:
     assert stub.answer(b"m9000,4") == b"E0e"
     assert stub.answer(b"M1fff,2:abcd") == b"E0e"
     assert stub.answer(b"M1010,3:abcd") == b"E16"
+
+
+def test_memory_can_be_read_by_physical_address(stub: Stub) -> None:
+    assert stub.answer(b"qqemu.PhyMemMode") == b"0"
+    assert stub.answer(b"Qqemu.PhyMemMode:1") == b"OK"
+    assert stub.answer(b"qqemu.PhyMemMode") == b"1"
+    assert stub.answer(b"m9000,4") == b"phys".hex().encode()
+    assert stub.answer(b"Qqemu.PhyMemMode:0") == b"OK"
+    assert stub.answer(b"m9000,4") == b"E0e"
 
 
 def test_breakpoints_and_watches_are_passed_on_as_a_whole(stub: Stub, target: Still) -> None:

@@ -35,6 +35,7 @@ class Stub:
         self._thread = 0  # the vCPU that the next command is about
         self._breakpoints: set[int] = set()
         self._watches: set[Watching] = set()
+        self._physical = False  # addresses of memory commands are guest-physical
         self.acknowledges = True
         self.detached = False
         self._commands: dict[str, Callable[[str, bytes], bytes | None]] = {
@@ -130,7 +131,7 @@ class Stub:
 
     def _read_memory(self, text: str, _raw: bytes) -> bytes:
         address, length = (int(part, 16) for part in text.split(","))
-        data = self._target.read(self._thread, address, min(length, MEMORY_LIMIT))
+        data = self._target.read(self._space(), address, min(length, MEMORY_LIMIT))
         return data.hex().encode() if data or not length else NO_MEMORY
 
     def _write_memory(self, text: str, _raw: bytes) -> bytes:
@@ -141,11 +142,15 @@ class Stub:
         where, _, data = raw.partition(b":")
         return self._put(where.decode("latin-1"), data)
 
+    def _space(self) -> int | None:
+        """Whose addresses memory commands use."""
+        return None if self._physical else self._thread
+
     def _put(self, where: str, data: bytes) -> bytes:
         address, length = (int(part, 16) for part in where.split(","))
         if length != len(data):
             return BAD_REQUEST
-        return OK if not data or self._target.write(self._thread, address, data) else NO_MEMORY
+        return OK if not data or self._target.write(self._space(), address, data) else NO_MEMORY
 
     # ---- going on -------------------------------------------------------------------------------
 
@@ -215,6 +220,7 @@ class Stub:
             "C": f"QC{self._thread + 1:x}",
             "fThreadInfo": f"m{threads}",
             "sThreadInfo": "l",
+            "qemu.PhyMemMode": "1" if self._physical else "0",
         }
         return known.get(name, "").encode()
 
@@ -235,6 +241,10 @@ class Stub:
     def _set(self, text: str, _raw: bytes) -> bytes:
         if text == "StartNoAckMode":
             self.acknowledges = False
+            return OK
+        name, _, value = text.partition(":")
+        if name == "qemu.PhyMemMode" and value in ("0", "1"):
+            self._physical = value == "1"
             return OK
         return UNSUPPORTED
 

@@ -110,12 +110,12 @@ class Gate:
     def set_state(self, vcpu: int, state: CpuState, /) -> None:
         self._vcpus[vcpu].set_state(state)
 
-    def read(self, vcpu: int, gva: int, length: int, /) -> bytes:
-        memory, state, data = self._ram(), self.state(vcpu), b""
+    def read(self, vcpu: int | None, address: int, length: int, /) -> bytes:
+        memory, place, data = self._ram(), self._places(vcpu), b""
         while len(data) < length:
-            at = gva + len(data)
+            at = address + len(data)
             piece = min(length - len(data), PAGE - at % PAGE)
-            gpa = translate(state, memory, at)
+            gpa = place(at)
             try:
                 data += memory.read(gpa, piece) if gpa is not None else b""
             except ValueError:
@@ -124,11 +124,11 @@ class Gate:
                 break
         return data
 
-    def write(self, vcpu: int, gva: int, data: bytes, /) -> bool:
-        memory, state, pieces, at = self._ram(), self.state(vcpu), [], 0
+    def write(self, vcpu: int | None, address: int, data: bytes, /) -> bool:
+        memory, place, pieces, at = self._ram(), self._places(vcpu), [], 0
         while at < len(data):
-            size = min(len(data) - at, PAGE - (gva + at) % PAGE)
-            gpa = translate(state, memory, gva + at)
+            size = min(len(data) - at, PAGE - (address + at) % PAGE)
+            gpa = place(address + at)
             if gpa is None:
                 return False
             pieces.append((gpa, data[at : at + size]))
@@ -141,6 +141,13 @@ class Gate:
         for gpa, piece in pieces:
             memory.write(gpa, piece)
         return True
+
+    def _places(self, vcpu: int | None) -> Callable[[int], int | None]:
+        """Leads an address that a vCPU uses to guest-physical memory; without one they are that already."""
+        if vcpu is None:
+            return lambda address: address
+        state, memory = self.state(vcpu), self._ram()
+        return lambda address: translate(state, memory, address)
 
     def _ram(self) -> GuestMemory:
         assert self._memory is not None  # noqa: S101 - a debugger comes to a machine that was built

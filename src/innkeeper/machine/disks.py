@@ -39,7 +39,7 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
             detect_zeroes=config.detect_zeroes,
         )
     except OSError as error:
-        raise HostError(f"cannot open disk {config.path}: {error.strerror or error}") from error
+        raise HostError(error.strerror or str(error)) from error  # which names the file
     except ValueError as error:
         raise ImageError(str(error)) from error
     for warning in disk.warnings:
