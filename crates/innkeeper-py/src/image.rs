@@ -163,6 +163,13 @@ pub struct Copying {
     share: bool,
 }
 
+/// More than processors: while some wait for the disk, others look for zeroes and compress. But those that write to one
+/// file wait for each other in the host's kernel, so where that is most of the work they are few.
+fn default_threads(compress: bool) -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if compress { processors.clamp(8, 16) } else { processors.clamp(2, 4) }
+}
+
 #[pyfunction]
 #[pyo3(signature = (source, target, request, options, progress, /))]
 pub fn image_convert(
@@ -178,9 +185,7 @@ pub fn image_convert(
         new: options.new_image(&request.format, None, true)?,
         compress: request.compress,
         sparse: request.sparse_size,
-        threads: request
-            .threads
-            .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(16)),
+        threads: request.threads.unwrap_or_else(|| default_threads(request.compress)),
     };
     run(py, progress, |progress| {
         let mut chain = Chain::alone(&source, format, access(request.share))?;

@@ -19,6 +19,13 @@ const ZSTD_WINDOW_BITS: u32 = 24;
 thread_local! {
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
     static ZSTD: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    // Making one costs about as much as compressing a cluster with it.
+    static DEFLATE: RefCell<Compress> = RefCell::new(deflater());
+    static PACK: RefCell<CCtx<'static>> = RefCell::new(CCtx::create());
+}
+
+fn deflater() -> Compress {
+    Compress::new_with_window_bits(flate2::Compression::default(), false, WINDOW_BITS)
 }
 
 fn broken() -> Error {
@@ -66,19 +73,22 @@ fn unzstd(context: &mut DCtx<'_>, bytes: &[u8], cluster: &mut [u8]) -> Result<()
 pub fn compress(kind: Compression, cluster: &[u8]) -> Option<Vec<u8>> {
     let mut out = vec![0; cluster.len() - 1];
     let length = match kind {
-        Compression::Zlib => {
-            let mut deflate =
-                Compress::new_with_window_bits(flate2::Compression::default(), false, WINDOW_BITS);
+        Compression::Zlib => DEFLATE.with_borrow_mut(|deflate| {
+            deflate.reset();
             match deflate.compress(cluster, &mut out, FlushCompress::Finish) {
-                Ok(Status::StreamEnd) => deflate.total_out() as usize,
-                _ => return None,
+                Ok(Status::StreamEnd) => Some(deflate.total_out() as usize),
+                _ => {
+                    // zlib-rs keeps what did not fit through a reset, and panics over it in the next stream.
+                    *deflate = deflater();
+                    None
+                }
             }
-        }
-        Compression::Zstd => {
-            let mut context = CCtx::create();
+        })?,
+        Compression::Zstd => PACK.with_borrow_mut(|context| {
+            context.reset(zstd_safe::ResetDirective::SessionAndParameters).ok()?;
             context.set_parameter(CParameter::CompressionLevel(zstd_safe::CLEVEL_DEFAULT)).ok()?;
-            context.compress2(&mut out[..], cluster).ok()?
-        }
+            context.compress2(&mut out[..], cluster).ok()
+        })?,
     };
     out.truncate(length);
     Some(out)
@@ -116,6 +126,8 @@ mod tests {
         }
         for kind in [Compression::Zlib, Compression::Zstd] {
             assert_eq!(compress(kind, &noise), None);
+            assert!(compress(kind, &text(65536)).is_some(), "what did not fit leaves nothing behind");
+            (0..200).for_each(|at| assert_eq!(compress(kind, &noise[at * 3..at * 3 + 512]), None));
             let mut cluster = vec![0; 65536];
             assert!(decompress(kind, &noise, &mut cluster).is_err());
             let short = compress(kind, &text(512)).unwrap();
