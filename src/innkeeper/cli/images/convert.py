@@ -26,7 +26,13 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-l", dest="snapshot", metavar="NAME", help="the disk as this internal snapshot kept it")
     sparse = "so many zeroes in a row are left out; 0: write everything (default: %(default)s)"
     parser.add_argument("-S", dest="sparse", default="4k", metavar="SIZE", help=sparse)
-    parser.add_argument("-m", dest="threads", type=int, metavar="N", help="threads (default: one for each processor, 8 to 16 to compress, else 2 to 4)")
+    parser.add_argument(
+        "-m",
+        dest="threads",
+        type=int,
+        metavar="N",
+        help="threads (default: one for each processor, 8 to 16 to compress, else 2 to 4)",
+    )
     common.share(parser)
     common.progress(parser)
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="the image to copy")
