@@ -24,10 +24,13 @@ from innkeeper.config import (
     FirmwareConfig,
     GdbConfig,
     GraphicsConfig,
+    GraphicsKind,
     InputKind,
     MachineConfig,
     NetworkConfig,
+    VideoModel,
 )
+from innkeeper.console.stdio import is_ours
 from innkeeper.machine import Machine, Outcome, OutcomeKind
 from innkeeper.machine.names import check_name
 
@@ -39,6 +42,7 @@ STATUSES = {
     OutcomeKind.TIMEOUT: Status.TIMEOUT,
     OutcomeKind.STOPPED: Status.INTERRUPTED,
 }
+DEFAULT_CONSOLE = ConsoleConfig()
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser, engines: list[str], engine: str
     parser.add_argument(
         "--console",
         type=ConsoleConfig.parse,
-        default=ConsoleConfig(),
+        default=DEFAULT_CONSOLE,
         metavar="WHERE",
         help="the serial port's other end: stdio (^] leaves), none, file:PATH, pty or unix:PATH (default: stdio)",
     )
@@ -93,7 +97,13 @@ def add_display_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="vnc,port=…",
-        help="who may see the screen, in virt-install's words; repeat it for more",
+        help="who may see the screen, in virt-install's words, or terminal: this one; repeat it for more",
+    )
+    parser.add_argument(
+        "--video",
+        type=VideoModel,
+        choices=list(VideoModel),
+        help="the graphics card (default: vga with firmware or --graphics, none otherwise)",
     )
     parser.add_argument("--name", type=check_name, metavar="NAME", help="under which inn screenshot and others find it")
     parser.add_argument("--control", type=control_path, metavar="unix:PATH", help="a socket where they find it as well")
@@ -253,7 +263,8 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         code_cache_mib=arguments.code_cache,
         trace=trace,
         console=arguments.console,
-        graphics=tuple(arguments.graphics),
+        graphics=graphics_of(arguments),
+        video=arguments.video,
         name=arguments.name,
         control=arguments.control,
         timeout_s=arguments.timeout,
@@ -262,6 +273,16 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         stats=arguments.stats,
         debug_exit=arguments.debug_exit,
     )
+
+
+def graphics_of(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:
+    """Firmware's screen shows on a terminal, if there is one that nothing else was said about."""
+    given = tuple(arguments.graphics)
+    unsaid = not given and arguments.kernel is None and arguments.console is DEFAULT_CONSOLE
+    has_card = arguments.video is not VideoModel.NONE
+    if unsaid and has_card and is_ours(0) and os.isatty(1):
+        return (GraphicsConfig(kind=GraphicsKind.TERMINAL),)
+    return given
 
 
 def firmware_of(arguments: argparse.Namespace) -> FirmwareConfig | None:

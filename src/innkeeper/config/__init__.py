@@ -29,6 +29,7 @@ from innkeeper.config.network import (
     NetworkKind,
     UserBackend,
 )
+from innkeeper.config.video import VideoModel
 
 __all__ = [
     "CODE_CACHE_MIB_LIMIT",
@@ -64,4 +65,5 @@ __all__ = [
     "NetworkKind",
     "Sharing",
     "UserBackend",
+    "VideoModel",
 ]

@@ -11,8 +11,9 @@ from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DiskConfig
 from innkeeper.config.firmware import BootConfig, FirmwareConfig
 from innkeeper.config.gdb import GdbConfig
-from innkeeper.config.graphics import GraphicsConfig
+from innkeeper.config.graphics import GraphicsConfig, GraphicsKind
 from innkeeper.config.network import NetworkConfig
+from innkeeper.config.video import VideoModel
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -66,6 +67,7 @@ class MachineConfig:
     uuid: UUID | None = None  # made up if None
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     graphics: tuple[GraphicsConfig, ...] = ()
+    video: VideoModel | None = None  # None: a VGA for firmware, and for whoever wants to see it
     name: str | None = None  # under which this user's other programs find it
     control: Path | None = None  # a Unix socket where they find it as well
     timeout_s: float | None = None
@@ -81,8 +83,29 @@ class MachineConfig:
         """The firmware that a machine without a kernel starts with."""
         return None if self.kernel is not None else self.firmware or FirmwareConfig()
 
+    @property
+    def card(self) -> VideoModel:
+        """The graphics card that the machine has."""
+        if self.video is not None:
+            return self.video
+        seen = any(graphics.kind is not GraphicsKind.NONE for graphics in self.graphics)
+        return VideoModel.VGA if seen or self.kernel is None else VideoModel.NONE
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the terminal shows the screen. The serial console then leaves it."""
+        return any(graphics.kind is GraphicsKind.TERMINAL for graphics in self.graphics)
+
+    @property
+    def serial(self) -> ConsoleConfig:
+        """Where the serial console goes."""
+        taken = self.on_terminal and self.console.kind is ConsoleKind.STDIO
+        return ConsoleConfig(kind=ConsoleKind.NONE) if taken else self.console
+
     def __post_init__(self) -> None:
         self._check_start()
+        if self.card is VideoModel.NONE and any(one.kind is not GraphicsKind.NONE for one in self.graphics):
+            raise ConfigError("video is none, and graphics are to show it; leave out one of them")
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
         require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")

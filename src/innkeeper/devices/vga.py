@@ -64,10 +64,10 @@ class Vga:
 
         self.memory = memory.device_ram(MEMORY_BYTES)
         self._rom: Ram | None = None
+        self.bios = bios
         if bios is not None:
-            size = max(1 << (len(bios) - 1).bit_length(), 0x1000)
-            self._rom = memory.device_ram(size)
-            self._bios = bios
+            self._rom = memory.device_ram(max(1 << (len(bios) - 1).bit_length(), 0x1000))
+            self._rom.write(0, bios)
         self.chip = _core.Vga(cast("_core.Ram", self.memory))  # the Rust chip takes the Rust memory only
 
     @property
@@ -76,6 +76,4 @@ class Vga:
 
     def function(self, _site: PciSite, /) -> PciFunction:
         self.chip.reset()
-        if self._rom is not None:
-            self._rom.write(0, self._bios)  # a reset may have cleared all memory
         return VgaFunction(self.chip, self.memory, self._rom)

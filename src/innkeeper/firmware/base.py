@@ -46,6 +46,7 @@ class BootPlan:
     memory_map: tuple[MapEntry, ...] = ()
     rsdp: int = 0
     extended_bios_data: int = 0x9_FC00
+    text_screen: bool = False  # a VGA shows 80 × 25 characters
 
     @property
     def low_memory_end(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import BootError
-from innkeeper.firmware import cpu_entry
+from innkeeper.firmware import cpu_entry, video
 from innkeeper.firmware.base import (
     FOUR_GIB,
     HIGH_MEMORY,
@@ -47,6 +47,8 @@ EXTENDED_LOAD_FLAGS, COMMAND_LINE_LIMIT, PREFERRED, MEMORY_NEEDED = 0x236, 0x238
 # Offsets in boot_params alone.
 ACPI_RSDP, ALTERNATE_MEMORY_KIB, MAP_COUNT, MAP_TABLE = 0x070, 0x1E0, 0x1E8, 0x2D0
 MAP_LIMIT = 128
+# screen_info, its first part.
+VIDEO_MODE, VIDEO_EGA, EGA_256K = 0x006, 0x00A, 0x0003
 
 XLF_KERNEL_64 = 1 << 0
 LOADED_HIGH = 1 << 0
@@ -120,6 +122,9 @@ class BzImage:
             start = place_initrd(plan, kernel, min(self._field("<I", INITRD_HIGHEST) + 1, FOUR_GIB))
             write(memory, start, plan.initrd)
             struct.pack_into("<II", parameters, RAMDISK_IMAGE, start, len(plan.initrd))
+        if plan.text_screen:
+            struct.pack_into("<BB", parameters, VIDEO_MODE, video.MODE, video.COLUMNS)
+            struct.pack_into("<HHBBH", parameters, VIDEO_EGA, EGA_256K, 0, video.ROWS, 1, video.GLYPH_LINES)
         entries = plan.memory_map[:MAP_LIMIT]
         parameters[MAP_COUNT] = len(entries)
         for i, entry in enumerate(entries):

@@ -11,6 +11,7 @@ FIRMWARE = {
     "ovmf": (Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_CODE.fd")),
 }
 NETWORK_ROMS = {"virtio": Path("/usr/lib/ipxe/qemu/efi-virtio.rom"), "e1000": Path("/usr/lib/ipxe/qemu/efi-e1000.rom")}
+VIDEO_BIOS = Path("/usr/share/seabios/vgabios-stdvga.bin")
 IMAGE_TOOLS = {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"}
 
 
@@ -43,6 +44,13 @@ def network_rom(model: str, root: Path = Path("/")) -> Path | None:
     """The option ROM by which firmware boots from a card, if Debian's package ipxe-qemu is installed."""
     path = root / NETWORK_ROMS[model].relative_to("/")
     return path if path.is_file() else None
+
+
+def video_bios_file(root: Path = Path("/")) -> Path:
+    """The BIOS of the graphics card. Raises `HostError` if it is not installed."""
+    if (found := root / VIDEO_BIOS.relative_to("/")).is_file():
+        return found
+    raise HostError(f"there is no {VIDEO_BIOS}, which Debian's package seabios has; as root: apt-get install seabios")
 
 
 def find_image_tools() -> Finding:

@@ -16,6 +16,7 @@ from innkeeper.errors import EngineUnavailable
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
+from innkeeper.firmware.video import font_of, set_text_mode
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
@@ -106,7 +107,7 @@ def _prepare(
     if config.gdb is not None and Capability.DEBUGGER not in choice.engine.capabilities:
         raise EngineUnavailable(f"engine {choice.engine.name} does not stop for gdb; use --engine bt or auto")
     memory = choice.engine.create_memory(ram_ranges(config.memory_mib))
-    return Parts(choice, memory, open_peripherals(config), firmware, config.uuid or uuid4())
+    return Parts(choice, memory, open_peripherals(config, memory), firmware, config.uuid or uuid4())
 
 
 def create_processors(config: MachineConfig, parts: Parts) -> Processors:
@@ -138,6 +139,9 @@ def assemble(
         kept=kept,
         start=_firmware_start(config, parts),
     )
+    vga = parts.peripherals.vga
+    if vga is not None and vga.bios is not None and parts.firmware is None:
+        set_text_mode(vga.chip.ports, vga.chip.window, font_of(vga.bios))
     return Assembly(processors, board, clock)
 
 
@@ -174,6 +178,7 @@ def load(config: MachineConfig, kernel: KernelImage | None, parts: Parts, assemb
         memory_map=memory_map(config.memory_mib),
         rsdp=assembly.board.write_tables(),
         extended_bios_data=EXTENDED_BIOS_DATA[0],
+        text_screen=parts.peripherals.vga is not None,
     )
     entry = kernel.load(parts.memory, plan)
     first, *others = assembly.processors.vcpus

@@ -6,16 +6,20 @@ A reset brings a new keyboard controller; the desk stays, and whoever types goes
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from innkeeper.devices.virtio import VirtioInputs
 from innkeeper.display import InputSink
-from innkeeper.display.keys import Stroke
+from innkeeper.display.keys import Stroke, typing
 from innkeeper.display.picture import Picture, text_of
 from innkeeper.errors import HostError
 
 if TYPE_CHECKING:
     from innkeeper._core import Screen
+
+LOOK_S = 0.05
+TYPING_PAUSE_S = 0.01
 
 
 class Desk:
@@ -81,7 +85,49 @@ class Desk:
         cells, columns, _, _ = text
         return text_of(cells, columns)
 
+    def wait_for_text(self, words: str, *, timeout_s: float) -> str:
+        """Waits until the screen says `words` in a text mode; gives all that it says then.
+
+        Raises `TimeoutError`, which quotes the screen, and `HostError` if the machine ends before.
+        """
+        deadline = time.monotonic() + timeout_s
+        while words not in (said := self._text_or_nothing()):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no {words!r} on the screen within {timeout_s:g} s; it says {said!r}")
+            if self._closed.wait(LOOK_S):
+                raise HostError(f"the machine has ended, and its screen never said {words!r}; it says {said!r}")
+        return said
+
+    def type(self, text: str) -> None:
+        """Types text as on a US keyboard. Raises `InnkeeperError` for what it does not have, or if the machine ends."""
+        self.strike(typing(text), TYPING_PAUSE_S)
+
+    def _text_or_nothing(self) -> str:
+        text = self._need_screen().text()
+        return text_of(text[0], text[1]) if text is not None else ""
+
     def _need_screen(self) -> Screen:
         if self.screen is None:
             raise HostError("the machine has no display")
         return self.screen
+
+
+class Shown:
+    """What a machine offers of its desk."""
+
+    _desk: Desk | None = None
+
+    @property
+    def desk(self) -> Desk:
+        """Screen, keyboard and pointer, once the machine was started; the last picture stays."""
+        if self._desk is None:
+            raise RuntimeError("the machine was not started")
+        return self._desk
+
+    def screenshot(self) -> Picture:
+        """What the screen shows. Raises `HostError` where there is none."""
+        return self.desk.picture()
+
+    def screen_text(self) -> str:
+        """What the screen says, line by line. Raises `HostError` unless it shows characters."""
+        return self.desk.text()

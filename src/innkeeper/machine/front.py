@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.config import GraphicsConfig, GraphicsKind, MachineConfig
 from innkeeper.display.keys import LARGEST_CODE, Stroke
+from innkeeper.display.terminal import TerminalScreen
 from innkeeper.errors import HostError
 from innkeeper.machine.control import BadRequest, Command, ControlServer
 from innkeeper.machine.desk import Desk
@@ -41,6 +42,7 @@ class Front:
         self._buttons = dict(buttons or {})
         self._viewers: list[VncServer] = []
         self._controls: list[ControlServer] = []
+        self._terminal: TerminalScreen | None = None
         with ExitStack() as held:
             self._open(held)
             self._held = held.pop_all()
@@ -65,6 +67,9 @@ class Front:
             if graphics.kind is GraphicsKind.VNC:
                 self._viewers.append(self._server(graphics))
                 held.callback(self._viewers[-1].close)
+        if self._config.on_terminal and self._desk.screen is not None:
+            self._terminal = TerminalScreen(self._desk.screen, self._desk, self._buttons.get("stop", self._desk.close))
+            held.callback(self._terminal.close)
 
     def _server(self, graphics: GraphicsConfig) -> VncServer:
         from innkeeper.display.rfb import VncServer  # with all of asyncio, which a run without viewers can do without
@@ -79,6 +84,9 @@ class Front:
             logger.info("VNC listens at %s", viewer.address)
         for control in self._controls:
             control.start()
+
+        if self._terminal is not None:
+            self._terminal.start()
 
     def close(self) -> None:
         self._desk.close()

@@ -36,7 +36,9 @@ from innkeeper.machine.builder import (
     waking_vector,
 )
 from innkeeper.machine.debugging import Gate
+from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
+from innkeeper.machine.input import Ps2Input
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -50,7 +52,7 @@ RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut 
 logger = logging.getLogger(__name__)
 
 
-class Machine:
+class Machine(Shown):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
@@ -102,9 +104,10 @@ class Machine:
         self._choice = self._parts.choice
         logger.info("engine %s", self._choice.why)
         try:
-            self._console = self._given_console or open_console(config.console)
+            self._console = self._given_console or open_console(config.serial)
             self._tap = ConsoleTap(self._console, self._timeline)
-            self._front = Front(config, self._parts.peripherals.desk, self._buttons())
+            self._desk = self._parts.peripherals.desk
+            self._front = Front(config, self._desk, self._buttons())
             self._build(create_processors(config, self._parts), kernel, loads=True)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)
@@ -370,6 +373,7 @@ class Machine:
             self._gate.attach(processors.vcpus, self._parts.memory)
         with self._typing, self._lock:
             self._run, self._assembly = run, assembly
+            self._parts.peripherals.desk.plug(Ps2Input(assembly.board.i8042))
             assembly.board.uart.receive(bytes(self._typed_meanwhile))
             self._typed_meanwhile.clear()
             if self._stop_asked:
@@ -379,6 +383,8 @@ class Machine:
         """Ends a board, and with it its processors if `for_good`; their ledger stays."""
         with self._typing, self._lock:
             assembly, self._assembly = self._assembly, None
+            if self._desk is not None:
+                self._desk.plug(None)
             if assembly is not None and for_good:
                 self._ledger = statistics.merge((self._ledger, assembly.processors.vm.statistics()))
         if assembly is not None:

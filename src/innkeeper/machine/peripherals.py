@@ -9,14 +9,18 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from innkeeper.config import MachineConfig
+from innkeeper.config import MachineConfig, VideoModel
 from innkeeper.devices.pci import PciDevice
+from innkeeper.devices.vga import Vga
 from innkeeper.devices.virtio import Balloon
 from innkeeper.errors import ConfigError
+from innkeeper.firmware.image import read_file
+from innkeeper.host.packages import video_bios_file
 from innkeeper.machine import virtio
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.drives import CdromDrive, Drives
 from innkeeper.machine.network import network_cards
+from innkeeper.memory import GuestMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Peripherals:
     """In the order of their slots, from the first that the board leaves free."""
     desk: Desk
     """Screen, keyboard and pointer."""
+    vga: Vga | None
+    """The graphics card, if there is one; also among the slots."""
     places: Mapping[str, PciDevice]
     """Those that have a place of their own on the board."""
     cdroms: tuple[CdromDrive, ...]
@@ -46,10 +52,13 @@ class Peripherals:
         self._held.close()
 
 
-def open_peripherals(config: MachineConfig) -> Peripherals:
+def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
     """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
         slots: list[PciDevice] = []
+        vga = open_vga(config, memory)
+        if vga is not None:
+            slots.append(vga)
         drives = Drives(config.disks, held)
         if sata := drives.sata():
             slots.append(sata)
@@ -64,5 +73,19 @@ def open_peripherals(config: MachineConfig) -> Peripherals:
         if ide := drives.ide():
             places["ide"] = ide
         return Peripherals(
-            tuple(slots), Desk(None, inputs), places, tuple(drives.cdroms), balloon, consoles, held.pop_all()
+            tuple(slots),
+            Desk(vga.screen if vga is not None else None, inputs),
+            vga,
+            places,
+            tuple(drives.cdroms),
+            balloon,
+            consoles,
+            held.pop_all(),
         )
+
+
+def open_vga(config: MachineConfig, memory: GuestMemory) -> Vga | None:
+    """The graphics card with its BIOS, if the machine is to have one."""
+    if config.card is VideoModel.NONE:
+        return None
+    return Vga(memory, read_file(video_bios_file(), "video BIOS"))
