@@ -49,6 +49,8 @@ OPTIONS = [
     "compression_type=zstd",
     "lazy_refcounts=on",
     "preallocation=metadata",
+    "extended_l2=on",
+    "extended_l2=on,cluster_size=16k,compression_type=zstd",
     "preallocation=falloc",
 ]
 
@@ -120,21 +122,27 @@ def test_compressed_clusters_are_read_and_written_over(compressed: tuple[Path, b
     compare(path, model)
 
 
-def test_extended_l2_entries_are_read_and_not_written(tmp_path: Path) -> None:
-    path = create(tmp_path / "disk.qcow2", "extended_l2=on,cluster_size=64k")
+def test_subclusters_are_read_and_written(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", "extended_l2=on,cluster_size=64k", MIB)
     qemu("qemu-io", "-c", "write -P 7 4k 6k", "-c", "write -z 64k 64k", "-c", "write -P 9 66k 2k", path)
-    disk = Disk(path, read_only=True)
+    disk = Disk(path)
+    model = bytearray(MIB)
+    model[4096 : 4096 + 6144] = b"\7" * 6144
+    model[65536 + 2048 : 65536 + 4096] = b"\x09" * 2048
 
-    assert disk.read(0, 16384) == bytes(4096) + b"\7" * 6144 + bytes(6144)
-    assert disk.read(65536, 6144) == bytes(2048) + b"\x09" * 2048 + bytes(2048)
-    assert disk.extent(4096, MIB) == (6144, False, True)
+    assert disk.read(0, MIB) == model
+    assert disk.extent(4096, MIB - 4096) == (6144, False, True)
+    disk.write(512, b"x" * 512)
+    model[512:1024] = b"x" * 512
+    assert disk.extent(2048, MIB - 2048) == (2048, True, False), "a whole cluster was filled"
     disk.close()
-    with pytest.raises(ValueError, match="extended L2 entries"):
-        Disk(path)
+    check(path)
+    compare(path, model)
 
 
-def test_a_snapshot_keeps_what_it_had(tmp_path: Path) -> None:
-    path = create(tmp_path / "disk.qcow2", "compat=1.1")
+@pytest.mark.parametrize("options", ["compat=1.1", "extended_l2=on"])
+def test_a_snapshot_keeps_what_it_had(tmp_path: Path, options: str) -> None:
+    path = create(tmp_path / "disk.qcow2", options)
     model = bytearray(8 * MIB)
     disk = Disk(path)
     scribble(disk, model, seed=1)
@@ -153,13 +161,14 @@ def test_a_snapshot_keeps_what_it_had(tmp_path: Path) -> None:
     check(path)
 
 
-def test_overlays_show_what_lies_below_and_leave_it_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", ["compat=1.1", "extended_l2=on"])
+def test_overlays_show_what_lies_below_and_leave_it_alone(tmp_path: Path, options: str) -> None:
     base = tmp_path / "base.raw"
     base.write_bytes(random.Random(9).randbytes(3 * MIB + 512))
     before = base.read_bytes()
     middle = create(tmp_path / "middle.qcow2", "compat=1.1", 6 * MIB, "-b", "base.raw", "-F", "raw")
     qemu("qemu-io", "-c", "write -P 3 1M 64k", "-c", "write -P 4 4M 64k", middle)
-    top = create(tmp_path / "top.qcow2", "compat=1.1", 8 * MIB, "-b", str(middle), "-F", "qcow2")
+    top = create(tmp_path / "top.qcow2", options, 8 * MIB, "-b", str(middle), "-F", "qcow2")
     below = middle.read_bytes()
     model = bytearray(before + bytes(8 * MIB - len(before)))
     model[MIB : MIB + 65536] = b"\3" * 65536

@@ -44,7 +44,7 @@ impl Qcow2 {
             let host = self.place(bytes.len() as u64).map_err(|error| self.failed(error))?;
             let entry = self.geometry.compressed_entry(host, bytes.len() as u64);
             self.medium.write_all(host, bytes)?;
-            self.link(guest, &[entry.map_err(|error| self.failed(error))?])?;
+            self.link(guest, &[(entry.map_err(|error| self.failed(error))?, 0)])?;
             self.release(&old);
         }
         self.relieve()

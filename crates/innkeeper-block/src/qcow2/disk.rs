@@ -352,12 +352,6 @@ fn check_usable(header: &Header, how: Use) -> Result<()> {
             "the image was not closed and its refcounts may be wrong: check and repair it, or open it read-only".into(),
         ));
     }
-    if header.incompatible & header::EXTENDED_L2 != 0 {
-        return Err(Error::Unsupported(
-            "the image has extended L2 entries, which Innkeeper only reads: convert it, or open it read-only"
-                .into(),
-        ));
-    }
     if header.refcount_table_clusters == 0 {
         return Err(Error::Corrupt(
             "the image has no refcount table: check and repair it, or open it read-only".into(),

@@ -79,6 +79,9 @@ pub struct Miss {
     pub l1_index: usize,
 }
 
+/// An L2 entry and the bitmap beside it.
+pub type Entry = (u64, u64);
+
 pub struct Map {
     pub geometry: Geometry,
     pub l1: Vec<u64>,
@@ -231,22 +234,29 @@ impl Map {
         )))
     }
 
-    /// The L2 entry of a cluster: `None` if its slice must be loaded first.
-    pub fn entry(&self, guest: u64) -> Result<std::result::Result<u64, Miss>> {
-        let Some(place) = self.key(guest)? else { return Ok(Ok(0)) };
+    /// The L2 entry of a cluster, and the bitmap beside it where entries are extended.
+    pub fn entry(&self, guest: u64) -> Result<std::result::Result<Entry, Miss>> {
+        let Some(place) = self.key(guest)? else { return Ok(Ok((0, 0))) };
         let Some(slot) = self.index.get(&place.key) else { return Ok(Err(place)) };
-        Ok(Ok(self.slots[*slot].words[self.word(guest)]))
+        let (words, word) = (&self.slots[*slot].words, self.word(guest));
+        Ok(Ok((words[word], if self.geometry.extended_l2 { words[word + 1] } else { 0 })))
     }
 
     /// Replaces the entries of clusters from `guest` on, all in one slice of a table that is the image's own.
-    pub fn replace(&mut self, guest: u64, entries: &[u64]) -> Result<std::result::Result<(), Miss>> {
+    pub fn replace(&mut self, guest: u64, entries: &[Entry]) -> Result<std::result::Result<(), Miss>> {
         let Some(place) = self.key(guest)? else {
             return Err(Error::Corrupt("an L2 table vanished".into()));
         };
         let Some(slot) = self.index.get(&place.key).copied() else { return Ok(Err(place)) };
         let word = self.word(guest);
         let slice = &mut self.slots[slot];
-        slice.words[word..word + entries.len()].copy_from_slice(entries);
+        let step = if self.geometry.extended_l2 { 2 } else { 1 };
+        for (place, (entry, bitmap)) in slice.words[word..].chunks_exact_mut(step).zip(entries) {
+            place[0] = *entry;
+            if let Some(beside) = place.get_mut(1) {
+                *beside = *bitmap;
+            }
+        }
         if !slice.dirty {
             slice.dirty = true;
             self.dirty.push(slot);

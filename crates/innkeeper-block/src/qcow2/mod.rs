@@ -11,6 +11,7 @@ pub mod header;
 mod map;
 pub mod refcounts;
 pub mod snapshot;
+mod subclusters;
 pub mod tables;
 mod traffic;
 mod write;

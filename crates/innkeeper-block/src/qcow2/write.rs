@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::disk::Qcow2;
 use super::flush::MANY;
-use super::map::{Kind, Run};
+use super::map::{Entry, Kind, Run};
 use super::refcounts::Allocation;
 use super::tables::{self, COPIED, L2Entry};
 use crate::error::{Error, Result};
@@ -19,11 +19,18 @@ use crate::{buffers, range};
 const STEP: u64 = 16 << 20;
 
 /// Where a write to new clusters goes, and what they replace.
-struct Plan {
+pub(super) struct Plan {
     allocation: Allocation,
     /// Zero clusters that were held: written again rather than allocated.
     reused: bool,
-    old: Vec<u64>,
+    old: Vec<Entry>,
+}
+
+impl Plan {
+    /// Only a place.
+    pub(super) fn at(allocation: Allocation) -> Self {
+        Self { allocation, reused: true, old: Vec::new() }
+    }
 }
 
 impl Qcow2 {
@@ -40,6 +47,9 @@ impl Qcow2 {
                 Kind::Data { host, own: true } => {
                     self.medium.write(host, &buffers::part(buffers, done, run.length))?;
                     run.length
+                }
+                _ if self.geometry.extended_l2 => {
+                    self.write_subclusters(guest + done, buffers, done, total - done)?
                 }
                 _ => self.write_new(guest + done, buffers, done, total - done)?,
             };
@@ -84,7 +94,7 @@ impl Qcow2 {
         let written =
             self.fill(&plan, range.start..end, guest, &buffers::part(buffers, skip, length)).and_then(|()| {
                 let hosts = (0..count).map(|n| plan.allocation.offset + (n << self.geometry.cluster_bits));
-                self.link(range.start, &hosts.map(|host| host | COPIED).collect::<Vec<_>>())
+                self.link(range.start, &hosts.map(|host| (host | COPIED, 0)).collect::<Vec<_>>())
             });
         if let Err(error) = written {
             if !plan.reused {
@@ -107,7 +117,7 @@ impl Qcow2 {
     }
 
     /// Entries of the clusters in a range within one slice.
-    pub(super) fn entries(&self, range: Range<u64>) -> io::Result<Vec<u64>> {
+    pub(super) fn entries(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
         let mut entries =
             Vec::with_capacity(((range.end - range.start) >> self.geometry.cluster_bits) as usize);
         let mut guest = range.start;
@@ -137,7 +147,7 @@ impl Qcow2 {
         let entries = self.entries(range)?;
         let kinds: Vec<L2Entry> = entries
             .iter()
-            .map(|entry| self.geometry.l2_entry(*entry))
+            .map(|(entry, _)| self.geometry.l2_entry(*entry))
             .collect::<Result<_>>()
             .map_err(|error| self.failed(error))?;
         if let Some(L2Entry::Zero { offset: offset @ 1.., copied: true }) = kinds.first() {
@@ -163,7 +173,7 @@ impl Qcow2 {
         Ok(Some(Plan { allocation, reused: false, old }))
     }
 
-    fn refuse_tables(&self, mut clusters: Range<u64>) -> io::Result<()> {
+    pub(super) fn refuse_tables(&self, mut clusters: Range<u64>) -> io::Result<()> {
         let table = {
             let map = self.map();
             clusters.find(|cluster| map.metadata.contains(cluster))
@@ -201,7 +211,13 @@ impl Qcow2 {
     }
 
     /// Writes the guest's bytes, which start at `guest`, and what else belongs into `clusters`.
-    fn fill(&self, plan: &Plan, clusters: Range<u64>, guest: u64, data: &[IoSlice<'_>]) -> io::Result<()> {
+    pub(super) fn fill(
+        &self,
+        plan: &Plan,
+        clusters: Range<u64>,
+        guest: u64,
+        data: &[IoSlice<'_>],
+    ) -> io::Result<()> {
         let end = guest + range::total(data);
         let host = plan.allocation.offset;
         let head = self.around(plan, clusters.start..guest)?;
@@ -233,7 +249,7 @@ impl Qcow2 {
     }
 
     /// Makes the mapping lead to what is complete.
-    pub(super) fn link(&self, guest: u64, entries: &[u64]) -> io::Result<()> {
+    pub(super) fn link(&self, guest: u64, entries: &[Entry]) -> io::Result<()> {
         loop {
             let (replaced, pressed) = {
                 let mut map = self.map_mut();
@@ -251,10 +267,10 @@ impl Qcow2 {
     }
 
     /// What these entries led to has one user less, once that is durable.
-    pub(super) fn release(&self, old: &[u64]) {
+    pub(super) fn release(&self, old: &[Entry]) {
         let bits = self.geometry.cluster_bits;
         let mut space = self.space();
-        for entry in old {
+        for (entry, _) in old {
             let clusters = match self.geometry.l2_entry(*entry) {
                 Ok(L2Entry::Data { offset, .. } | L2Entry::Zero { offset: offset @ 1.., .. }) => {
                     offset >> bits..(offset >> bits) + 1

@@ -4,7 +4,8 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use super::disk::Qcow2;
-use super::map::Kind;
+use super::map::{Entry, Kind};
+use super::subclusters::ALL_ZERO;
 use super::tables::{L2Entry, ZERO};
 
 /// Zeroes that are written as data.
@@ -102,7 +103,7 @@ impl Qcow2 {
             let guest = range.start + ((number as u64) << self.geometry.cluster_bits);
             let changed = self.changed(*entry, guest, change)?;
             new.push(changed);
-            if changed != *entry && changed & !1 == 0 {
+            if changed != *entry && changed.0 & !1 == 0 {
                 given_up.push(*entry);
             }
         }
@@ -113,15 +114,21 @@ impl Qcow2 {
         Ok(())
     }
 
-    fn changed(&self, entry: u64, guest: u64, change: Change) -> io::Result<u64> {
+    fn changed(&self, entry: Entry, guest: u64, change: Change) -> io::Result<Entry> {
         let covered = guest < self.backing_size;
-        let nowhere = if covered { ZERO } else { 0 };
-        Ok(match (self.geometry.l2_entry(entry).map_err(|error| self.failed(error))?, change) {
+        let extended = self.geometry.extended_l2;
+        let nowhere = match (covered, extended) {
+            (false, _) => (0, 0),
+            (true, false) => (ZERO, 0),
+            (true, true) => (0, ALL_ZERO),
+        };
+        Ok(match (self.geometry.l2_entry(entry.0).map_err(|error| self.failed(error))?, change) {
             (L2Entry::Unallocated, Change::Discard) => entry,
             (L2Entry::Unallocated, _) => nowhere,
             (L2Entry::Zero { offset: 0, .. }, _) => entry,
             (L2Entry::Zero { copied: true, .. }, Change::Zero) => entry,
-            (L2Entry::Data { copied: true, .. }, Change::Zero) => entry | ZERO,
+            (L2Entry::Data { copied: true, .. }, Change::Zero) if extended => (entry.0, ALL_ZERO),
+            (L2Entry::Data { copied: true, .. }, Change::Zero) => (entry.0 | ZERO, 0),
             (_, _) => nowhere,
         })
     }

@@ -143,7 +143,8 @@ impl Walk<'_> {
             let table = entry & tables::OFFSET;
             self.uses(table, 1);
             flags.push((table, entry & COPIED != 0));
-            for entry in self.words(table, self.geometry.cluster_size()) {
+            let step = if self.geometry.extended_l2 { 2 } else { 1 };
+            for entry in self.words(table, self.geometry.cluster_size()).into_iter().step_by(step) {
                 match self.geometry.l2_entry(entry) {
                     Ok(L2Entry::Data { offset, copied } | L2Entry::Zero { offset: offset @ 1.., copied }) => {
                         self.uses(offset, 1);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_block::Disk;
 use innkeeper_block::medium::{Medium, Memory};
-use innkeeper_block::qcow2::header::COMPRESSION_TYPE;
+use innkeeper_block::qcow2::header::{COMPRESSION_TYPE, EXTENDED_L2};
 use innkeeper_block::qcow2::tables::{self, Geometry};
 use innkeeper_block::qcow2::{Compression, Header, Qcow2, Use};
 use innkeeper_block::raw::Raw;
@@ -74,7 +74,8 @@ fn image(rng: &mut Rng) -> Memory {
     let cluster_bits = [9, 10, 12, 14, 16, 21][rng.below(6) as usize];
     let zstd = version == 3 && rng.one_in(2);
     let size = (1 + rng.below(64)) << cluster_bits;
-    let geometry = Geometry { cluster_bits, refcount_order, extended_l2: false };
+    let extended_l2 = version == 3 && cluster_bits >= 14 && rng.one_in(2);
+    let geometry = Geometry { cluster_bits, refcount_order, extended_l2 };
     let header = Header {
         version,
         cluster_bits,
@@ -86,7 +87,7 @@ fn image(rng: &mut Rng) -> Memory {
         refcount_order,
         snapshot_count: 0,
         snapshots_offset: 0,
-        incompatible: if zstd { COMPRESSION_TYPE } else { 0 },
+        incompatible: (u64::from(zstd) * COMPRESSION_TYPE) | (u64::from(extended_l2) * EXTENDED_L2),
         compatible: 0,
         autoclear: 0,
         compression: if zstd { Compression::Zstd } else { Compression::Zlib },

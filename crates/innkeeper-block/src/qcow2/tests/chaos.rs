@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 
 use super::*;
+use crate::qcow2::header::EXTENDED_L2;
 
 /// One random request to both; `model` is what the disk must hold.
 fn request(disk: &Qcow2, model: &mut [u8], rng: &mut Rng) {
@@ -58,10 +59,14 @@ fn header(rng: &mut Rng) -> Header {
     let version = 2 + u32::from(!rng.one_in(4));
     let order = if version == 2 { 4 } else { rng.below(7) as u32 };
     let zstd = version == 3 && rng.one_in(2);
+    let extended = version == 3 && rng.one_in(3);
+    let cluster_bits = if extended { 14 } else { 9 + rng.below(5) as u32 };
+    let header = testing::blank(version, cluster_bits, order, (1 + rng.below(600)) * 512);
     Header {
         compression: if zstd { Compression::Zstd } else { Compression::Zlib },
-        incompatible: if zstd { COMPRESSION_TYPE } else { 0 },
-        ..testing::blank(version, 9 + rng.below(5) as u32, order, (1 + rng.below(600)) * 512)
+        incompatible: (u64::from(zstd) * COMPRESSION_TYPE) | (u64::from(extended) * EXTENDED_L2),
+
+        ..header
     }
 }
 

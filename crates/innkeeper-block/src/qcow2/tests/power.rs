@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::qcow2::header::EXTENDED_L2;
 use crate::tools::Progress;
 use crate::tools::check::{Repair, check_medium};
 
@@ -85,7 +86,10 @@ fn scenario(seed: u64) {
     let mut rng = Rng(seed);
     let below = rng.one_in(2).then(|| base((1 + rng.below(300)) * 512));
     let order = rng.below(7) as u32;
-    let header = testing::blank(3, 9 + rng.below(4) as u32, order, (1 + rng.below(300)) * 512);
+    let extended = rng.one_in(4);
+    let cluster_bits = if extended { 14 } else { 9 + rng.below(4) as u32 };
+    let header = testing::blank(3, cluster_bits, order, (1 + rng.below(300)) * 512);
+    let header = Header { incompatible: u64::from(extended) * EXTENDED_L2, ..header };
     let mut content = vec![0; header.size as usize];
     if let Some((bytes, _)) = &below {
         let shared = bytes.len().min(content.len());
