@@ -1,15 +1,20 @@
 """Debian's drivers on the small virtio devices: who is bound, and that each does its work."""
 
 import json
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from innkeeper.config import EngineChoice
+from innkeeper.config import BalloonConfig, ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
+from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
+from innkeeper.machine import Machine, OutcomeKind
+from tests.engines import fastest_software
 
 from .conftest import Initramfs
-from .inn import guest, inn_run
+from .inn import APPEND, LIMIT_S, guest, inn_run
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -39,3 +44,37 @@ def test_every_device_is_bound_and_works(
     assert b"hello from hvc" in said.read_bytes()
     given = json.loads(stats.read_text())["balloon"]["inflated_bytes"]
     assert given == (512 - 300) << 20
+
+
+def test_a_balloon_follows_its_target_and_tells_of_the_guests_memory(
+    debian: KernelImage, initramfs: Initramfs, tmp_path: Path
+) -> None:
+    """Ends by what is typed at a virtio console."""
+    script = "echo ready >/dev/hvc0; read -r word </dev/hvc0; echo typed $word; poweroff -f"
+    config = MachineConfig(
+        kernel=debian.vmlinuz,
+        initrd=initramfs(script, modules=MODULES),
+        append=APPEND,
+        engine=fastest_software(),
+        balloon=BalloonConfig(),
+        virtio_consoles=(ConsoleConfig(kind=ConsoleKind.UNIX, path=tmp_path / "hvc"),),
+        timeout_s=LIMIT_S,
+    )
+    serial = MemoryConsole()
+    with Machine(config, console=serial) as machine, socket.socket(socket.AF_UNIX) as hvc:
+        machine.start()
+        hvc.connect(str(tmp_path / "hvc"))
+        hvc.settimeout(LIMIT_S)
+        assert b"ready" in hvc.recv(100)
+        balloon = machine.balloon
+        assert balloon is not None
+        balloon.set_memory(300 << 20)
+        while balloon.report()["actual_bytes"] < (512 - 300) << 20:
+            time.sleep(0.05)
+        balloon.refresh()
+        while not 0 < balloon.report()["statistics"].get("free_bytes", 0) <= 300 << 20:
+            time.sleep(0.05)
+            balloon.refresh()
+        hvc.sendall(b"something\r")
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+    assert "typed something" in serial.text
