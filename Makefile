@@ -67,6 +67,7 @@ fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	python -m tests.fuzz.rfb --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	python -m tests.fuzz.board --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-qcow2 -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-net -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	INNKEEPER_FUZZ_SECONDS=$(FUZZ_SECONDS) INNKEEPER_FUZZ_SEED=$(FUZZ_SEED) \
 	  $(CARGO) test --quiet --release --package innkeeper-devices ata::tests::properties -- --test-threads=1
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_virtio -- $(FUZZ_SECONDS) $(FUZZ_SEED)
@@ -89,6 +90,7 @@ bench: build ## measure boot, guest programs, start, memory, latency, VNC, image
 	python -m benches.vnc.vnc --append docs/benchmarks.md
 	python benches/image/bench.py --append docs/benchmarks.md
 	python -m benches.disk.disk --append docs/benchmarks.md
+	python benches/network/bench.py --append docs/benchmarks.md
 
 docs: build ## render the pages that are made from the code
 	python scripts/render_cli_reference.py docs/reference/inn.md

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 NEW_TAP = "inn%d"  # the host fills in a number
 REFUSALS = (errno.EPERM, errno.EACCES)
-INTERFACES = Path("/sys/class/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def open_passt(config: NetworkConfig) -> Opened:
 def open_tap(name: str) -> Opened:
     from innkeeper._core import NetLink
 
-    there = (INTERFACES / name).exists()
+    there = is_there(name)
     try:
         link = NetLink.tap(name, None)
     except OSError as error:
@@ -109,14 +108,20 @@ def open_tap(name: str) -> Opened:
 def open_bridge(bridge: str) -> Opened:
     from innkeeper._core import NetLink
 
-    if not (INTERFACES / bridge / "bridge").is_dir():
-        what = "which is no bridge" if (INTERFACES / bridge).exists() else "which is not there"
-        raise HostError(f"cannot join bridge {bridge}, {what}; make it with: ip link add {bridge} type bridge")
+    if not is_there(bridge):
+        raise HostError(
+            f"cannot join bridge {bridge}, which is not there; make it with: ip link add {bridge} type bridge"
+        )
     try:
         link = NetLink.tap(NEW_TAP, bridge)
     except OSError as error:
         raise refused_tap(error, f"bridge {bridge}", "join", bridge) from error
     return Opened(link, f"bridge {bridge}, through {link.name}")
+
+
+def is_there(interface: str) -> bool:
+    """In this process's own network namespace, which /sys may not show."""
+    return any(name == interface for _, name in socket.if_nameindex())
 
 
 def refused_tap(error: OSError, what: str, verb: str, name: str) -> HostError:
@@ -133,6 +138,8 @@ def refused_tap(error: OSError, what: str, verb: str, name: str) -> HostError:
             else ("have root make a tap interface on it, and use tap=NAME")
         )
         return HostError(f"cannot {verb} {what}: that needs CAP_NET_ADMIN; {step}")
+    if error.errno == errno.EOPNOTSUPP and error.strerror == "bridge":
+        return HostError(f"cannot {verb} {what}: it is no bridge; bridge=NAME takes the name of one")
     if error.errno == errno.EBUSY:
         return HostError(f"cannot {verb} {what}: another program has it; give each machine a tap interface of its own")
     if error.errno == errno.EINVAL and error.strerror == "attach":
