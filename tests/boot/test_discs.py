@@ -54,13 +54,16 @@ def boots(config: MachineConfig, *words: bytes, timeout_s: float = 60) -> bytes:
         return console.output
 
 
-def make_disc(directory: Path, kernel: Path, append: str) -> Path:
+def make_disc(directory: Path, kernel: Path, append: str, initrd: Path | None = None) -> Path:
     """A disc whose ISOLINUX starts a kernel at once."""
     root = directory / "root"
     root.mkdir()
     for source, name in ((ISOLINUX, "isolinux.bin"), (MODULES / "ldlinux.c32", "ldlinux.c32"), (kernel, "kernel")):
         shutil.copy(source, root / name)
-    (root / "isolinux.cfg").write_text(f"default start\nlabel start\n linux kernel\n append {append}\n")
+    more = "" if initrd is None else " initrd initrd\n"
+    if initrd is not None:
+        shutil.copy(initrd, root / "initrd")
+    (root / "isolinux.cfg").write_text(f"default start\nlabel start\n linux kernel\n append {append}\n{more}")
     catalogue = ("-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
     arguments = ("-as", "mkisofs", "-quiet", "-o", directory / "disc.iso", "-b", "isolinux.bin", *catalogue, root)
     subprocess.run(("xorriso", *arguments), check=True, capture_output=True)
