@@ -15,6 +15,7 @@ from innkeeper.config import (
     MachineConfig,
     NetworkConfig,
     NetworkKind,
+    VideoModel,
 )
 from innkeeper.config.disk import DiskFormat
 from innkeeper.console import MemoryConsole
@@ -74,7 +75,9 @@ def test_an_installers_disc_boots_to_its_menu(tmp_path: Path) -> None:
     need("seabios", "isolinux", "syslinux-common", "debian-installer-12-netboot-amd64")
     disc = tmp_path / "installer.iso"
     subprocess.run((ROOT / "scripts/make-installer-iso", disc), check=True, capture_output=True)
-    config = MachineConfig(memory_mib=256, engine=EngineChoice.BT, disks=(DiskConfig.cdrom(disc),), timeout_s=90)
+    config = MachineConfig(
+        memory_mib=256, engine=EngineChoice.BT, video=VideoModel.NONE, disks=(DiskConfig.cdrom(disc),), timeout_s=90
+    )
     boots(config, b"Booting from DVD/CD...", b"ISOLINUX", b"Debian GNU/Linux installer menu (BIOS mode)")
 
 
@@ -85,6 +88,7 @@ def test_grub_boots_from_a_disk(tmp_path: Path, bus: DiskBus) -> None:
     config = MachineConfig(
         memory_mib=128,
         engine=EngineChoice.BT,
+        video=VideoModel.NONE,
         disks=(DiskConfig(path=disk, bus=bus, format=DiskFormat.RAW),),
         boot=BootConfig(order=(BootDevice.HD,)),
         timeout_s=90,
@@ -96,7 +100,9 @@ def test_memtest_finds_no_error_in_64_mib(tmp_path: Path) -> None:
     """All tests but the last, which waits for minutes to see bits fade."""
     need("seabios", "isolinux", "syslinux-common", "memtest86+")
     disc = make_disc(tmp_path, MEMTEST, "console=ttyS0,115200")
-    config = MachineConfig(memory_mib=64, engine=EngineChoice.BT, disks=(DiskConfig.cdrom(disc),), timeout_s=240)
+    config = MachineConfig(
+        memory_mib=64, engine=EngineChoice.BT, video=VideoModel.NONE, disks=(DiskConfig.cdrom(disc),), timeout_s=240
+    )
     said = boots(config, b"Memtest86+", b"Bit fade test", timeout_s=200)
     assert b"Errors: 0" in said
     assert b"Failing" not in said
@@ -107,6 +113,7 @@ def test_ipxe_gets_an_address_from_a_users_network() -> None:
     config = MachineConfig(
         memory_mib=128,
         engine=EngineChoice.BT,
+        video=VideoModel.NONE,
         networks=(NetworkConfig(kind=NetworkKind.USER),),
         boot=BootConfig(order=(BootDevice.NETWORK,)),
         timeout_s=90,

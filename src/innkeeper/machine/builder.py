@@ -156,7 +156,7 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
         order=tuple(str(kind) for kind in (boot or BootConfig()).order),
         only=boot is not None,
         menu=boot is not None and boot.menu,
-        serial_port=PORTS["com1"][0],
+        serial_port=None if config.graphics else PORTS["com1"][0],
         name=config.name or "",
         uuid=parts.uuid,
         version=__version__,

@@ -42,7 +42,7 @@ class FirmwareStart:
     """Nothing else is booted."""
     menu: bool = False
     serial_port: int | None = None
-    """Where a BIOS without a screen shows what it has to say."""
+    """Where a BIOS shows, beside its screen if it has one, what it has to say."""
     name: str = ""
     uuid: UUID
     version: str = ""
