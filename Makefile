@@ -71,6 +71,7 @@ fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	INNKEEPER_FUZZ_SECONDS=$(FUZZ_SECONDS) INNKEEPER_FUZZ_SEED=$(FUZZ_SEED) \
 	  $(CARGO) test --quiet --release --package innkeeper-devices ata::tests::properties -- --test-threads=1
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_virtio -- $(FUZZ_SECONDS) $(FUZZ_SEED)
+	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_vga -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 test-python: build
 	pytest
