@@ -260,6 +260,9 @@ class VirtioDevice:
         discard: bool = True,
     ) -> VirtioDevice:
         """A block device. `cache` is that of the disk: here it counts whether writes wait for flushes, and those for none."""
+    @staticmethod
+    def filesystem(source: Path, tag: str, /, *, read_only: bool = False) -> VirtioDevice:
+        """A folder as a 9P file system that the guest mounts by its tag."""
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""

@@ -1,5 +1,6 @@
 //! Virtio devices and their PCI functions.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use innkeeper_devices::virtio::blk::{Blk, Options};
 use innkeeper_devices::virtio::class::Class;
 use innkeeper_devices::virtio::console::Console;
 use innkeeper_devices::virtio::input::{Event, Input, Model, TABLET_RANGE};
+use innkeeper_devices::virtio::p9::{Folder, P9};
 use innkeeper_devices::virtio::rng::Rng;
 use innkeeper_devices::virtio::transport::{NOTIFY_MULTIPLIER, PLACES, VirtioPci as Function, Window};
 use pyo3::exceptions::PyValueError;
@@ -50,6 +52,12 @@ impl VirtioDevice {
         let serial = serial.to_owned();
         let options = Options { serial, read_only, queues, writeback, unsafe_cache, discard };
         Ok(Self { class: Arc::new(Blk::new(disk.get().disk()?, options)) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (source, tag, /, *, read_only=false))]
+    fn filesystem(source: PathBuf, tag: &str, read_only: bool) -> PyResult<Self> {
+        Ok(Self { class: Arc::new(P9::new(Folder::open(&source, read_only)?, tag)) })
     }
 
     #[getter]

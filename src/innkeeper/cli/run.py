@@ -21,6 +21,7 @@ from innkeeper.config import (
     ConsoleConfig,
     DiskConfig,
     EngineChoice,
+    FilesystemConfig,
     FirmwareConfig,
     GdbConfig,
     GraphicsConfig,
@@ -178,6 +179,14 @@ def add_firmware_options(parser: argparse.ArgumentParser) -> None:
 
 def add_virtio_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--filesystem",
+        type=FilesystemConfig.parse,
+        action="append",
+        default=[],
+        metavar="source=DIR,target=TAG",
+        help="a folder that the guest mounts by 9p, in virt-install's words (readonly=yes); repeat it for more",
+    )
+    parser.add_argument(
         "--rng",
         choices=["builtin", "/dev/urandom", "none"],
         default="none",
@@ -255,6 +264,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         vcpus=arguments.vcpus,
         disks=tuple(arguments.disk),
         networks=tuple(arguments.network),
+        filesystems=tuple(arguments.filesystem),
         rng=arguments.rng != "none",
         balloon=arguments.balloon,
         virtio_consoles=tuple(arguments.virtio_console),

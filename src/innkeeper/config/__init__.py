@@ -7,6 +7,7 @@ open the file or the device say so.
 from innkeeper.config.balloon import BalloonConfig
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DetectZeroes, Discard, DiskBus, DiskCache, DiskConfig, DiskDevice, DiskFormat
+from innkeeper.config.filesystem import FilesystemConfig
 from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig, GraphicsKind, Sharing
@@ -51,6 +52,7 @@ __all__ = [
     "DiskDevice",
     "DiskFormat",
     "EngineChoice",
+    "FilesystemConfig",
     "FirmwareConfig",
     "FirmwareKind",
     "ForwardConfig",

@@ -9,6 +9,7 @@ from uuid import UUID
 from innkeeper.config.balloon import BalloonConfig
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DiskConfig
+from innkeeper.config.filesystem import FilesystemConfig
 from innkeeper.config.firmware import BootConfig, FirmwareConfig
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig, GraphicsKind
@@ -58,6 +59,7 @@ class MachineConfig:
     engine: EngineChoice = EngineChoice.AUTO
     disks: tuple[DiskConfig, ...] = ()
     networks: tuple[NetworkConfig, ...] = ()
+    filesystems: tuple[FilesystemConfig, ...] = ()  # folders of the host, by 9p
     rng: bool = False  # a virtio entropy device
     balloon: BalloonConfig | None = None
     virtio_consoles: tuple[ConsoleConfig, ...] = ()  # beside the serial port: hvc0 and so on
@@ -111,6 +113,9 @@ class MachineConfig:
         require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")
         if len(set(self.inputs)) != len(self.inputs):
             raise ConfigError(f"inputs are {', '.join(self.inputs)}; a machine has one of a kind")
+        tags = [filesystem.target for filesystem in self.filesystems]
+        if len(set(tags)) != len(tags):
+            raise ConfigError(f"filesystem targets are {', '.join(tags)}; each needs a name of its own")
         speakers = [self.console, *self.virtio_consoles]
         if sum(console.kind is ConsoleKind.STDIO for console in speakers) > 1:
             raise ConfigError("two consoles are stdio; give the serial port another place, as in --console none")

@@ -64,6 +64,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
             slots.append(sata)
         slots += virtio.virtio_disks(config, held)
         slots += network_cards(config, held)
+        slots += virtio.filesystems(config)
         slots += virtio.simple_devices(config)
         balloon, balloons = virtio.balloon(config)
         inputs, boards = virtio.inputs(config)

@@ -12,6 +12,7 @@ from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
+from innkeeper.errors import HostError
 from innkeeper.machine.disks import open_disk
 
 MIB = 1 << 20
@@ -93,6 +94,20 @@ def inputs(config: MachineConfig) -> tuple[VirtioInputs, list[PciDevice]]:
     cores = {kind: VirtioInput(kind) for kind in config.inputs}
     host = VirtioInputs(cores.get(InputKind.KEYBOARD), cores.get(InputKind.TABLET))
     return host, [VirtioSlot(core.device) for core in cores.values()]
+
+
+def filesystems(config: MachineConfig) -> list[PciDevice]:
+    """Raises `HostError` if a folder cannot be had."""
+    from innkeeper._core import VirtioDevice
+
+    slots: list[PciDevice] = []
+    for filesystem in config.filesystems:
+        try:
+            device = VirtioDevice.filesystem(filesystem.source, filesystem.target, read_only=filesystem.readonly)
+        except OSError as error:
+            raise HostError(f"cannot share the folder {filesystem.source}: {error.strerror or error}") from error
+        slots.append(VirtioSlot(device))
+    return slots
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

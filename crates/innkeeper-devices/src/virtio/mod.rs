@@ -12,6 +12,7 @@ pub mod hostile;
 pub mod input;
 pub mod interrupts;
 pub mod net;
+pub mod p9;
 pub mod queue;
 pub mod rng;
 pub mod testing;
