@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from innkeeper.cli.rootfs import packed
 from innkeeper.errors import ConfigError, ImageError
 from innkeeper.image.rootfs import RootfsRecipe, build, build_rootfs, debian
 from innkeeper.image.rootfs.layout import BIOS_START, MIB, SECTOR, Layout, write_grub
+from innkeeper.storage import probe
 
 needs_sfdisk = pytest.mark.skipif(shutil.which("sfdisk") is None, reason="no sfdisk on this host: package fdisk")
 
@@ -111,3 +113,11 @@ def test_missing_tools_are_named_by_their_packages(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ImageError, match="apt-get install dosfstools e2fsprogs"):
         build.require_tools()
+
+
+def test_the_image_is_of_the_format_that_was_asked_for(tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(b"root" * 1024 + bytes(1 * MIB))
+    made = packed("qcow2")(raw)
+    assert (made.read_bytes()[:4], raw.exists(), probe(made)) == (b"QFI\xfb", False, "qcow2")
+    assert packed("raw")(made) == made

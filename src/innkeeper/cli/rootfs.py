@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from innkeeper.cli.progress import ProgressBar
 from innkeeper.config import KeyValues
 from innkeeper.errors import ConfigError
 from innkeeper.image.rootfs import RootfsRecipe, build_rootfs
+from innkeeper.storage import FORMATS, Conversion, convert
 
 SEED_FILES = ("user-data", "meta-data", "network-config", "vendor-data")
 
@@ -19,7 +21,8 @@ def register(parser: argparse.ArgumentParser) -> None:
         "Make a disk image with a Debian system that boots by BIOS and UEFI, with consoles on the screen and on the "
         "serial port, and print its path. Needs mmdebstrap, and no privileges."
     )
-    parser.add_argument("output", type=Path, metavar="DISK", help="the raw image to be made; it must not exist")
+    parser.add_argument("output", type=Path, metavar="DISK", help="the image to be made; it must not exist")
+    parser.add_argument("--format", choices=FORMATS, default="raw", help="of the image (default: %(default)s)")
     parser.add_argument("--size", type=float, default=4.0, metavar="GIB", help="of the disk (default: %(default)s)")
     parser.add_argument("--suite", default="bookworm", help="the Debian release (default: %(default)s)")
     parser.add_argument(
@@ -58,8 +61,22 @@ def rootfs(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
         cloud_init=None if arguments.cloud_init is None else read_seed(arguments.cloud_init, arguments.hostname),
     )
     with ProgressBar(arguments.output.name) as bar:
-        path = build_rootfs(recipe, arguments.output, bar)
+        path = build_rootfs(recipe, arguments.output, bar, finish=packed(arguments.format))
     return path, {"size": path.stat().st_size}
+
+
+def packed(image_format: str) -> Callable[[Path], Path]:
+    """What makes the image one of this format, beside the raw one."""
+
+    def finish(raw: Path) -> Path:
+        if image_format == "raw":
+            return raw
+        target = raw.with_suffix(f".{image_format}")
+        convert(raw, target, Conversion(source_format="raw", image_format=image_format))
+        raw.unlink()
+        return target
+
+    return finish
 
 
 def read_seed(text: str, hostname: str) -> dict[str, str]:

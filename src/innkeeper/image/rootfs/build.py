@@ -44,8 +44,16 @@ Progress = Callable[[str, float], None]
 """What begins now, and how much is done, from 0 to 1."""
 
 
-def build_rootfs(recipe: RootfsRecipe, output: Path, progress: Progress = lambda _stage, _done: None) -> Path:
-    """Makes the raw disk image `output`, which must not exist. Raises `ImageError`; nothing is left then."""
+def build_rootfs(
+    recipe: RootfsRecipe,
+    output: Path,
+    progress: Progress = lambda _stage, _done: None,
+    finish: Callable[[Path], Path] = lambda raw: raw,
+) -> Path:
+    """Makes the disk image `output`, which must not exist. Raises `ImageError`; nothing is left then.
+
+    `finish` may make another file of the raw image, beside it.
+    """
     require_tools()
     if output.exists():
         raise ImageError(f"{output} exists already; remove it, or choose another name")
@@ -56,8 +64,7 @@ def build_rootfs(recipe: RootfsRecipe, output: Path, progress: Progress = lambda
     except OSError as error:
         raise ImageError(f"cannot write {output}: {error.strerror}") from error
     try:
-        image = fill(recipe, scratch, progress)
-        image.rename(output)
+        finish(fill(recipe, scratch, progress)).rename(output)
     except OSError as error:
         raise ImageError(f"cannot write {output}: {error.strerror}") from error
     finally:
