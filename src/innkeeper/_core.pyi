@@ -32,6 +32,7 @@ __all__ = [
     "VirtioBalloon",
     "VirtioConsole",
     "VirtioDevice",
+    "VirtioGpu",
     "VirtioInput",
     "VirtioPci",
     "Vm",
@@ -289,6 +290,17 @@ class VirtioBalloon:
     def refresh(self) -> None:
         """Asks the guest for new statistics, which arrive some time later."""
     def report(self) -> BalloonReport: ...
+
+@final
+class VirtioGpu:
+    """A graphics device for two dimensions, and its one monitor."""
+
+    def __new__(cls) -> VirtioGpu: ...
+    @property
+    def device(self) -> VirtioDevice: ...
+    @property
+    def screen(self) -> Screen:
+        """0 × 0 until a driver shows something; a driver hears of what viewers prefer."""
 
 @final
 class VirtioInput:

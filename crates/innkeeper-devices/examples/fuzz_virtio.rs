@@ -9,6 +9,7 @@ use innkeeper_devices::virtio::balloon::Balloon;
 use innkeeper_devices::virtio::blk::{Blk, Options};
 use innkeeper_devices::virtio::class::Class;
 use innkeeper_devices::virtio::console::Console;
+use innkeeper_devices::virtio::gpu::Gpu;
 use innkeeper_devices::virtio::hostile;
 use innkeeper_devices::virtio::input::{Input, Model};
 use innkeeper_devices::virtio::rng::Rng;
@@ -32,12 +33,22 @@ fn console() -> Arc<dyn Class> {
     Arc::new(Console::new(Box::new(|_| ())).expect("a thread"))
 }
 
+fn gpu() -> Arc<dyn Class> {
+    Arc::new(Gpu::default())
+}
+
 fn tablet() -> Arc<dyn Class> {
     Arc::new(Input::new(Model::Tablet))
 }
 
-const CLASSES: [(&str, Make); 5] =
-    [("blk", blk), ("rng", rng), ("balloon", balloon), ("console", console), ("tablet", tablet)];
+const CLASSES: [(&str, Make); 6] = [
+    ("blk", blk),
+    ("rng", rng),
+    ("balloon", balloon),
+    ("console", console),
+    ("gpu", gpu),
+    ("tablet", tablet),
+];
 
 fn main() {
     let argument = |index: usize, default: u64| {

@@ -8,6 +8,7 @@ use innkeeper_devices::virtio::balloon::Balloon;
 use innkeeper_devices::virtio::blk::{Blk, Options};
 use innkeeper_devices::virtio::class::Class;
 use innkeeper_devices::virtio::console::Console;
+use innkeeper_devices::virtio::gpu::Gpu;
 use innkeeper_devices::virtio::input::{Event, Input, Model, TABLET_RANGE};
 use innkeeper_devices::virtio::p9::{Folder, P9};
 use innkeeper_devices::virtio::rng::Rng;
@@ -18,7 +19,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::disk::Disk;
 use crate::memory::Memory;
-use crate::native::{Fabric, Line, Region};
+use crate::native::{Fabric, Line, Region, Screen};
 
 /// A device without its transport.
 #[pyclass(frozen, module = "innkeeper._core")]
@@ -144,6 +145,30 @@ impl VirtioInput {
         let events: Vec<_> =
             events.into_iter().map(|(kind, code, value)| Event { kind, code, value }).collect();
         py.detach(|| self.input.send(&events));
+    }
+}
+
+/// A graphics device, and what it shows.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct VirtioGpu {
+    gpu: Arc<Gpu>,
+}
+
+#[pymethods]
+impl VirtioGpu {
+    #[new]
+    fn new() -> Self {
+        Self { gpu: Arc::new(Gpu::default()) }
+    }
+
+    #[getter]
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.gpu.clone() }
+    }
+
+    #[getter]
+    fn screen(&self) -> Screen {
+        Screen { screen: self.gpu.clone() }
     }
 }
 

@@ -289,7 +289,7 @@ def graphics_of(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:
     """Firmware's screen shows on a terminal, if there is one that nothing else was said about."""
     given = tuple(arguments.graphics)
     unsaid = not given and arguments.kernel is None and arguments.console is DEFAULT_CONSOLE
-    has_card = arguments.video is not VideoModel.NONE
+    has_card = arguments.video in (None, VideoModel.VGA)  # no BIOS shows anything on others
     if unsaid and has_card and is_ours(0) and os.isatty(1):
         return (GraphicsConfig(kind=GraphicsKind.TERMINAL),)
     return given

@@ -1,4 +1,4 @@
-"""Which graphics card a machine has, in virt-install's word: `--video vga`."""
+"""Which graphics card a machine has, in virt-install's words: `--video vga`, `--video virtio`."""
 
 from enum import StrEnum
 
@@ -7,4 +7,5 @@ class VideoModel(StrEnum):
     """A graphics card."""
 
     VGA = "vga"  # with Bochs's extensions, as QEMU's
+    VIRTIO = "virtio"  # no VGA: nothing on it before the guest has a driver
     NONE = "none"

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from innkeeper import __version__
 from innkeeper.bus import HostClock
-from innkeeper.config import BootConfig, MachineConfig
+from innkeeper.config import BootConfig, MachineConfig, VideoModel
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.errors import EngineUnavailable
@@ -149,6 +149,7 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
     firmware, boot = parts.firmware, config.boot
     if firmware is None:
         return None
+    watched = config.graphics and config.card is VideoModel.VGA  # no BIOS shows anything elsewhere
     return FirmwareStart(
         rom=firmware.rom,
         variables=firmware.variables,
@@ -156,7 +157,7 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
         order=tuple(str(kind) for kind in (boot or BootConfig()).order),
         only=boot is not None,
         menu=boot is not None and boot.menu,
-        serial_port=None if config.graphics else PORTS["com1"][0],
+        serial_port=None if watched else PORTS["com1"][0],
         name=config.name or "",
         uuid=parts.uuid,
         version=__version__,

@@ -32,7 +32,7 @@ class Peripherals:
     desk: Desk
     """Screen, keyboard and pointer."""
     vga: Vga | None
-    """The graphics card, if there is one; also among the slots."""
+    """If there is one; also among the slots."""
     places: Mapping[str, PciDevice]
     """Those that have a place of their own on the board."""
     cdroms: tuple[CdromDrive, ...]
@@ -59,6 +59,8 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         vga = open_vga(config, memory)
         if vga is not None:
             slots.append(vga)
+        screen, cards = virtio.gpu(config)
+        slots += cards
         drives = Drives(config.disks, held)
         if sata := drives.sata():
             slots.append(sata)
@@ -75,7 +77,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
             places["ide"] = ide
         return Peripherals(
             tuple(slots),
-            Desk(vga.screen if vga is not None else None, inputs),
+            Desk(vga.screen if vga is not None else screen, inputs),
             vga,
             places,
             tuple(drives.cdroms),
@@ -86,7 +88,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
 
 
 def open_vga(config: MachineConfig, memory: GuestMemory) -> Vga | None:
-    """The graphics card with its BIOS, if the machine is to have one."""
-    if config.card is VideoModel.NONE:
+    """The VGA with its BIOS, if the machine is to have one."""
+    if config.card is not VideoModel.VGA:
         return None
     return Vga(memory, read_file(video_bios_file(), "video BIOS"))

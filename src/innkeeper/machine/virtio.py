@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from innkeeper.config import DiskConfig, InputKind, MachineConfig
+from innkeeper.config import DiskConfig, InputKind, MachineConfig, VideoModel
 from innkeeper.config.disk import Discard, DiskBus
 from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
@@ -14,6 +15,9 @@ from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
 from innkeeper.errors import HostError
 from innkeeper.machine.disks import open_disk
+
+if TYPE_CHECKING:
+    from innkeeper._core import Screen
 
 MIB = 1 << 20
 DRAIN_S = 2.0  # for a console's reader to take the guest's last words
@@ -108,6 +112,16 @@ def filesystems(config: MachineConfig) -> list[PciDevice]:
             raise HostError(f"cannot share the folder {filesystem.source}: {error.strerror or error}") from error
         slots.append(VirtioSlot(device))
     return slots
+
+
+def gpu(config: MachineConfig) -> tuple[Screen | None, list[PciDevice]]:
+    """The graphics device and what it shows, if it is the machine's."""
+    if config.card is not VideoModel.VIRTIO:
+        return None, []
+    from innkeeper._core import VirtioGpu
+
+    core = VirtioGpu()
+    return core.screen, [VirtioSlot(core.device)]
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

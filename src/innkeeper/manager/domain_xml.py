@@ -261,7 +261,7 @@ def write_devices(machine: MachineConfig) -> Element:
     for graphics in machine.graphics:
         devices.append(write_graphics(graphics))
     if machine.graphics:
-        ET.SubElement(ET.SubElement(devices, "video"), "model", type="vga")
+        ET.SubElement(ET.SubElement(devices, "video"), "model", type=machine.card.value)
     if machine.rng:
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"

@@ -4,9 +4,7 @@
 //! docs/specs/standard-vga for the extensions, the register BAR and where the EDID is. Left out: what each file says,
 //! and the big-endian framebuffer.
 
-mod changes;
 mod dispi;
-mod edid;
 mod memory;
 mod registers;
 mod render;
@@ -20,7 +18,7 @@ use innkeeper_bus::bus::{Device, ones};
 use innkeeper_bus::memory::Ram;
 use innkeeper_display::{Frame, Rect, Screen, Text};
 
-use changes::Changes;
+use crate::monitor::{changes::Changes, edid};
 pub use memory::WINDOW_BYTES;
 use registers::Registers;
 pub use registers::{FIRST_PORT, PORTS};

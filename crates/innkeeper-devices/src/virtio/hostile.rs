@@ -149,6 +149,7 @@ fn request(driver: &mut Driver, random: &mut Random, queue: u16) {
         if random.one_in(2) {
             header[1..8].fill(0);
             header[9..16].fill(0);
+            header[1] = [0, 0, 0, 1, 3][random.below(5) as usize]; // the GPU's commands begin at 100h and 300h
         }
         driver.write(first.gpa, &header);
     }

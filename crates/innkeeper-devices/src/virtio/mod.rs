@@ -8,6 +8,7 @@ pub mod balloon;
 pub mod blk;
 pub mod class;
 pub mod console;
+pub mod gpu;
 pub mod hostile;
 pub mod input;
 pub mod interrupts;

@@ -3,8 +3,8 @@
 use innkeeper_display::Rect;
 
 /// A tile's size in pixels.
-const WIDTH: usize = 64;
-const HEIGHT: u32 = 16;
+pub const WIDTH: usize = 64;
+pub const HEIGHT: u32 = 16;
 
 /// The changed tiles of a frame: a bit for each, row of tiles by row.
 pub struct Changes {
@@ -32,6 +32,11 @@ impl Changes {
             }
         }
         true
+    }
+
+    /// Marks the tile in this column and row of tiles.
+    pub fn mark(&mut self, column: usize, row: usize) {
+        self.rows[row][column] = true;
     }
 
     /// Rectangles that cover what changed: runs of tiles, joined with the same runs below.

@@ -5,9 +5,10 @@
 
 /// The size that is preferred until a viewer says otherwise.
 pub const PREFERRED: (u32, u32) = (1024, 768);
-const BYTES: usize = 128;
+pub const BYTES: usize = 128;
 /// A detailed timing has twelve bits for each direction.
 const LARGEST: u32 = 4095;
+const SMALLEST: u32 = 64;
 const REFRESH_HZ: u32 = 60;
 const DOTS_PER_INCH: u32 = 100;
 
@@ -21,9 +22,14 @@ const STANDARD: [(u32, u8); 6] =
 /// sRGB's primaries and white.
 const CHROMATICITY: [u8; 10] = [0xEE, 0x91, 0xA3, 0x54, 0x4C, 0x99, 0x26, 0x0F, 0x50, 0x54];
 
+/// The nearest size that a monitor may have: some graphics devices have lines of whole groups of 8 pixels only.
+pub fn fitted(width: u32, height: u32) -> (u32, u32) {
+    (width.clamp(SMALLEST, LARGEST) & !7, height.clamp(SMALLEST, LARGEST))
+}
+
 /// The block, for a monitor of this size.
 pub fn blob(width: u32, height: u32) -> [u8; BYTES] {
-    let (width, height) = (width.clamp(64, LARGEST) & !7, height.clamp(64, LARGEST));
+    let (width, height) = fitted(width, height);
     let mut edid = [0; BYTES];
     edid[..8].copy_from_slice(&[0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0]);
     edid[8..10].copy_from_slice(&MAKER);

@@ -1,0 +1,144 @@
+//! A graphics device for two dimensions with one monitor, which tells its driver when viewers want another size.
+//!
+//! Spec: virtio 1.2, 5.7. Left out: 3D (virgl), blob resources, UUIDs, contexts, more monitors, and the pointer's place,
+//! as viewers draw the pointer where their own is.
+//!
+//! A driver keeps pictures as resources on the host, has parts of them transferred from its memory, and flushes what
+//! shall be seen: only then does the picture of the viewers change. One thread serves both queues.
+
+mod commands;
+mod front;
+mod protocol;
+mod resource;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use innkeeper_display::{Cursor, Frame, Rect, Screen};
+
+use super::class::{Activation, Class, Link, read_config_bytes};
+use super::lock;
+use super::queue::Chain;
+use super::worker::Workers;
+use crate::monitor::edid;
+use commands::Commands;
+use front::Front;
+
+const KIND: u16 = 16;
+const CONTROL: u16 = 0;
+const CURSOR: u16 = 1;
+const QUEUE_SIZES: [u16; 2] = [256, 16];
+const EDID: u64 = 1 << 1;
+
+/// In `events_read`: what GET_DISPLAY_INFO says is new.
+const DISPLAY_CHANGED: u32 = 1;
+const EVENTS_CLEAR: u64 = 4;
+const SCANOUTS: u32 = 1;
+
+struct Monitor {
+    size: (u32, u32),
+    /// `events_read`.
+    events: u32,
+    /// The driver that hears of them.
+    device: Option<Arc<Link>>,
+}
+
+/// What the worker shares with viewers and registers.
+struct Shared {
+    monitor: Mutex<Monitor>,
+    front: Mutex<Front>,
+}
+
+pub struct Gpu {
+    shared: Arc<Shared>,
+    workers: Workers,
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        let monitor = Mutex::new(Monitor { size: edid::PREFERRED, events: 0, device: None });
+        Self { shared: Arc::new(Shared { monitor, front: Mutex::default() }), workers: Workers::default() }
+    }
+}
+
+impl Class for Gpu {
+    fn kind(&self) -> u16 {
+        KIND
+    }
+
+    fn features(&self) -> u64 {
+        EDID
+    }
+
+    fn queues(&self) -> Vec<u16> {
+        QUEUE_SIZES.to_vec()
+    }
+
+    fn read_config(&self, offset: u64, out: &mut [u8]) {
+        let events = lock(&self.shared.monitor).events;
+        let words = [events, 0, SCANOUTS, 0]; // no capability sets: those are 3D's
+        let config: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        read_config_bytes(&config, offset, out);
+    }
+
+    fn write_config(&self, offset: u64, data: &[u8]) {
+        if offset == EVENTS_CLEAR
+            && let Some(&[a, b, c, d]) = data.get(..4)
+        {
+            lock(&self.shared.monitor).events &= !u32::from_le_bytes([a, b, c, d]);
+        }
+    }
+
+    fn activate(&self, mut driver: Activation) {
+        lock(&self.shared.front).restart();
+        lock(&self.shared.monitor).device = Some(Arc::clone(&driver.device));
+        let (memory, shared) = (Arc::clone(&driver.memory), Arc::clone(&self.shared));
+        let mut commands = Commands::new(Arc::clone(&memory), shared, driver.has(EDID));
+        let (mut control, mut cursor) = (driver.take(CONTROL.into()), driver.take(CURSOR.into()));
+        self.workers.start("virtio-gpu", &[CONTROL, CURSOR], &driver.device, move |bell| {
+            let mut chain = Chain::new(&memory);
+            while bell.wait(Duration::ZERO) {
+                if let Some(queue) = &mut control {
+                    queue.drain(&mut chain, |chain| commands.control(chain));
+                }
+                if let Some(queue) = &mut cursor {
+                    queue.drain(&mut chain, |chain| commands.cursor(chain));
+                }
+            }
+        });
+    }
+
+    fn notify(&self, queue: u16) {
+        self.workers.ring(queue);
+    }
+
+    fn reset(&self) {
+        self.workers.stop();
+        let mut monitor = lock(&self.shared.monitor);
+        (monitor.events, monitor.device) = (0, None);
+    }
+}
+
+impl Screen for Gpu {
+    fn refresh(&self, frame: &mut Frame) -> Vec<Rect> {
+        lock(&self.shared.front).refresh(frame)
+    }
+
+    fn cursor(&self) -> Option<(u64, Cursor)> {
+        lock(&self.shared.front).cursor()
+    }
+
+    fn prefer(&self, width: u32, height: u32) {
+        let size = edid::fitted(width, height);
+        let mut monitor = lock(&self.shared.monitor);
+        if std::mem::replace(&mut monitor.size, size) == size {
+            return;
+        }
+        let Some(device) = monitor.device.clone() else { return };
+        monitor.events |= DISPLAY_CHANGED;
+        drop(monitor);
+        device.config_changed();
+    }
+}
