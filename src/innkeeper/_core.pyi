@@ -264,6 +264,9 @@ class VirtioDevice:
     @staticmethod
     def filesystem(source: Path, tag: str, /, *, read_only: bool = False) -> VirtioDevice:
         """A folder as a 9P file system that the guest mounts by its tag."""
+    @staticmethod
+    def vsock(cid: int, path: Path, listener: int, /) -> VirtioDevice:
+        """Sockets between guest and host; `listener` is the descriptor of the Unix socket at `path`."""
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""

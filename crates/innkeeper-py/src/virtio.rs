@@ -1,5 +1,6 @@
 //! Virtio devices and their PCI functions.
 
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use innkeeper_devices::virtio::input::{Event, Input, Model, TABLET_RANGE};
 use innkeeper_devices::virtio::p9::{Folder, P9};
 use innkeeper_devices::virtio::rng::Rng;
 use innkeeper_devices::virtio::transport::{NOTIFY_MULTIPLIER, PLACES, VirtioPci as Function, Window};
+use innkeeper_devices::virtio::vsock::Vsock;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -59,6 +61,17 @@ impl VirtioDevice {
     #[pyo3(signature = (source, tag, /, *, read_only=false))]
     fn filesystem(source: PathBuf, tag: &str, read_only: bool) -> PyResult<Self> {
         Ok(Self { class: Arc::new(P9::new(Folder::open(&source, read_only)?, tag)) })
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (cid, path, listener, /))]
+    fn vsock(cid: u32, path: PathBuf, listener: RawFd) -> PyResult<Self> {
+        if listener < 0 {
+            return Err(PyValueError::new_err("the listener is closed"));
+        }
+        // SAFETY: it is only looked at to be duplicated; if it is not open, the host says so.
+        let listener = unsafe { BorrowedFd::borrow_raw(listener) }.try_clone_to_owned()?;
+        Ok(Self { class: Arc::new(Vsock::new(cid, path, listener.into())?) })
     }
 
     #[getter]

@@ -30,6 +30,7 @@ from innkeeper.config import (
     MachineConfig,
     NetworkConfig,
     VideoModel,
+    VsockConfig,
 )
 from innkeeper.console.stdio import is_ours
 from innkeeper.machine import Machine, Outcome, OutcomeKind
@@ -153,6 +154,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
     )
     add_network_option(parser)
     add_virtio_options(parser)
+    add_vsock_option(parser)
     parser.add_argument(
         "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
     )
@@ -216,6 +218,15 @@ def add_virtio_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_vsock_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vsock",
+        type=VsockConfig.parse,
+        metavar="cid=3,path=FILE",
+        help="sockets between guest and host: say CONNECT PORT at FILE, and listen at FILE_PORT",
+    )
+
+
 def add_network_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
@@ -265,6 +276,7 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         disks=tuple(arguments.disk),
         networks=tuple(arguments.network),
         filesystems=tuple(arguments.filesystem),
+        vsock=arguments.vsock,
         rng=arguments.rng != "none",
         balloon=arguments.balloon,
         virtio_consoles=tuple(arguments.virtio_console),

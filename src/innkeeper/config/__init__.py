@@ -31,6 +31,7 @@ from innkeeper.config.network import (
     UserBackend,
 )
 from innkeeper.config.video import VideoModel
+from innkeeper.config.vsock import VsockConfig
 
 __all__ = [
     "CODE_CACHE_MIB_LIMIT",
@@ -68,4 +69,5 @@ __all__ = [
     "Sharing",
     "UserBackend",
     "VideoModel",
+    "VsockConfig",
 ]

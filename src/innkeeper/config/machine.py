@@ -15,6 +15,7 @@ from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig, GraphicsKind
 from innkeeper.config.network import NetworkConfig
 from innkeeper.config.video import VideoModel
+from innkeeper.config.vsock import VsockConfig
 from innkeeper.errors import ConfigError
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
@@ -60,6 +61,7 @@ class MachineConfig:
     disks: tuple[DiskConfig, ...] = ()
     networks: tuple[NetworkConfig, ...] = ()
     filesystems: tuple[FilesystemConfig, ...] = ()  # folders of the host, by 9p
+    vsock: VsockConfig | None = None
     rng: bool = False  # a virtio entropy device
     balloon: BalloonConfig | None = None
     virtio_consoles: tuple[ConsoleConfig, ...] = ()  # beside the serial port: hvc0 and so on

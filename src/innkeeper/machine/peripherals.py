@@ -67,6 +67,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         slots += virtio.virtio_disks(config, held)
         slots += network_cards(config, held)
         slots += virtio.filesystems(config)
+        slots += virtio.vsocks(config, held)
         slots += virtio.simple_devices(config)
         balloon, balloons = virtio.balloon(config)
         inputs, boards = virtio.inputs(config)

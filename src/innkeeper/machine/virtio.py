@@ -13,6 +13,7 @@ from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
+from innkeeper.display.listen import listen_unix, remove_unix
 from innkeeper.errors import HostError
 from innkeeper.machine.disks import open_disk
 
@@ -122,6 +123,17 @@ def gpu(config: MachineConfig) -> tuple[Screen | None, list[PciDevice]]:
 
     core = VirtioGpu()
     return core.screen, [VirtioSlot(core.device)]
+
+
+def vsocks(config: MachineConfig, held: ExitStack) -> list[PciDevice]:
+    """Its socket is removed with `held`. Raises `HostError` if there cannot be one."""
+    if config.vsock is None:
+        return []
+    from innkeeper._core import VirtioDevice
+
+    listener = listen_unix(config.vsock.path, "the vsock device")
+    held.callback(remove_unix, listener)
+    return [VirtioSlot(VirtioDevice.vsock(config.vsock.cid, config.vsock.path, listener.fileno()))]
 
 
 def simple_devices(config: MachineConfig) -> list[PciDevice]:

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod rng;
 pub mod testing;
 pub mod transport;
+pub mod vsock;
 pub mod worker;
 
 #[cfg(test)]
