@@ -65,3 +65,16 @@ def test_a_folder_that_is_none_is_told(flat: Flat, tmp_path: Path) -> None:
     done = inn_run("--kernel", str(flat(b"\xf4")), "--filesystem", f"source={missing},target=files")
     assert done.status != 0
     assert str(missing) in done.error
+
+
+def test_a_reset_lets_go_and_the_next_start_mounts_again(initramfs: Initramfs, tmp_path: Path) -> None:
+    kernel = fetched("linux-image-amd64")
+    script = """
+mkdir /mnt; mount -t 9p -o trans=virtio,version=9p2000.L files /mnt
+exec 3>>/mnt/starts; echo start >&3; echo starts $(wc -l </mnt/starts)
+[ $(wc -l </mnt/starts) = 2 ] && poweroff -f; reboot -f
+"""
+    options = guest(kernel.vmlinuz, initramfs(script, kernel, modules=MODULES))
+    done = inn_run(*options, "--filesystem", f"source={tmp_path},target=files")
+    assert done.status == 0, done.said[-2000:] + done.complaint
+    assert [line for line in done.lines if line.startswith("starts ")] == ["starts 1", "starts 2"]

@@ -1,5 +1,7 @@
 //! Drivers that mean harm against every virtio device: `fuzz_virtio SECONDS SEED`. Prints the seed that fails.
 
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,9 @@ use innkeeper_devices::virtio::console::Console;
 use innkeeper_devices::virtio::gpu::Gpu;
 use innkeeper_devices::virtio::hostile;
 use innkeeper_devices::virtio::input::{Input, Model};
+use innkeeper_devices::virtio::p9::{Folder, P9};
 use innkeeper_devices::virtio::rng::Rng;
+use innkeeper_devices::virtio::vsock::Vsock;
 
 type Make = fn() -> Arc<dyn Class>;
 
@@ -41,13 +45,31 @@ fn tablet() -> Arc<dyn Class> {
     Arc::new(Input::new(Model::Tablet))
 }
 
-const CLASSES: [(&str, Make); 6] = [
+/// Where what devices have on the host is.
+fn place() -> PathBuf {
+    std::env::temp_dir().join(format!("innkeeper-fuzz-{}", std::process::id()))
+}
+
+fn p9() -> Arc<dyn Class> {
+    Arc::new(P9::new(Folder::open(&place(), false).expect("a folder"), "files"))
+}
+
+fn vsock() -> Arc<dyn Class> {
+    let path = place().join("vm");
+    let _ = std::fs::remove_file(&path); // of the case before
+    let listener = UnixListener::bind(&path).expect("a socket");
+    Arc::new(Vsock::new(3, path, listener).expect("a descriptor"))
+}
+
+const CLASSES: [(&str, Make); 8] = [
     ("blk", blk),
     ("rng", rng),
     ("balloon", balloon),
     ("console", console),
     ("gpu", gpu),
     ("tablet", tablet),
+    ("9p", p9),
+    ("vsock", vsock),
 ];
 
 fn main() {
@@ -55,6 +77,7 @@ fn main() {
         std::env::args().nth(index).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (limit, first) = (Duration::from_secs(argument(1, 60)), argument(2, 1));
+    std::fs::create_dir(place()).expect("a folder of its own");
     let begun = Instant::now();
     let mut cases = 0;
     while begun.elapsed() < limit {
@@ -68,5 +91,6 @@ fn main() {
         }
         cases += 1;
     }
+    std::fs::remove_dir_all(place()).expect("the folder goes");
     println!("{cases} cases of each of {} devices passed, 0 failed", CLASSES.len());
 }

@@ -1,6 +1,6 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wire::{Qid, Reader, Writer};
@@ -55,7 +55,18 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        unlock(&self.0);
         fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Takes back the rights that a guest took from us.
+fn unlock(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            unlock(&entry.path());
+        }
     }
 }
 
@@ -335,15 +346,19 @@ fn fids_and_open_files_are_limited() {
 fn any_message_has_an_answer_that_fits() {
     let place = Place::new();
     let mut client = place.client(false);
-    let mut random = Random::new(9);
+    let (mut random, mut done) = (Random::new(9), 0);
     let kinds = [
         8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 40, 50, 52, 54, 70, 72, 74, 76, 102, 104, 108, 110, 116, 118,
         120,
     ];
     for round in 0..30_000 {
+        if round % 200 == 0 {
+            unlock(&place.0);
+            client = place.client(false); // a message in between may have ended the session
+        }
         let mut message = vec![0; 7 + random.below(64) as usize];
         for byte in &mut message {
-            *byte = if random.below(3) == 0 { random.word() as u8 } else { random.below(3) as u8 };
+            *byte = if random.below(24) == 0 { random.word() as u8 } else { (random.below(6) / 4) as u8 };
         }
         let size = if random.below(8) == 0 { random.word() as u32 } else { message.len() as u32 };
         message[..4].copy_from_slice(&size.to_le_bytes());
@@ -351,8 +366,10 @@ fn any_message_has_an_answer_that_fits() {
         let room = 11 + random.below(200) as usize;
         let answer = client.0.answer(&message, room).unwrap();
         assert!(answer.len() <= room, "{message:?} {answer:?}");
-        assert!(answer[4] == 7 || answer[4] == message[4] + 1);
+        done += u32::from(answer[4] == message[4].wrapping_add(1));
+        assert!(answer[4] == 7 || answer[4] == message[4].wrapping_add(1));
     }
+    assert!(done > 1000, "only {done} were understood: too few to prove anything");
     assert_eq!(client.0.answer(&[7, 0, 0, 0, 100, 0], 100), None);
     assert_eq!(client.0.answer(&[7, 0, 0, 0, 100, 0, 0], 10), None);
     assert_eq!(fs::read(place.0.join("outside/secret")).unwrap(), b"secret");
