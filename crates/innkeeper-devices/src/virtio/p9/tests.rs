@@ -1,7 +1,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
 
 use super::wire::{Qid, Reader, Writer};
 use super::*;
@@ -282,6 +283,47 @@ fn nothing_leads_out_of_the_folder() {
     assert!(client.named(76, 4, b"secret", &[0]).is_err());
     assert_eq!(fs::read_dir(place.0.join("outside")).unwrap().count(), 1);
     assert_eq!(fs::read(place.0.join("outside/secret")).unwrap(), b"secret");
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_in_a_race_leads_nowhere() {
+    let place = Place::new();
+    fs::create_dir(place.inside("d")).unwrap();
+    fs::write(place.inside("d/secret"), "public").unwrap();
+    symlink("../outside", place.inside("way")).unwrap();
+    let (d, e, way) = (place.inside("d"), place.inside("e"), place.inside("way"));
+    let over = Arc::new(AtomicBool::new(false));
+    let its = Arc::clone(&over);
+    let swaps = std::thread::spawn(move || {
+        while !its.load(Ordering::SeqCst) {
+            for (from, to) in [(&d, &e), (&way, &d), (&d, &way), (&e, &d)] {
+                fs::rename(from, to).unwrap();
+            }
+        }
+    });
+    let (mut client, mut read, mut lost) = (place.client(false), 0, 0);
+    let end = Instant::now() + Duration::from_secs(20);
+    for round in 1.. {
+        let found = client.walk(round, &[b"d", b"secret"]) == Ok(2);
+        if found && client.open(round, libc::O_RDWR).is_ok() {
+            assert_eq!(client.read(116, round, 0, 100).unwrap(), b"public");
+            read += 1;
+        } else {
+            lost += 1;
+        }
+        let _ = client.clunk(round); // which is not there if the walk was lost
+        if client.walk(round, &[b"d"]) == Ok(1) {
+            let _ = client.create(round, b"new", libc::O_RDWR, 0o644); // may be lost as well
+            client.clunk(round).unwrap();
+        }
+        if read > 300 && lost > 300 || Instant::now() > end {
+            break;
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    swaps.join().unwrap();
+    assert!(read > 0 && lost > 0, "no race: {read} read, {lost} lost");
+    assert_eq!(fs::read_dir(place.0.join("outside")).unwrap().count(), 1);
 }
 
 #[test]
