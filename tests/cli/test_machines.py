@@ -110,6 +110,8 @@ def test_the_usual_virt_install_line_describes_a_machine(folders: Path, capsys: 
         ([], "no disk is given"),
         (["--disk", "none"], "nothing says what to install from"),
         (["--disk", "none", "--import", "--vcpus", "two"], "vcpus is 'two'"),
+        (["--disk", "none", "--import", "--vcpus", "4,sockets=2"], "vcpus is '4,sockets=2'"),
+        (["--disk", "none", "--import", "--connect", "xen:///"], "connect is 'xen:///'"),
         (["--disk", "none", "--boot", "hd,tpm=yes"], "--boot has an unknown key 'tpm'"),
         (["--disk", "none", "--import", "--network", "bridge=br0,modle=virtio"], "did you mean 'model'?"),
         (["--disk", "none", "--import", "--uuid", "1"], "32 hexadecimal digits"),

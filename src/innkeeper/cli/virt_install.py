@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from innkeeper.cli.machines import console
+from innkeeper.cli.machines import connection, console
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
 from innkeeper.config import DiskConfig, GraphicsConfig, MachineConfig
@@ -40,7 +40,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     add("--vcpus", default="1", metavar="N", help="virtual processors (default: %(default)s)")
     add("--virt-type", default="auto", choices=ENGINES, help="what runs it: auto takes the fastest that can (default)")
-    add("--os-variant", "--osinfo", metavar="NAME", help="noted in the machine's title; nothing needs tuning by it")
+    add("--os-variant", "--osinfo", metavar="NAME", help="what will be installed; no device depends on it")
     add("--cdrom", "-c", type=Path, metavar="ISO", help="the installer's disc")
     add("--import", dest="imports", action="store_true", help="no installation: start from the first disk")
     add("--boot", default="", metavar="hd,cdrom,uefi,kernel=…,initrd=…,kernel_args=…", help="how it starts")
@@ -56,14 +56,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     add("--autostart", action="store_true", help="start it with the manager")
     add("--dry-run", action="store_true", help="make nothing")
     add("--print-xml", action="store_true", help="show the machine's XML, and make nothing")
-    add("--connect", help=argparse.SUPPRESS)
-    add("--check", action="append", default=[], help=argparse.SUPPRESS)
+    connection.register(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    connection.check(arguments)
     disks = Disks(wanted_disks(arguments))
     definition = define(arguments, disks.resolved())
-    xml = normalised(write_xml(definition))
+    xml = document(definition)
     if arguments.print_xml or arguments.dry_run:
         print(xml if arguments.print_xml else f"Domain '{definition.name}' could be made", end="")
         return Status.DONE
@@ -91,7 +91,7 @@ def make(arguments: argparse.Namespace, definition: Definition, disks: Disks, xm
         store.put(definition.name, definition.uuid, xml)
         if arguments.autostart:
             store.set_autostart(definition.name, on=True)
-    host.start(definition.name, installing(xml, arguments))
+    host.start(definition.name, installing(definition, arguments))
 
 
 def undo(name: str, disks: Disks) -> None:
@@ -104,11 +104,13 @@ def undo(name: str, disks: Disks) -> None:
     print(f"the machine's definition is removed{also}; the same command can be run again", file=sys.stderr)
 
 
-def installing(xml: str, arguments: argparse.Namespace) -> str:
+def installing(definition: Definition, arguments: argparse.Namespace) -> str:
     """The first start's document: with `--noreboot` the machine stays off at the installer's end."""
-    return (
-        xml.replace("<on_reboot>restart</on_reboot>", "<on_reboot>destroy</on_reboot>") if arguments.noreboot else xml
-    )
+    return document(replace(definition, on_reboot=Action.DESTROY) if arguments.noreboot else definition)
+
+
+def document(definition: Definition) -> str:
+    return normalised(write_xml(definition))
 
 
 def wanted_disks(arguments: argparse.Namespace) -> list[DiskConfig]:
@@ -148,13 +150,10 @@ def define(arguments: argparse.Namespace, disks: list[DiskConfig]) -> Definition
 
 
 def read_vcpus(text: str) -> int:
-    """`2`, or with what is more than a number `2,sockets=1`: the number counts."""
-    number, _, rest = text.partition(",")
-    if not number.isdigit() or (
-        rest and any(part.split("=")[0] not in ("sockets", "cores", "threads", "maxvcpus") for part in rest.split(","))
-    ):
+    """How many. Sockets, cores and threads cannot be chosen here."""
+    if not (text.isascii() and text.isdigit()):
         raise ConfigError(f"vcpus is {text!r}; it must be a number")
-    return int(number)
+    return int(text)
 
 
 def read_start(arguments: argparse.Namespace) -> dict[str, object]:

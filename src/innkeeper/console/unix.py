@@ -3,9 +3,7 @@
 One peer at a time, the next waits in line; what the guest sends while nobody is there is dropped.
 """
 
-import os
 import socket
-import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +11,7 @@ from pathlib import Path
 from innkeeper.console.base import Leave, Receive
 from innkeeper.console.input import CHUNK, Wake
 from innkeeper.console.output import Output
-from innkeeper.errors import HostError
-
-PATH_LIMIT = 107  # sun_path less its NUL (unix(7))
+from innkeeper.sockets import listen_unix
 
 
 class UnixConsole:
@@ -23,7 +19,7 @@ class UnixConsole:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._listener = listen(path)
+        self._listener = listen_unix(path, "the console")
         self._identity = path.stat().st_ino
         self._peer: socket.socket | None = None
         self._wake = Wake()
@@ -78,35 +74,3 @@ class UnixConsole:
         if (peer := self._peer) is not None:
             with suppress(OSError):  # the peer broke off; the serving thread notices by itself
                 peer.sendall(data)
-
-
-def listen(path: Path) -> socket.socket:
-    if len(os.fsencode(path)) > PATH_LIMIT:
-        raise HostError(f"console path {path} is too long for a socket; at most {PATH_LIMIT} bytes")
-    remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.fchmod(listener.fileno(), 0o600)  # before bind, so that it is never open to others
-        listener.bind(os.fspath(path))
-        listener.listen(4)
-    except OSError as error:
-        listener.close()
-        raise HostError(f"cannot listen for the console at {path}: {error.strerror}") from error
-    return listener
-
-
-def remove_stale(path: Path) -> None:
-    """Removes a socket that nobody listens on any more: a killed run's."""
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise HostError(f"cannot listen for the console at {path}: something else has that name")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(os.fspath(path))
-    except FileNotFoundError:
-        return
-    except ConnectionRefusedError:
-        path.unlink(missing_ok=True)
-        return
-    except OSError as error:
-        raise HostError(f"cannot listen for the console at {path}: {error.strerror}") from error
-    raise HostError(f"cannot listen for the console at {path}: another program listens there")

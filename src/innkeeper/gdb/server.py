@@ -14,6 +14,7 @@ from innkeeper.errors import HostError
 from innkeeper.gdb.packets import INTERRUPT, Decoder, encode
 from innkeeper.gdb.stub import Stub
 from innkeeper.gdb.target import Target
+from innkeeper.sockets import bind_tcp, listen_unix, remove_unix
 
 Wait = Callable[[socket.socket], bool]
 
@@ -23,23 +24,13 @@ CHUNK = 1 << 16
 
 def listen(port: int | None, path: Path | None) -> socket.socket:
     """Raises `HostError` if the place is taken or cannot be had."""
-    where = str(path) if path is not None else f"{LOOPBACK} port {port}"
-    listener = socket.socket(socket.AF_UNIX if path is not None else socket.AF_INET, socket.SOCK_STREAM)
+    if path is not None:
+        return listen_unix(path, "gdb")
     try:
-        if path is not None:
-            before = os.umask(0o177)  # nobody else's, from its first moment on
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(before)
-        else:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((LOOPBACK, port or 0))
-        listener.listen(1)
+        return bind_tcp(socket.AF_INET, LOOPBACK, port or 0)
     except OSError as error:
-        listener.close()
-        raise HostError(f"gdb cannot be served at {where}: {(error.strerror or str(error)).lower()}") from error
-    return listener
+        why = (error.strerror or str(error)).lower()
+        raise HostError(f"gdb cannot be served at {LOOPBACK} port {port}: {why}") from error
 
 
 class GdbServer:
@@ -67,9 +58,10 @@ class GdbServer:
         self._ring()
         if self._thread.ident is not None:
             self._thread.join()
-        self._listener.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._path is None:
+            self._listener.close()
+        else:
+            remove_unix(self._listener)
         os.close(self._wake)
         os.close(self._woken)
 
@@ -82,7 +74,7 @@ class GdbServer:
             if self._wait(self._listener):
                 connection, _ = self._listener.accept()
                 with connection:
-                    Session(connection, self._target, self._wait).run()
+                    Session(connection, self._target, self._wait, lambda: self._closing).run()
 
     def _wait(self, readable: socket.socket) -> bool:
         """Until it can be read from: True. False if somebody rang meanwhile, or all is over."""
@@ -95,10 +87,11 @@ class GdbServer:
 class Session:
     """One debugger, from its connection to its end."""
 
-    def __init__(self, connection: socket.socket, target: Target, wait: Wait) -> None:
+    def __init__(self, connection: socket.socket, target: Target, wait: Wait, closing: Callable[[], bool]) -> None:
         self._connection = connection
         self._target = target
         self._wait = wait
+        self._closing = closing
         self._stub = Stub(target)
         self._running = False
         self._over = False
@@ -109,7 +102,7 @@ class Session:
         decoder = Decoder()
         try:
             self._target.interrupt()  # gdb wants to find a machine that stands still
-            while not (self._over or self._stub.detached):
+            while not (self._over or self._stub.detached or self._closing()):
                 if self._wait(self._connection):
                     data = self._connection.recv(CHUNK)
                     if not data:

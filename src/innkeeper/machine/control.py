@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from innkeeper.display.listen import listen_unix, remove_unix
 from innkeeper.errors import HostError, InnkeeperError
+from innkeeper.sockets import listen_unix, remove_unix
 
 VERSION = 1
 LINE_LIMIT = 8 << 20

@@ -14,6 +14,7 @@ from innkeeper.storage.options import ImageOptions
 
 if TYPE_CHECKING:
     from innkeeper._core import Disk
+    from innkeeper.storage import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
     return disk
 
 
-def create_if_missing(config: DiskConfig) -> bool:
+def create_if_missing(config: DiskConfig, progress: Progress | None = None) -> bool:
     """Makes the file if there is none and a size was given; tells whether it did."""
     assert config.path is not None  # noqa: S101 - as above
     if config.size_gib is None or config.path.exists():
@@ -57,7 +58,7 @@ def create_if_missing(config: DiskConfig) -> bool:
     if size == 0:
         raise ConfigError(f"disk {config.path} has size={config.size_gib:g}; it must have at least one sector")
     if config.format is DiskFormat.QCOW2 or config.backing_store is not None:
-        make_qcow2(config, size)
+        make_qcow2(config, size, progress)
         return True
     try:
         with config.path.open("xb") as file:
@@ -71,7 +72,7 @@ def create_if_missing(config: DiskConfig) -> bool:
     return True
 
 
-def make_qcow2(config: DiskConfig, size: int) -> None:
+def make_qcow2(config: DiskConfig, size: int, progress: Progress | None) -> None:
     assert config.path is not None  # noqa: S101 - as above
     from innkeeper.storage.images import create  # loads the extension
 
@@ -80,4 +81,4 @@ def make_qcow2(config: DiskConfig, size: int) -> None:
         backing_file=str(config.backing_store) if config.backing_store is not None else None,
         backing_fmt=config.backing_format,
     )
-    create(config.path, size, image_format=DiskFormat.QCOW2, options=options)
+    create(config.path, size, image_format=DiskFormat.QCOW2, options=options, progress=progress)

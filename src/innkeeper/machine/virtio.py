@@ -13,9 +13,9 @@ from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
-from innkeeper.display.listen import listen_unix, remove_unix
 from innkeeper.errors import HostError
 from innkeeper.machine.disks import open_disk
+from innkeeper.sockets import listen_unix, remove_unix
 
 if TYPE_CHECKING:
     from innkeeper._core import Screen

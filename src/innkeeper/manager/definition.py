@@ -1,14 +1,12 @@
 """What a machine is, as long as somebody keeps it: a name, an identity, and how it is built."""
 
-import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID, uuid4
 
 from innkeeper.config import MachineConfig
 from innkeeper.errors import ConfigError
-
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,62}")
+from innkeeper.machine.names import NAME
 
 
 class Action(StrEnum):
@@ -24,12 +22,12 @@ def check_domain_name(name: str) -> str:
     >>> check_domain_name("../etc")
     Traceback (most recent call last):
       ...
-    innkeeper.errors.ConfigError: a machine's name is '../etc'; it must be at most 63 letters, digits and . _ + -, and not begin with a sign
+    innkeeper.errors.ConfigError: a machine's name is '../etc'; it must be at most 63 letters, digits and . _ -, and not begin with a sign
     """
     if not NAME.fullmatch(name):
         shown = name if len(name) <= 80 else name[:77] + "..."
         raise ConfigError(
-            f"a machine's name is {shown!r}; it must be at most 63 letters, digits and . _ + -, and not begin with a sign"
+            f"a machine's name is {shown!r}; it must be at most 63 letters, digits and . _ -, and not begin with a sign"
         )
     return name
 

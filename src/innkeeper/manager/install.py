@@ -6,9 +6,8 @@ from pathlib import Path
 
 from innkeeper.config import DiskConfig, DiskFormat
 from innkeeper.errors import ConfigError
-from innkeeper.storage import ImageOptions, create
+from innkeeper.machine.disks import create_if_missing
 
-GIB = 1 << 30
 Progress = Callable[[str, float], None]
 
 
@@ -33,15 +32,12 @@ class Disks:
     def create(self, disk: DiskConfig, progress: Progress) -> None:
         """Raises `InnkeeperError`; the file is not there then."""
         assert disk.path is not None  # noqa: S101 - of those that are missing
-        assert disk.size_gib is not None  # noqa: S101 - checked when it was wanted
-        options = ImageOptions(preallocation="off" if disk.sparse else "falloc")
-        size = int(disk.size_gib * GIB) // 512 * 512
 
         def told(done: int, whole: int) -> None:
             progress("", done / whole if whole else 1.0)
 
-        create(disk.path, size, image_format=format_of(disk) or DiskFormat.QCOW2, options=options, progress=told)
-        self._created.append(disk.path)
+        if create_if_missing(replace(disk, format=format_of(disk)), told):
+            self._created.append(disk.path)
 
     def remove_created(self) -> list[Path]:
         for path in self._created:

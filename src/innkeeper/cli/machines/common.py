@@ -68,7 +68,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
         " " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]
     ]
-    rule = "-" * (sum(widths) + 3 * len(widths) - 1 + 1)
+    rule = "-" * (sum(widths) + 3 * len(widths))
     return "\n".join([lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:])]) + "\n"
 
 

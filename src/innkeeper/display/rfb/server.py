@@ -16,12 +16,13 @@ from weakref import WeakSet
 
 from innkeeper.config import GraphicsConfig, Sharing
 from innkeeper.display.input import InputSink
-from innkeeper.display.listen import listen_tcp, listen_unix, remove_unix
+from innkeeper.display.listen import listen_tcp
 from innkeeper.display.rfb import handshake, tls, websocket
 from innkeeper.display.rfb.channel import Channel, Gone, Refused, StreamChannel
 from innkeeper.display.rfb.security import Policy
 from innkeeper.display.rfb.session import Display, Session
 from innkeeper.errors import InnkeeperError
+from innkeeper.sockets import listen_unix, remove_unix
 
 if TYPE_CHECKING:
     from innkeeper._core import Screen
