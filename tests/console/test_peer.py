@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.console.pty import PtyConsole
-from innkeeper.console.unix import UnixConsole
+from innkeeper.console.unix import PEERS_LIMIT, UnixConsole
 from innkeeper.errors import HostError
 
 
@@ -101,17 +101,55 @@ def test_a_socket_is_private_and_removed_at_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_second_peer_follows_the_first(unix: UnixConsole, tmp_path: Path) -> None:
+def test_all_peers_hear_and_may_type(unix: UnixConsole, tmp_path: Path) -> None:
     received = bytearray()
     unix.start(received.extend, lambda: None)
-    first = connect(tmp_path / "console")
-    first.sendall(b"1")
-    until(lambda: bytes(received) == b"1")
-    with connect(tmp_path / "console") as second:
-        second.sendall(b"2")
+    with connect(tmp_path / "console") as first, connect(tmp_path / "console") as second:
+        for word, peer in ((b"1", first), (b"2", second)):
+            peer.sendall(word)
+            until(lambda word=word: bytes(received).endswith(word))  # type: ignore[misc]
+        unix.write(b"said")
+        assert (read_some(first.fileno()), read_some(second.fileno())) == (b"said", b"said")
         first.close()
+        second.sendall(b"3")
+        until(lambda: bytes(received) == b"123")
 
-        until(lambda: bytes(received) == b"12")
+
+def test_who_comes_later_hears_what_was_said_before(unix: UnixConsole, tmp_path: Path) -> None:
+    unix.start(lambda _: None, lambda: None)
+    unix.write(b"x" * 70_000 + b"\n" + b"y" * 70_000 + b"\nlogin: \x1b[6n")
+    until(lambda: unix._said.content().endswith(b"login: "))
+    with connect(tmp_path / "console") as first:
+        until(lambda: first.recv(1 << 20, socket.MSG_PEEK).endswith(b"login: "))
+        until(lambda: len(first.recv(1 << 20)) > 1 << 15)
+        unix.write(b"root")
+        assert read_some(first.fileno()) == b"root"
+
+
+def test_one_process_holds_a_console_until_another_forces_it(unix: UnixConsole, tmp_path: Path) -> None:
+    received = bytearray()
+    unix.start(received.extend, lambda: None)
+    unix.hold(os.getpid())
+    with connect(tmp_path / "console") as peer:
+        peer.sendall(b"1")
+        until(lambda: bytes(received) == b"1")
+        unix.hold(os.getpid())
+        with pytest.raises(HostError, match=f"process {os.getpid()} is connected to the console already; --force"):
+            unix.hold(1)
+        unix.hold(1, force=True)
+        assert peer.recv(100) == b""
+    until(lambda: not unix._peers)
+    unix.hold(os.getpid())  # process 1 never came
+
+
+def test_peers_are_limited(unix: UnixConsole, tmp_path: Path) -> None:
+    unix.start(lambda _: None, lambda: None)
+    peers = [connect(tmp_path / "console") for _ in range(PEERS_LIMIT)]
+    until(lambda: len(unix._peers) == PEERS_LIMIT)
+    with connect(tmp_path / "console") as late:
+        assert late.recv(1) == b""
+    for peer in peers:
+        peer.close()
 
 
 def test_a_peer_that_does_not_read_cannot_hold_the_end(unix: UnixConsole, tmp_path: Path) -> None:

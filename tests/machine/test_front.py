@@ -110,7 +110,7 @@ def test_both_viewers_show_the_screen(tmp_path: Path) -> None:
         (b"[" * 100000 + b"\n", "no JSON"),
         (b"[]\n", "says not what to do"),
         (b'{"version": 2, "do": "info"}\n', "speaks version 1"),
-        (b'{"version": 1, "do": "fly"}\n', "it can do info, screenshot, strike, text"),
+        (b'{"version": 1, "do": "fly"}\n', "it can do graphics, info, screenshot, strike, text, view"),
         (b'{"version": 1, "do": "strike", "strokes": [[0, true]]}\n', "from 1 to 255"),
         (b'{"version": 1, "do": "strike", "strokes": [[true, true]]}\n', "from 1 to 255"),
         (b'{"version": 1, "do": "strike", "strokes": 5}\n', "must be a list"),

@@ -96,6 +96,11 @@ class MachineConfig:
         return VideoModel.VGA if seen or self.kernel is None else VideoModel.NONE
 
     @property
+    def shows(self) -> bool:
+        """Whether there is a screen."""
+        return self.card is not VideoModel.NONE
+
+    @property
     def on_terminal(self) -> bool:
         """Whether the terminal shows the screen. The serial console then leaves it."""
         return any(graphics.kind is GraphicsKind.TERMINAL for graphics in self.graphics)

@@ -17,6 +17,10 @@ class Wake:
     def set(self) -> None:
         os.write(self._write_end, b"x")
 
+    def fileno(self) -> int:
+        """Has something to read once `set` was called."""
+        return self._read_end
+
     def wait_for_input(self, descriptor: int) -> bool:
         """Waits until `descriptor` has something (or has ended); False once `set` was called."""
         poll = select.poll()

@@ -1,9 +1,12 @@
 """The console on a listening Unix socket, private to this user and removed at the end.
 
-One peer at a time, the next waits in line; what the guest sends while nobody is there is dropped.
+Everybody who connects sees all that the guest says, from the last of what it said before on, and may type. Who wants to be the only terminal
+says so by `hold`, which others can be refused by. What is slow to read holds the guest up, as a serial line does.
 """
 
+import selectors
 import socket
+import struct
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -11,17 +14,24 @@ from pathlib import Path
 from innkeeper.console.base import Leave, Receive
 from innkeeper.console.input import CHUNK, Wake
 from innkeeper.console.output import Output
+from innkeeper.console.scrollback import Scrollback
+from innkeeper.errors import HostError
 from innkeeper.sockets import listen_unix
+
+PEERS_LIMIT = 16
 
 
 class UnixConsole:
     """Listens from the moment it is made."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._listener = listen_unix(path, "the console")
         self._identity = path.stat().st_ino
-        self._peer: socket.socket | None = None
+        self._said = Scrollback()
+        self._peers: dict[socket.socket, int] = {}  # and their processes
+        self._holder: int | None = None
+        self._lock = threading.Lock()  # over the last three
         self._wake = Wake()
         self._server: threading.Thread | None = None
         self._output = Output(self._drain)
@@ -34,43 +44,91 @@ class UnixConsole:
     def write(self, data: bytes, /) -> None:
         self._output.write(data)
 
+    def hold(self, process: int, *, force: bool = False) -> None:
+        """Makes a process, which then connects, the one terminal of this console. `force` hangs up on everybody.
+
+        Raises `HostError` while another one is.
+        """
+        with self._lock:
+            if self._holder != process and self._holder in self._peers.values() and not force:
+                raise HostError(f"process {self._holder} is connected to the console already; --force takes it over")
+            self._holder = process
+            if force:
+                for peer in self._peers:
+                    hang_up(peer)
+
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         self._output.close()
         self._wake.set()
-        if (peer := self._peer) is not None:
-            with suppress(OSError):  # gone by itself
-                peer.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for peer in self._peers:
+                hang_up(peer)
         if self._server is not None:
             self._server.join()
         self._output.join()
         self._wake.close()
         self._listener.close()
         with suppress(FileNotFoundError):
-            if self._path.stat().st_ino == self._identity:
-                self._path.unlink()
+            if self.path.stat().st_ino == self._identity:
+                self.path.unlink()
 
     def _serve(self, receive: Receive) -> None:
-        while self._wake.wait_for_input(self._listener.fileno()):
-            peer, _ = self._listener.accept()
-            with peer:
-                self._peer = peer
-                self._converse(peer, receive)
-                self._peer = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
+            while self._wake not in (ready := [key.fileobj for key, _ in selector.select()]):
+                for one in ready:
+                    if one is self._listener:
+                        self._welcome(selector)
+                    elif isinstance(one, socket.socket):
+                        self._hear(one, receive, selector)
+        for peer in self._peers:
+            peer.close()
 
-    def _converse(self, peer: socket.socket, receive: Receive) -> None:
-        while self._wake.wait_for_input(peer.fileno()):
-            try:
-                data = peer.recv(CHUNK)
-            except OSError:  # the peer broke off
+    def _welcome(self, selector: selectors.BaseSelector) -> None:
+        peer, _ = self._listener.accept()
+        with self._lock:
+            if len(self._peers) >= PEERS_LIMIT:
+                peer.close()
                 return
-            if not data:
-                return
+            with suppress(OSError):  # it has left again, which is heard next
+                peer.sendall(self._said.content())  # fits into an empty socket
+            self._peers[peer] = process_of(peer)
+        selector.register(peer, selectors.EVENT_READ)
+
+    def _hear(self, peer: socket.socket, receive: Receive, selector: selectors.BaseSelector) -> None:
+        try:
+            data = peer.recv(CHUNK)
+        except OSError:  # it broke off
+            data = b""
+        if data:
             receive(data)
+            return
+        selector.unregister(peer)
+        with self._lock:
+            del self._peers[peer]
+            hang_up(peer)  # wakes who writes to it
+        peer.close()
 
     def _drain(self, data: bytes) -> None:
-        if (peer := self._peer) is not None:
+        with self._lock:
+            self._said.add(data)
+            peers = list(self._peers)
+        for peer in peers:
             with suppress(OSError):  # the peer broke off; the serving thread notices by itself
                 peer.sendall(data)
+
+
+def hang_up(peer: socket.socket) -> None:
+    with suppress(OSError):  # gone by itself
+        peer.shutdown(socket.SHUT_RDWR)
+
+
+def process_of(peer: socket.socket) -> int:
+    """Of whoever connected, as the kernel knows it (unix(7))."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    process, _, _ = struct.unpack("3i", credentials)
+    return int(process)

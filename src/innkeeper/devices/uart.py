@@ -221,6 +221,11 @@ class Uart:
                 self._arrive(data)
                 self._update()
 
+    @property
+    def is_listened_to(self) -> bool:
+        """Whether the guest waits for what comes in, as it does while a program has its terminal open."""
+        return bool(self._ier & IER_RECEIVED)
+
     def receive_break(self) -> None:
         """The line is held low for longer than a character: a NUL with the break flag."""
         with self._lock:

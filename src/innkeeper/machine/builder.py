@@ -18,6 +18,7 @@ from innkeeper.firmware.image import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.firmware.video import font_of, set_text_mode
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
+from innkeeper.machine.serial import with_console
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
 from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, PORTS, memory_map, ram_ranges
@@ -173,7 +174,7 @@ def load(config: MachineConfig, kernel: KernelImage | None, parts: Parts, assemb
     if kernel is None:
         return  # the vCPUs are in their reset state, and the ROM is where they begin
     plan = BootPlan(
-        command_line=config.append,
+        command_line=with_console(config, kernel.protocol),
         initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
         initrd_path=config.initrd,
         memory_map=memory_map(config.memory_mib),

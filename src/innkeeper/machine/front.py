@@ -17,6 +17,7 @@ from innkeeper.errors import HostError
 from innkeeper.machine.control import BadRequest, Command, ControlServer
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.names import Registration
+from innkeeper.machine.viewing import Viewing
 
 if TYPE_CHECKING:
     from innkeeper.display.rfb import VncServer
@@ -32,14 +33,18 @@ class Front:
     """Open from the moment it is made; `start` lets others in."""
 
     def __init__(
-        self, config: MachineConfig, desk: Desk, buttons: Mapping[str, Callable[[], None]] | None = None
+        self,
+        config: MachineConfig,
+        desk: Desk,
+        buttons: Mapping[str, Callable[[], None]] | None = None,
+        commands: Mapping[str, Command] | None = None,
     ) -> None:
-        """`buttons` are what can be done to the machine as a whole.
+        """`buttons` are what can be done to the machine as a whole; `commands` what else the control socket takes.
 
         Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held.
         """
         self._config, self._desk = config, desk
-        self._buttons = dict(buttons or {})
+        self._buttons, self._commands = dict(buttons or {}), dict(commands or {})
         self._viewers: list[VncServer] = []
         self._controls: list[ControlServer] = []
         self._terminal: TerminalScreen | None = None
@@ -50,16 +55,23 @@ class Front:
     def _open(self, held: ExitStack) -> None:
         commands: dict[str, Command] = {
             "info": self._info,
+            "graphics": self._graphics,
             "screenshot": self._screenshot,
             "text": self._text,
             "strike": self._strike,
         }
+        commands |= self._commands
         commands |= {name: self._press(button) for name, button in self._buttons.items()}
         paths = [self._config.control] if self._config.control is not None else []
+        folder = None
         if self._config.name is not None:
             registration = Registration(self._config.name)
             held.callback(registration.close)
             paths.append(registration.control)
+            folder = registration.folder
+        viewing = Viewing(self._desk, self._config.name or DEFAULT_NAME, folder)
+        held.callback(viewing.close)
+        commands |= viewing.commands()
         for path in paths:
             self._controls.append(ControlServer(path, commands))
             held.callback(self._controls[-1].close)
@@ -101,6 +113,21 @@ class Front:
     def _info(self, _asked: Mapping[str, Any]) -> object:
         addresses = [viewer.address for viewer in self._viewers]
         return {"name": self._config.name, "process": os.getpid(), "vnc": addresses}
+
+    def _graphics(self, _asked: Mapping[str, Any]) -> object:
+        """As `info`, with what it takes to be let in: whoever asks is this machine's user."""
+        shown = [graphics for graphics in self._config.graphics if graphics.kind is GraphicsKind.VNC]
+        return [
+            {
+                "type": "vnc",
+                "address": viewer.address,
+                "socket": graphics.socket is not None,
+                "tls": graphics.tls is not None or graphics.anonymous_tls,
+                "username": graphics.username,
+                "password": graphics.password,
+            }
+            for graphics, viewer in zip(shown, self._viewers, strict=True)
+        ]
 
     def _screenshot(self, _asked: Mapping[str, Any]) -> object:
         picture = self._desk.picture()

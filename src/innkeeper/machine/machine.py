@@ -41,6 +41,7 @@ from innkeeper.machine.front import Front
 from innkeeper.machine.input import Ps2Input
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
+from innkeeper.machine.serial import SerialLine
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
 from innkeeper.platforms import KeptState
 
@@ -107,7 +108,8 @@ class Machine(Shown):
             self._console = self._given_console or open_console(config.serial)
             self._tap = ConsoleTap(self._console, self._timeline)
             self._desk = self._parts.peripherals.desk
-            self._front = Front(config, self._desk, self._buttons())
+            line = SerialLine(config, self._console, lambda: self._assembly.board.uart if self._assembly else None)
+            self._front = Front(config, self._desk, self._buttons(), line.commands())
             self._build(create_processors(config, self._parts), kernel, loads=True)
             self._serve_gdb()
             self._console.start(self.write_console, self.stop)

@@ -14,6 +14,8 @@ VERBS = {
     "domstate": "say whether a machine runs",
     "domiflist": "list a machine's network interfaces",
     "domblklist": "list a machine's disks",
+    "ttyconsole": "say where a machine's serial console is",
+    "domdisplay": "say where a machine's screen is shown, as an address",
     "vncdisplay": "say where a machine's screen is shown",
     "autostart": "start a machine with the manager, or no longer",
 }

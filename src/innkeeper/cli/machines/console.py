@@ -5,57 +5,123 @@ import os
 import select
 import socket
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.console import raw_terminal
-from innkeeper.errors import HostError
-from innkeeper.machine.names import running
-from innkeeper.manager.host import console_of
+from innkeeper.console.raw import raw_terminal
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine.control import ask
+from innkeeper.machine.names import control_of, running
 
 ESCAPE = b"\x1d"  # ^]
 CHUNK = 65536
+DEVICES = ("serial0", "console0")
+SILENT_S = 5.0  # after which a guest that does not even listen is suspected not to know of its serial port
+ADVICE = (
+    "the guest does not use its serial port so far: give its kernel console=ttyS0, and run "
+    "systemctl enable --now serial-getty@ttyS0 in it"
+)
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("devname", nargs="?", metavar="DEVICE", help="serial0, the one that there is")
+    parser.add_argument("--devname", dest="device", metavar="DEVICE", help=argparse.SUPPRESS)
+    parser.add_argument("--force", action="store_true", help="hang up on those who are connected to it")
+    parser.add_argument("--safe", action="store_true", help="only if nobody else can connect meanwhile: not to a pty")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    return connect(common.running_name(arguments))
+    device = arguments.device or arguments.devname
+    if device is not None and device not in DEVICES:
+        raise ConfigError(f"console device is {device!r}; machines have one serial port, {DEVICES[0]}")
+    return connect(common.running_name(arguments), force=arguments.force, safe=arguments.safe)
 
 
-def connect(name: str) -> int:
-    """Raises `HostError` if the machine does not run."""
+def connect(name: str, *, force: bool = False, safe: bool = False) -> int:
+    """Raises `HostError` if the machine does not run, or another terminal is connected."""
     if name not in running():
         raise HostError(f"machine {name} does not run; inn start {name} starts it")
-    with socket.socket(socket.AF_UNIX) as line:
-        try:
-            line.connect(str(console_of(name)))
-        except OSError as error:
-            raise HostError(f"cannot reach the serial console of {name}: {error.strerror}") from error
+    control = control_of(name)
+    line = ask(control, "hold-console", process=os.getpid(), force=force)
+    if safe and line["kind"] == "pty":
+        raise HostError(f"the console of {name} is {line['path']}, which others can open meanwhile; leave out --safe")
+    with opened(line["path"], name) as descriptor:
         print(f"Connected to domain '{name}'\nEscape character is ^]", file=sys.stderr)
         with raw_terminal(sys.stdin.fileno()):
-            converse(line)
+            converse(descriptor, lambda: advice(name, ask(control, "console")))
     print(file=sys.stderr)
     return Status.DONE
 
 
-def converse(line: socket.socket) -> None:
-    """Until the machine hangs up, or somebody leaves."""
-    watched = [line.fileno(), sys.stdin.fileno()]
+def advice(name: str, line: dict[str, Any]) -> str | None:
+    """What a guest that says nothing needs, in one line."""
+    if line["listens"]:
+        return None
+    return f"{ADVICE}; inn view {name} shows its screen" if line["screen"] else ADVICE
+
+
+@contextmanager
+def opened(path: str, name: str) -> Iterator[int]:
+    """A socket's or pseudo-terminal's descriptor."""
+    try:
+        if not Path(path).is_socket():
+            descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        else:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.connect(path)
+                descriptor = line.detach()
+    except OSError as error:
+        raise HostError(f"cannot reach the serial console of {name}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def converse(line: int, advise: Callable[[], str | None]) -> None:
+    """Until the machine hangs up, or somebody leaves. Advises once if it stays silent."""
+    watched = [line, sys.stdin.fileno()]
+    silent_at: float | None = time.monotonic() + SILENT_S
     while True:
-        ready, _, _ = select.select(watched, [], [])
-        if line.fileno() in ready:
-            data = line.recv(CHUNK)
+        patience = max(0.0, silent_at - time.monotonic()) if silent_at is not None else None
+        ready, _, _ = select.select(watched, [], [], patience)
+        if not ready or (silent_at is not None and time.monotonic() >= silent_at):
+            silent_at = None
+            with suppress(HostError):  # it has just ended, which the line says as well
+                if words := advise():
+                    print(f"note: {words}", end="\r\n", file=sys.stderr, flush=True)
+        if line in ready:
+            data = heard(line)
             if not data:
                 return
+            silent_at = None
             os.write(sys.stdout.fileno(), data)
         if sys.stdin.fileno() in ready:
             typed = os.read(sys.stdin.fileno(), CHUNK)
             before, escape, _ = typed.partition(ESCAPE)
-            line.sendall(before)
+            send(line, before)
             if escape:
                 return
             if not typed:  # the end of a file: what the guest says goes on
                 watched.remove(sys.stdin.fileno())
+
+
+def heard(line: int) -> bytes:
+    """Nothing at the end; a pseudo-terminal's end is an error, and so is being hung up on."""
+    try:
+        return os.read(line, CHUNK)
+    except OSError:
+        return b""
+
+
+def send(line: int, data: bytes) -> None:
+    view = memoryview(data)
+    with suppress(BrokenPipeError):  # hung up, which reading notices
+        while view:
+            view = view[os.write(line, view) :]

@@ -1,0 +1,22 @@
+"""`inn ttyconsole`: where a running machine's serial console is."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+from innkeeper.errors import HostError
+from innkeeper.machine.control import ask
+from innkeeper.machine.names import control_of
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.running_name(arguments)
+    line = ask(control_of(name), "console")
+    if line["path"] is None:
+        raise HostError(f"the serial console of {name} is {line['kind']} of its inn run, which nobody else can open")
+    print(f"{line['path']}\n")
+    return Status.DONE
