@@ -632,6 +632,11 @@ class Vm:
         """Takes away what was mapped from `gpa` on, or a range of the adapter area."""
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
     def signal_msi(self, address: int, data: int, /) -> None: ...
+    def reset_interrupts(self) -> None:
+        """Interrupt controllers, PIT and local APICs as after power-up, nothing pending; time and registers stay.
+
+        Raises `RuntimeError` while a vCPU runs, `OSError` if the host refuses.
+        """
     @property
     def fabric(self) -> Fabric: ...
     @property

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from innkeeper.config import EngineChoice
+from innkeeper.console import MemoryConsole
+from innkeeper.machine import Machine, Outcome
 from tests.engines import fastest_software
 
 COMMAND = [sys.executable, "-m", "innkeeper.cli", "run"]
@@ -66,6 +68,15 @@ def inn_run(*options: str, limit_s: float = LIMIT_S) -> Done:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=limit_s + END_S)
     said = done.stdout.decode(errors="replace").replace("\r\n", "\n").replace("\r", "")
     return Done(done.returncode, said, done.stderr.decode())
+
+
+def ended(machine: Machine, console: MemoryConsole, limit_s: float = END_S) -> Outcome:
+    """How a run ended. One that has not by then says what it was doing: nobody can ask it later."""
+    try:
+        return machine.wait(limit_s)
+    except TimeoutError as error:
+        error.add_note(f"last came:\n{console.text[-4000:]}\nstatistics: {machine.statistics()}")
+        raise
 
 
 class Line:

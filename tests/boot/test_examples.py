@@ -8,7 +8,7 @@ import pytest
 from innkeeper import EngineChoice, Machine, MachineConfig, MemoryConsole, OutcomeKind
 from innkeeper.image import InitramfsRecipe, KernelImage, build_initramfs
 
-from .inn import ANSWER_S, APPEND, LIMIT_S, guest, inn_run
+from .inn import ANSWER_S, APPEND, LIMIT_S, ended, guest, inn_run
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -47,7 +47,7 @@ def test_the_shell_answers_a_program(debian: KernelImage, tmp_path: Path) -> Non
         console.send(b"nproc\n")
         answer = console.wait_for(PROMPT, timeout_s=ANSWER_S)
         console.send(b"exit\n")
-        outcome = machine.wait(timeout_s=ANSWER_S)
+        outcome = ended(machine, console, ANSWER_S)
 
     assert b"nproc\r\n2\r\n" in answer
     assert outcome.kind is OutcomeKind.POWERED_OFF

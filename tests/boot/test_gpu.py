@@ -13,7 +13,7 @@ from innkeeper.machine import OutcomeKind
 from tests.engines import fastest_software
 
 from .conftest import Initramfs, fetched
-from .inn import LIMIT_S
+from .inn import LIMIT_S, ended
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -82,7 +82,7 @@ def test_a_console_is_in_its_framebuffer_and_a_viewers_size_is_offered(
         wait_until(lambda: machine.screenshot().height == 604, "the old size")
         assert machine.screenshot().width == 896
         serial.send(b"\r")
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+        assert ended(machine, serial, LIMIT_S).kind is OutcomeKind.POWERED_OFF
         assert machine.screenshot().width
 
 

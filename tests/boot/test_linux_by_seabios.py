@@ -9,7 +9,7 @@ from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
 from innkeeper.machine import Machine, OutcomeKind
 from tests.boot.conftest import Initramfs
-from tests.boot.inn import APPEND
+from tests.boot.inn import APPEND, ended
 from tests.boot.test_discs import make_disc, need
 
 pytestmark = pytest.mark.boot
@@ -45,7 +45,7 @@ def test_linux_sleeps_and_resets_through_seabios(debian: KernelImage, initramfs:
         machine.start()
         console.wait_for(b"cpus 2", timeout_s=120)
         console.wait_for(b"woken", timeout_s=60)
-        assert machine.wait(60).kind is OutcomeKind.RESET
+        assert ended(machine, console, 60).kind is OutcomeKind.RESET
         assert machine.statistics()["sleeps"] == 1
     said = console.output
     assert b"inn-guest" in said

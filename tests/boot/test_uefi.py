@@ -7,6 +7,7 @@ import pytest
 from innkeeper.config import DiskConfig, EngineChoice, FirmwareConfig, FirmwareKind, MachineConfig
 from innkeeper.console import MemoryConsole
 from innkeeper.machine import Machine, OutcomeKind
+from tests.boot.inn import ended
 
 pytestmark = pytest.mark.boot
 CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
@@ -33,7 +34,7 @@ def run_in_shell(variables: Path, *commands: tuple[bytes, bytes]) -> None:
             console.send(command + b"\r")
             console.wait_for(answer, timeout_s=30)
         console.send(b"reset -s\r")
-        assert machine.wait(60).kind is OutcomeKind.POWERED_OFF
+        assert ended(machine, console, 60).kind is OutcomeKind.POWERED_OFF
 
 
 @needs_ovmf

@@ -14,7 +14,7 @@ from innkeeper.machine import Machine, OutcomeKind
 from tests.engines import fastest_software
 
 from .conftest import Initramfs
-from .inn import APPEND, LIMIT_S, guest, inn_run
+from .inn import APPEND, LIMIT_S, ended, guest, inn_run
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -76,5 +76,5 @@ def test_a_balloon_follows_its_target_and_tells_of_the_guests_memory(
             time.sleep(0.05)
             balloon.refresh()
         hvc.sendall(b"something\r")
-        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+        assert ended(machine, serial, LIMIT_S).kind is OutcomeKind.POWERED_OFF
     assert "typed something" in serial.text

@@ -15,7 +15,7 @@ from innkeeper.console import MemoryConsole
 from innkeeper.image import InitramfsRecipe, KernelImage, build_initramfs
 from innkeeper.machine import Machine, OutcomeKind
 
-from .inn import APPEND, LIMIT_S
+from .inn import APPEND, LIMIT_S, ended
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -115,7 +115,7 @@ def test_both_sides_connect(debian: KernelImage, initrd: Path, tmp_path: Path, e
             sending.start()
             echo = read_to_end(sender)
             sending.join()
-        outcome = machine.wait(LIMIT_S)
+        outcome = ended(machine, serial, LIMIT_S)
     assert outcome.kind is OutcomeKind.POWERED_OFF, serial.text[-2000:]
     assert echo == DATA
     assert program.heard == b"hello from the guest\n"

@@ -152,3 +152,41 @@ def test_a_second_vcpu_starts_by_init_and_sipi(
     assert exits == [("halt", "")]
     state = second.get_state()
     assert (state["segments"][1]["base"], state["rip"], state["activity"]) == (HANDLER, 7, "halted")
+
+
+def test_a_reset_of_the_interrupts_forgets_what_is_in_service_and_what_waits(
+    vm: _core.Vm, vcpu: _core.Vcpu, memory: _core.Memory, start_protected: StartVcpu, run: Run
+) -> None:
+    power_on = vcpu.get_state()
+    # x2APIC mode by IA32_APIC_BASE, the APIC on by its spurious-vector register, vectors 31h and 40h to itself; sti; jmp $
+    on = "b91b000000 0f32 0d000c0000 0f30 b90f080000 b8ff010000 31d2 0f30"
+    start_protected(vcpu, on + "b93f080000 b831000000 0f30 b840000000 0f30 fb 90 ebfe")
+    memory.write(HANDLER, bytes.fromhex("f4"))  # it never comes to the end of its interrupt
+    assert run(vcpu) == ("halt", "")
+
+    vm.reset_interrupts()
+
+    vcpu.set_state(power_on)
+    # IA32_APIC_BASE; then in the page where the APIC is at power-up: in service and requested, the spurious vector; hlt
+    registers = "a12001e0fe a304300000 a11002e0fe a308300000 a1f000e0fe a30c300000"
+    start_protected(vcpu, "b91b000000 0f32 a300300000" + registers + "f4")
+    assert run(vcpu) == ("halt", "")
+    base, in_service, requested, spurious = (int.from_bytes(memory.read(RESULT + 4 * i, 4), "little") for i in range(4))
+    assert (base, in_service, requested, spurious) == (0xFEE00900, 0, 0, 0xFF)
+
+
+def test_the_interrupts_of_a_running_vcpu_are_not_reset(vm: _core.Vm, vcpu: _core.Vcpu, start_real: Start) -> None:
+    def reset_until_it_runs() -> None:
+        deadline = time.monotonic() + RESCUE_SECONDS
+        while time.monotonic() < deadline:
+            vm.reset_interrupts()
+
+    start_real("ebfe")
+    thread = threading.Thread(target=vcpu.run)
+    thread.start()
+    try:
+        with pytest.raises(RuntimeError, match="kick it"):
+            reset_until_it_runs()
+    finally:
+        vcpu.kick()
+        thread.join()

@@ -40,6 +40,7 @@ def test_a_guest_sleeps_until_the_power_button_with_its_memory(config: Make) -> 
 
     assert console.output == b"zz kept"
     assert len(engine.vms) == 1
+    assert engine.vms[0].interrupt_resets == 1
     state = engine.vms[0].vcpu(0).get_state()
     assert (state["segments"][1]["base"], state["rip"]) == (0x9A120, 3)
     assert (machine.statistics()["sleeps"], machine.statistics()["resets"]) == (1, 0)

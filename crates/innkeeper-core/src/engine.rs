@@ -65,6 +65,12 @@ pub trait Vm: InterruptFabric {
     fn tsc_khz(&self) -> u64;
     /// What each vCPU has counted so far.
     fn statistics(&self) -> Vec<Snapshot>;
+    /// The reset line of the interrupt controllers, the local APICs and the PIT: they, and whatever waited
+    /// in them, are as after power-up. Registers of the vCPUs stay, and time goes on.
+    ///
+    /// # Errors
+    /// [`EngineError::Running`] if a vCPU runs, or what the host answered.
+    fn reset_interrupts(&self) -> Result<(), EngineError>;
     /// The blocks of vCPUs that are not running, where the engine translates and was told to trace.
     fn trace(&self) -> Vec<TracedBlock> {
         Vec::new()

@@ -158,6 +158,10 @@ impl Vm {
         self.core.signal_msi(address, data);
     }
 
+    fn reset_interrupts(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.core.reset_interrupts()).map_err(errors::engine)
+    }
+
     #[getter]
     fn fabric(&self) -> Fabric {
         let core: Arc<dyn CoreVm> = Arc::clone(&self.core);

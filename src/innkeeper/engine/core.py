@@ -40,6 +40,7 @@ class CoreVm:
         self.set_irq = core.set_irq
         self.fabric = core.fabric
         self.signal_msi = core.signal_msi
+        self.reset_interrupts = core.reset_interrupts
         self.statistics = core.statistics
         self.trace = core.trace
         self.flight_record = core.flight_record

@@ -195,7 +195,13 @@ def waking_vector(parts: Parts) -> int:
 
 
 def wake(parts: Parts, processors: Processors) -> None:
-    """Resets the vCPUs, all but their time, and without firmware puts the first one where the guest wants to go on."""
+    """Resets vCPUs and interrupt controllers, all but their time, and without firmware puts the first vCPU where the
+    guest wants to go on.
+
+    What was pending or in service when the guest went to sleep must be gone: firmware that lets interrupts in
+    would get one that it never ends, and it would hold back all others from then on.
+    """
+    processors.vm.reset_interrupts()
     first, *others = states = [without_time(state) for state in processors.power_on]
     if parts.firmware is None:
         states = [cpu_entry.real_mode(first, address=waking_vector(parts)), *map(cpu_entry.with_memory_types, others)]

@@ -102,6 +102,7 @@ class ScriptedVm:
             self.unmap_ram = memory.unmap_ram
         self.gsis: dict[int, bool] = {}
         self.messages: list[tuple[int, int]] = []
+        self.interrupt_resets = 0
         self.blocks: list[TracedBlock] = []
         self.flights: list[list[int]] = []
         self._vcpus = [ScriptedVcpu(self, steps) for steps in scripts]
@@ -114,6 +115,11 @@ class ScriptedVm:
 
     def signal_msi(self, address: int, data: int, /) -> None:
         self.messages.append((address, data))
+
+    def reset_interrupts(self) -> None:
+        self.gsis.clear()
+        self.messages.clear()
+        self.interrupt_resets += 1
 
     @property
     def fabric(self) -> Fabric:

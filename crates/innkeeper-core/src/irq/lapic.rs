@@ -148,10 +148,11 @@ impl Lapic {
         self.change(|inner, _| inner.registers.init());
     }
 
-    /// Power-up: everything to its reset value.
+    /// Power-up: everything to its reset value, and nothing on its way to the vCPU, which does not run.
     pub(super) fn reset(&self) {
         self.init();
         self.change(|inner, _| inner.registers = Registers::new(self.index));
+        self.attention.take(INTERRUPT | NMI | INIT | SIPI);
     }
 
     /// Takes an NMI to deliver. More than one may have come.

@@ -235,10 +235,18 @@ fn a_reset_forgets_everything() {
     let bench = Bench::new(1);
     bench.redirect(5, 0x8061);
     bench.fabric.set_irq(5, true);
+    assert_eq!(bench.acknowledge(0), Some(0x61));
+    bench.redirect(6, 0x51);
+    bench.fabric.set_irq(6, true);
+    bench.fabric.pulse_nmi();
+    bench.fabric.lapic(0).mmio_write(0x300, 4 << 16 | 0x4500); // INIT to itself
     bench.fabric.lapic(0).write_msr(0x1B, 0xFEE0_0D00);
     bench.fabric.reset();
+    assert_eq!(bench.attentions[0].bits(), 0, "nothing is on its way");
     assert_eq!(bench.fabric.lapic(0).read_msr(0x1B), Some(0xFEE0_0900));
     assert_eq!((bench.acknowledge(0), bench.remote_irr(5)), (None, false));
+    let words = |at: u64| (0..8).map(|word| bench.fabric.lapic(0).mmio_read(at + 16 * word)).sum::<u32>();
+    assert_eq!((words(0x100), words(0x200)), (0, 0), "nothing is in service or requested");
 }
 
 #[test]

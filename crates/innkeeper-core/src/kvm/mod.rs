@@ -4,9 +4,10 @@
 //! logging, nested state, SMM, user-space MSRs, guest debugging.
 //!
 //! `vm` builds a VM, `vcpu` runs it, `watchdog` ends a KVM_RUN that would not end by itself, `exits`
-//! puts KVM's failures into words, `slots` gives it guest memory, `cpuid`, `msrs` and `state` translate what their names say; `probe`
-//! finds out what the host's KVM is worth.
+//! puts KVM's failures into words, `slots` gives it guest memory, `cpuid`, `msrs` and `state` translate what their names say; `chips`
+//! is a reset line for KVM's interrupt controllers, `probe` finds out what the host's KVM is worth.
 
+mod chips;
 mod cpuid;
 mod exits;
 mod microguest;

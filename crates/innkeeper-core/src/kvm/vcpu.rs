@@ -1,11 +1,12 @@
 //! One vCPU and its run loop: KVM_RUN, and what each exit asks for (api.rst, section 5).
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use kvm_bindings::{KVM_EXIT_IO_OUT, kvm_run};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
+use super::chips::LocalApic;
 use super::vm::{Shared, host};
 use super::watchdog::Runner;
 use super::{exits, state};
@@ -38,6 +39,8 @@ pub struct KvmVcpu {
     runner: Arc<Runner>,
     stats: Stats,
     shared: Arc<Shared>,
+    /// As it was at power-up, if there is one.
+    apic: Option<LocalApic>,
 }
 
 // SAFETY: `immediate_exit` points into a mapping that lives as long as `fd`, and is only used
@@ -60,10 +63,20 @@ enum Reason {
 }
 
 impl KvmVcpu {
-    pub fn new(mut fd: VcpuFd, runner: Arc<Runner>, shared: Arc<Shared>) -> Self {
+    pub fn new(mut fd: VcpuFd, runner: Arc<Runner>, shared: Arc<Shared>, apic: Option<LocalApic>) -> Self {
         let immediate_exit = (&raw mut fd.get_kvm_run().immediate_exit).cast::<AtomicU8>().cast_const();
         let (kicked, stats) = (AtomicBool::new(false), Stats::default());
-        Self { fd: Mutex::new(fd), immediate_exit, kicked, runner, stats, shared }
+        Self { fd: Mutex::new(fd), immediate_exit, kicked, runner, stats, shared, apic }
+    }
+
+    /// Keeps it from running meanwhile.
+    pub fn idle(&self) -> Result<MutexGuard<'_, VcpuFd>, EngineError> {
+        self.fd.try_lock().map_err(running)
+    }
+
+    /// `fd` is that of [`Self::idle`].
+    pub fn reset_apic(&self, fd: &VcpuFd) -> Result<(), EngineError> {
+        self.apic.as_ref().map_or(Ok(()), |apic| apic.restore(fd))
     }
 
     pub fn statistics(&self) -> Snapshot {
@@ -221,12 +234,12 @@ impl Vcpu for KvmVcpu {
     }
 
     fn get_state(&self) -> Result<CpuStateV1, EngineError> {
-        let fd = self.fd.try_lock().map_err(running)?;
+        let fd = self.idle()?;
         state::get(&fd, &self.shared.msrs)
     }
 
     fn set_state(&self, state: &CpuStateV1) -> Result<(), EngineError> {
-        let fd = self.fd.try_lock().map_err(running)?;
+        let fd = self.idle()?;
         state::set(&fd, state)?;
         match state.activity {
             Activity::WaitForSipi => self.runner.set_waiting_for_sipi(),

@@ -9,6 +9,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 
+use super::chips::{Chips, LocalApic};
 use super::vcpu::KvmVcpu;
 use super::watchdog::{Runner, Watchdog};
 use super::{cpuid, msrs, slots};
@@ -32,6 +33,8 @@ pub struct KvmVm {
     vcpus: Vec<Arc<KvmVcpu>>,
     fd: Arc<VmFd>,
     shared: Arc<Shared>,
+    /// As they were at power-up, if there are any.
+    chips: Option<Chips>,
     tsc_khz: u64,
 }
 
@@ -110,10 +113,12 @@ impl KvmVm {
             claim_chips(&ports, &mmio);
         }
         let shared = Arc::new(Shared { ports, mmio, watchdog, msrs: msrs::of_guest(&kvm, &fds[0])?, memory });
-        let vcpus = fds.into_iter().zip(runners);
-        let vcpus =
-            vcpus.map(|(fd, runner)| Arc::new(KvmVcpu::new(fd, runner, Arc::clone(&shared)))).collect();
-        Ok(Self { vcpus, fd, shared, tsc_khz })
+        let chips = irqchip.then(|| Chips::of(&fd)).transpose()?;
+        let vcpus = fds.into_iter().zip(runners).map(|(fd, runner)| {
+            let apic = irqchip.then(|| LocalApic::of(&fd)).transpose()?;
+            Ok(Arc::new(KvmVcpu::new(fd, runner, Arc::clone(&shared), apic)))
+        });
+        Ok(Self { vcpus: vcpus.collect::<Result<_, EngineError>>()?, fd, shared, chips, tsc_khz })
     }
 }
 
@@ -149,6 +154,14 @@ impl Vm for KvmVm {
 
     fn statistics(&self) -> Vec<Snapshot> {
         self.vcpus.iter().map(|vcpu| vcpu.statistics()).collect()
+    }
+
+    fn reset_interrupts(&self) -> Result<(), EngineError> {
+        let standing = self.vcpus.iter().map(|vcpu| vcpu.idle()).collect::<Result<Vec<_>, _>>()?;
+        if let Some(chips) = &self.chips {
+            chips.restore(&self.fd)?;
+        }
+        self.vcpus.iter().zip(&standing).try_for_each(|(vcpu, fd)| vcpu.reset_apic(fd))
     }
 }
 

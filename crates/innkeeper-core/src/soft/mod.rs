@@ -170,6 +170,14 @@ impl Vm for SoftVm {
         self.vcpus.iter().map(|vcpu| vcpu.stats.snapshot()).collect()
     }
 
+    fn reset_interrupts(&self) -> Result<(), EngineError> {
+        let _standing = self.vcpus.iter().map(|vcpu| vcpu.idle()).collect::<Result<Vec<_>, _>>()?;
+        self.platform.fabric.reset();
+        // The pages of the local APICs are where they were at power-up.
+        self.vcpus.iter().for_each(|vcpu| vcpu.attention.raise_quietly(MOVED));
+        Ok(())
+    }
+
     fn trace(&self) -> Vec<TracedBlock> {
         self.idle_vcpus(Cpu::trace)
     }
