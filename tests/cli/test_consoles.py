@@ -26,9 +26,8 @@ SECRET = GraphicsConfig(password="secret")
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+def folders(user: Path) -> Path:
+    return user
 
 
 @contextmanager

@@ -11,12 +11,8 @@ XML = "<domain type='qemu'><name>web</name><memory unit='MiB'>64</memory><device
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without machines."""
-    (tmp_path / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    return tmp_path
+def folders(user: Path) -> Path:
+    return user
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import ConfigError, HostError
-from innkeeper.machine.names import Registration, check_name, control_of, running, runtime_folder
+from innkeeper.folders import runtime_folder
+from innkeeper.machine.names import Registration, check_name, control_of, running
 
 
 @pytest.fixture(autouse=True)

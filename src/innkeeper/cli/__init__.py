@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import NoReturn, Protocol, cast
 
 from innkeeper import __version__
@@ -26,6 +27,7 @@ VERBS = {
     "doctor": "say what this host offers, and what follows from it",
     "image": "make disk images and work on them; fetch a kernel, build an initramfs",
     "virsh": "the machines' verbs under virsh's name",
+    "daemon": "run the manager's daemon in the foreground",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
 }
 VERBS |= machines.VERBS
@@ -50,9 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogHandler()])
     try:
-        parsed = make_parser(words).parse_args(words)
-        status = cast("Verb", parsed.verb).execute(parsed)
-        sys.stdout.flush()
+        with ExitStack() as held:
+            parsed = make_parser(words).parse_args(words, argparse.Namespace(held=held))
+            status = cast("Verb", parsed.verb).execute(parsed)
+            sys.stdout.flush()
     except InnkeeperError as error:
         print(f"error: {error}", file=sys.stderr)
         return Status.INTERNAL if isinstance(error, EngineError) else Status.MISTAKE
@@ -81,10 +84,12 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for this command line: only the verb it names is loaded."""
     parser = Parser(prog="inn", description="A hypervisor for x86-64 machines.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"innkeeper {__version__}")
+    parser.add_argument("--system", action="store_true", help="the host's machines, not this user's own")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
     for name, summary in VERBS.items():
         verb_parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        if words and words[0] == name:
+        if asked == name:
             verb = load(name)
             verb.register(verb_parser)
             verb_parser.set_defaults(verb=verb)

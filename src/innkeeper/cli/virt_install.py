@@ -3,12 +3,15 @@
 Spec: virt-install(1). An option that is not here is an error.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from innkeeper.cli.machines import connection, console
+from innkeeper.cli.machines import common, connection, console
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
 from innkeeper.config import DiskConfig, GraphicsConfig, MachineConfig
@@ -16,11 +19,14 @@ from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, Fi
 from innkeeper.config.graphics import GraphicsKind
 from innkeeper.config.network import NetworkConfig, NetworkKind
 from innkeeper.errors import ConfigError
-from innkeeper.manager import Definition, Store, host, write_xml
+from innkeeper.manager import Definition, write_xml
 from innkeeper.manager.definition import Action
 from innkeeper.manager.domain_xml import ENGINES, read_uuid
 from innkeeper.manager.install import Disks
 from innkeeper.manager.normal import normalised
+
+if TYPE_CHECKING:
+    from innkeeper.manager.service import Manager
 
 MEMORY_MIB = 1024
 
@@ -67,38 +73,38 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml or arguments.dry_run:
         print(xml if arguments.print_xml else f"Domain '{definition.name}' could be made", end="")
         return Status.DONE
-    with Store() as store:
-        if any(row.name == definition.name for row in store.all()):
-            raise ConfigError(
-                f"a machine named {definition.name} exists already; inn undefine {definition.name} forgets it"
-            )
+    manager = common.manager(arguments)
+    if any(each["name"] == definition.name for each in manager.domains.all()):
+        raise ConfigError(
+            f"a machine named {definition.name} exists already; inn undefine {definition.name} forgets it"
+        )
     try:
-        make(arguments, definition, disks, xml)
+        make(manager, arguments, definition, disks, xml)
     except BaseException:
-        undo(definition.name, disks)
+        undo(manager, definition.name, disks)
         raise
     print("Domain creation completed." if arguments.imports else "Domain installation started.", file=sys.stderr)
-    return Status.DONE if arguments.noautoconsole or not sys.stdin.isatty() else console.connect(definition.name)
+    return (
+        Status.DONE if arguments.noautoconsole or not sys.stdin.isatty() else console.connect(manager, definition.name)
+    )
 
 
-def make(arguments: argparse.Namespace, definition: Definition, disks: Disks, xml: str) -> None:
+def make(manager: Manager, arguments: argparse.Namespace, definition: Definition, disks: Disks, xml: str) -> None:
     """Disks, definition, machine: in this order, so that what is undone is all there is."""
     print("\nStarting install..." if not arguments.imports else "\nCreating domain...", file=sys.stderr)
     for disk in disks.missing():
         with ProgressBar(f"Allocating '{disk.path}'") as bar:
             disks.create(disk, bar)
-    with Store() as store:
-        store.put(definition.name, definition.uuid, xml)
-        if arguments.autostart:
-            store.set_autostart(definition.name, on=True)
-    host.start(definition.name, installing(definition, arguments))
+    manager.domains.define(xml)
+    if arguments.autostart:
+        manager.domains.autostart(definition.name, on=True)
+    manager.domains.start(definition.name, installing(definition, arguments))
 
 
-def undo(name: str, disks: Disks) -> None:
+def undo(manager: Manager, name: str, disks: Disks) -> None:
     """Nothing of a failed installation stays."""
-    with Store() as store:
-        if any(row.name == name for row in store.all()):
-            store.remove(name)
+    if any(each["name"] == name for each in manager.domains.all()):
+        manager.domains.undefine(name)
     removed = [str(path) for path in disks.remove_created()]
     also = f", and {', '.join(removed)}" if removed else ""
     print(f"the machine's definition is removed{also}; the same command can be run again", file=sys.stderr)

@@ -8,6 +8,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from innkeeper.errors import HostError
 from innkeeper.sockets import listen_unix
 
 PEERS_LIMIT = 16
+PATIENCE_S = 1.0  # for who has said that it will connect
 
 
 class UnixConsole:
@@ -31,7 +33,9 @@ class UnixConsole:
         self._said = Scrollback()
         self._peers: dict[socket.socket, int] = {}  # and their processes
         self._holder: int | None = None
-        self._lock = threading.Lock()  # over the last three
+        self._opener: int | None = None  # the process that connects for it
+        self._expected_until = 0.0
+        self._lock = threading.Lock()  # over the last five
         self._wake = Wake()
         self._server: threading.Thread | None = None
         self._output = Output(self._drain)
@@ -44,15 +48,18 @@ class UnixConsole:
     def write(self, data: bytes, /) -> None:
         self._output.write(data)
 
-    def hold(self, process: int, *, force: bool = False) -> None:
-        """Makes a process, which then connects, the one terminal of this console. `force` hangs up on everybody.
+    def hold(self, process: int, *, opener: int | None = None, force: bool = False) -> None:
+        """Makes a process the one terminal of this console; it connects then, or `opener` does for it. `force` hangs up on everybody.
 
         Raises `HostError` while another one is.
         """
+        now = time.monotonic()
         with self._lock:
-            if self._holder != process and self._holder in self._peers.values() and not force:
+            held = self._holder in self._peers.values() or now < self._expected_until
+            if self._holder != process and held and not force:
                 raise HostError(f"process {self._holder} is connected to the console already; --force takes it over")
-            self._holder = process
+            self._holder, self._opener = process, opener
+            self._expected_until = 0.0 if opener is None else now + PATIENCE_S
             if force:
                 for peer in self._peers:
                     hang_up(peer)
@@ -96,7 +103,11 @@ class UnixConsole:
                 return
             with suppress(OSError):  # it has left again, which is heard next
                 peer.sendall(self._said.content())  # fits into an empty socket
-            self._peers[peer] = process_of(peer)
+            process = process_of(peer)
+            if process == self._opener and time.monotonic() < self._expected_until:
+                assert self._holder is not None  # noqa: S101 - it has an opener
+                process, self._expected_until = self._holder, 0.0
+            self._peers[peer] = process
         selector.register(peer, selectors.EVENT_READ)
 
     def _hear(self, peer: socket.socket, receive: Receive, selector: selectors.BaseSelector) -> None:

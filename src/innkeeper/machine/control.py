@@ -2,6 +2,7 @@
 
 A private Unix socket of this user's. One JSON object a line, in order, each answered by one:
 `{"version": 1, "do": "strike", …}` by `{"version": 1, "ok": …}` or `{"version": 1, "error": "a sentence"}`.
+Who asks to watch gets a line for each thing that happens from then on.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from innkeeper.errors import HostError, InnkeeperError
+from innkeeper.machine.happenings import Subscription
 from innkeeper.sockets import listen_unix, remove_unix
 
 VERSION = 1
@@ -82,6 +85,10 @@ class ControlServer:
             with caller, caller.makefile("rb") as lines:
                 while line := lines.readline(LINE_LIMIT + 1):
                     answer = {"version": VERSION} | self._answer(line)
+                    feed = answer.get("ok")
+                    if isinstance(feed, Subscription):
+                        tell_on(caller, feed)
+                        return
                     caller.sendall(json.dumps(answer).encode() + b"\n")
                     if len(line) > LINE_LIMIT:
                         return
@@ -104,6 +111,16 @@ class ControlServer:
         except Exception as error:
             logger.debug("a control command fails", exc_info=True)
             return {"error": f"internal: {type(error).__name__}: {error}"}
+
+
+def tell_on(caller: socket.socket, feed: Subscription) -> None:
+    """Until the caller leaves. Raises `OSError`."""
+    with feed:
+        caller.sendall(json.dumps({"version": VERSION, "ok": feed.state}).encode() + b"\n")
+        while not select.select([caller], [], [], 0)[0]:
+            for what in feed.take():
+                caller.sendall(json.dumps({"version": VERSION, "event": what}).encode() + b"\n")
+            select.select([caller.fileno(), feed.fileno()], [], [])
 
 
 class BadRequest(Exception):  # noqa: N818 - what it is
@@ -154,3 +171,21 @@ def ask(path: Path, do: str, **values: object) -> Any:
     if "error" in answer:
         raise HostError(answer["error"])
     return answer["ok"]
+
+
+def watch(path: Path) -> Iterator[dict[str, str]]:
+    """First a machine's state, as `{"state": …}`, then what happens, until it hangs up. Raises `HostError` if there is no machine."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(PATIENCE_S)
+            connection.connect(os.fspath(path))
+            connection.sendall(json.dumps({"version": VERSION, "do": "watch"}).encode() + b"\n")
+            connection.settimeout(None)
+        except OSError as error:
+            raise HostError(f"cannot reach a machine at {path}: {error.strerror or error}") from error
+        with connection.makefile("rb") as lines, suppress(OSError, ValueError):
+            for line in lines:
+                message = json.loads(line)
+                if "error" in message:
+                    raise HostError(message["error"])
+                yield message["event"] if "event" in message else {"state": message["ok"]}

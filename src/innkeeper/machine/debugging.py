@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from innkeeper.config import GdbConfig
 from innkeeper.engine import Debug, Vcpu
 from innkeeper.errors import EngineError
-from innkeeper.gdb import Stopped, Watching, WatchKind
+from innkeeper.gdb import GdbServer, Stopped, Watching, WatchKind
 from innkeeper.memory import GuestMemory, translate
 
 if TYPE_CHECKING:
@@ -182,3 +183,17 @@ class Gate:
     def watch(self, changed: Callable[[], None] | None, /) -> None:
         with self._changed:
             self._tell = changed
+
+
+def make_gate(config: GdbConfig | None, *, reset: Callable[[], None], kill: Callable[[], None]) -> Gate | None:
+    """For a machine that can be debugged."""
+    return None if config is None else Gate(closed=config.wait, reset=reset, kill=kill)
+
+
+def serve_gdb(config: GdbConfig | None, gate: Gate | None) -> GdbServer | None:
+    """Lets gdb in, where that was asked for. Raises `HostError`."""
+    if config is None or gate is None:
+        return None
+    server = GdbServer(gate, port=config.port, path=config.path)
+    server.start()
+    return server

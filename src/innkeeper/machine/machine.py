@@ -35,9 +35,11 @@ from innkeeper.machine.builder import (
     wake,
     waking_vector,
 )
-from innkeeper.machine.debugging import Gate
+from innkeeper.machine.control import Command
+from innkeeper.machine.debugging import make_gate, serve_gdb
 from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
+from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
@@ -70,6 +72,7 @@ class Machine(Shown):
         self._ledger: dict[str, Any] = {}
         self._trace: list[TracedBlock] = []
         self._timeline = Timeline()
+        self.happenings = Happenings()
         self._deadline: float | None = None
         self._choice: Choice | None = None
         self.balloon: Balloon | None = None  # once started, if the configuration has one
@@ -79,7 +82,7 @@ class Machine(Shown):
         self._assembly: Assembly | None = None
         self._typing = threading.Lock()  # taken before `_lock`; never by those who end the run
         self._typed_meanwhile = bytearray()  # while there is no board to take it
-        self._gate = self._make_gate()
+        self._gate = make_gate(config.gdb, reset=self.reset, kill=self.stop)
         self._run = BoardRun(self._gate)
         self._gdb: GdbServer | None = None
         self._front: Front | None = None
@@ -108,10 +111,9 @@ class Machine(Shown):
             self._console = self._given_console or open_console(config.serial)
             self._tap = ConsoleTap(self._console, self._timeline)
             self._desk = self._parts.peripherals.desk
-            line = SerialLine(config, self._console, lambda: self._assembly.board.uart if self._assembly else None)
-            self._front = Front(config, self._desk, self._buttons(), line.commands())
+            self._front = Front(config, self._desk, self._buttons(), self._commands(self._console))
             self._build(create_processors(config, self._parts), kernel, loads=True)
-            self._serve_gdb()
+            self._gdb = serve_gdb(config.gdb, self._gate)
             self._console.start(self.write_console, self.stop)
             self.balloon = self._parts.peripherals.balloon
             for port in self._parts.peripherals.consoles:
@@ -231,20 +233,17 @@ class Machine(Shown):
         """What the control socket can do to the machine as a whole."""
         return {"power-button": self.press_power_button, "reset": self.reset, "stop": self.stop}
 
-    def _make_gate(self) -> Gate | None:
-        gdb = self.config.gdb
-        return None if gdb is None else Gate(closed=gdb.wait, reset=self.reset, kill=self.stop)
-
-    def _serve_gdb(self) -> None:
-        if self.config.gdb is not None and self._gate is not None:
-            self._gdb = GdbServer(self._gate, port=self.config.gdb.port, path=self.config.gdb.path)
-            self._gdb.start()
+    def _commands(self, console: Console) -> dict[str, Command]:
+        """What else can be asked of it there."""
+        line = SerialLine(self.config, console, lambda: self._assembly.board.uart if self._assembly else None)
+        return line.commands() | {"watch": lambda _asked: self.happenings.subscribe()}
 
     # ---- the supervisor -------------------------------------------------------------------------
 
     def _supervise(self) -> None:
         """Whatever goes wrong, those who wait for the end are told."""
         self._outcome = self._run_boards_or_fail()
+        self.happenings.publish("stopped", str(self._outcome), state="shut off")
         for step in (self._wind_up, self._write_statistics):
             try:
                 step()
@@ -298,6 +297,7 @@ class Machine(Shown):
         """Until the guest is woken, which is a reset if it did not say where it wants to go on."""
         assert self._parts is not None  # noqa: S101 - while it runs
         logger.info("the guest sleeps")
+        self.happenings.publish("pmsuspended", "the guest sleeps", state="pmsuspended")
         request = self._run.sleep(self._deadline)
         known = request is not Sleep.WAKE or self._parts.firmware is not None or waking_vector(self._parts)
         return request if known else Outcome(OutcomeKind.RESET)
@@ -318,12 +318,14 @@ class Machine(Shown):
         assert self._parts is not None  # noqa: S101 - while it runs
         if request is Sleep.WAKE:
             logger.info("the guest wakes")
+            self.happenings.publish("started", "the guest wakes")
             self._sleeps += 1
             wake(self._parts, before.processors)
             self._build(before.processors, None, before.board.kept_over_sleep())
         else:
             logger.info("%s", request.in_full() if isinstance(request, Outcome) else request)
             self._resets += 1
+            self.happenings.publish("rebooted", str(request))
             # The file is opened again, not kept: it may be large.
             kernel = self._open_kernel()
             kept = before.board.kept_over_reset()

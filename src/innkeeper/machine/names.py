@@ -6,11 +6,11 @@ A lock tells whether a machine still runs, and the kernel lets go of it however 
 import fcntl
 import os
 import re
-import stat
 from contextlib import suppress
 from pathlib import Path
 
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.folders import runtime_folder
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 LOCK, CONTROL = "lock", "control"
@@ -28,20 +28,6 @@ def check_name(name: str) -> str:
             "and begin with a letter, digit or underscore"
         )
     return name
-
-
-def runtime_folder() -> Path:
-    """Where this user's machines are. Raises `HostError` if others could write there."""
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "innkeeper" if base else Path("/tmp") / f"innkeeper-{os.getuid()}"  # noqa: S108 - checked
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError as error:
-        raise HostError(f"cannot make {folder} for machines' names: {error.strerror}") from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise HostError(f"{folder} is not a private folder of this user; set XDG_RUNTIME_DIR to one")
-    return folder
 
 
 class Registration:

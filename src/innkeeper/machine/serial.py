@@ -50,11 +50,11 @@ class SerialLine:
         }
 
     def _hold(self, asked: Mapping[str, Any]) -> object:
-        process, force = asked.get("process"), asked.get("force", False)
-        if not isinstance(process, int) or not isinstance(force, bool):
-            raise BadRequest("hold-console needs a process, and whether by force")
+        process, force, opener = asked.get("process"), asked.get("force", False), asked.get("opener")
+        if not isinstance(process, int) or not isinstance(force, bool) or not isinstance(opener, int | None):
+            raise BadRequest("hold-console needs a process, perhaps its opener, and whether by force")
         if isinstance(self._console, UnixConsole):
-            self._console.hold(process, force=force)
+            self._console.hold(process, opener=opener, force=force)
         elif not isinstance(self._console, PtyConsole):
             raise HostError(
                 f"the serial console is {self._config.serial.kind} of its inn run; --console pty or unix:PATH there "

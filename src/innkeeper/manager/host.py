@@ -1,78 +1,31 @@
-"""One machine's process: it outlives whoever started it, and is found again by the machine's name.
+"""One machine's process: it outlives whoever started it, and is found again by the machine's name."""
 
-Run as a program, this module reads the machine's XML from its standard input, answers one line of JSON once the guest runs or cannot, and
-stays until the machine ends.
-"""
-
-import json
 import logging
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from innkeeper.config import ConsoleConfig
 from innkeeper.config.console import ConsoleKind
-from innkeeper.errors import HostError, InnkeeperError
-from innkeeper.machine import Machine
-from innkeeper.machine.names import running, runtime_folder
+from innkeeper.errors import InnkeeperError
+from innkeeper.folders import runtime_folder
+from innkeeper.machine.machine import Machine
+from innkeeper.machine.names import running
 from innkeeper.manager.definition import Action
 from innkeeper.manager.domain_xml import read_xml
-from innkeeper.manager.store import state_folder
+from innkeeper.manager.host_files import console_of
 
-CONSOLE = "console"
-LOG_LIMIT = 1 << 20  # bytes of a log that the next start goes on with
-
-
-def console_of(name: str) -> Path:
-    """The socket of a running machine's serial console."""
-    return runtime_folder() / name / CONSOLE
+Answer = Callable[[dict[str, Any]], None]
 
 
-def log_of(name: str) -> Path:
-    """What the process of a machine said, and why it ended."""
-    return state_folder() / f"{name}.log"
+def run(order: dict[str, Any], answer: Answer) -> int:
+    """Runs the machine of `order["xml"]` to its end; returns the process's exit status.
 
-
-def start(name: str, xml: str) -> int:
-    """Starts the machine in a process of its own, whose number it returns once the guest runs.
-
-    Raises `HostError` with the reason if it cannot.
+    Answers once, as soon as the guest runs or cannot: with `process`, or with `error`.
     """
-    log = log_of(name)
-    if log.exists() and log.stat().st_size > LOG_LIMIT:
-        log.unlink()
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd="/",
-            start_new_session=True,
-        )
-    assert process.stdin is not None  # noqa: S101 - pipes, as asked
-    assert process.stdout is not None  # noqa: S101 - likewise
-    with process.stdin as words, process.stdout as answers:
-        words.write(xml.encode())
-        words.close()
-        line = answers.readline()
-    if not line:
-        process.wait()
-        raise HostError(f"the process of {name} has ended by itself; {log} says why")
-    answer = json.loads(line)
-    if "error" in answer:
-        process.wait()
-        raise HostError(answer["error"])
-    process.returncode = 0  # it is nobody's child any more: init's, when we end
-    return int(answer["process"])
-
-
-def main() -> int:
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    definition = read_xml(sys.stdin.read())
+    definition = read_xml(order["xml"])
     name = definition.name
     if name in running():
         answer({"error": f"machine {name} runs already"})
@@ -87,24 +40,10 @@ def main() -> int:
         try:
             machine.start()
         except InnkeeperError as error:
-            answer({"error": str(error)})
+            answer({"error": str(error), "kind": type(error).__name__})
             return 1
         logging.info("%s runs: %s", name, machine.engine_choice)
         answer({"process": os.getpid()})
         outcome = machine.wait()
     logging.info("%s has ended: %s", name, outcome.in_full())
     return 0 if outcome.error is None else 1
-
-
-def answer(words: dict[str, object]) -> None:
-    """Tells whoever started us, who then is no longer needed."""
-    sys.stdout.write(json.dumps(words) + "\n")
-    sys.stdout.flush()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):
-        os.dup2(nothing, descriptor)
-    os.close(nothing)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

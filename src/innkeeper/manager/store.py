@@ -3,9 +3,8 @@
 Whatever was answered is there after a kill; two programs at once wait for each other. `user_version` says which migrations a file has had.
 """
 
-import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Self
 from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.folders import state_folder
 
 PATIENCE_S = 10.0  # for another program that is writing
 
@@ -25,6 +25,9 @@ MIGRATIONS = (
         autostart INTEGER NOT NULL DEFAULT 0 CHECK (autostart IN (0, 1))
     ) STRICT;
     """,
+    """
+    CREATE TABLE debris (path TEXT PRIMARY KEY) STRICT;
+    """,
 )
 
 
@@ -36,18 +39,6 @@ class Row:
     uuid: UUID
     xml: str
     autostart: bool
-
-
-def state_folder() -> Path:
-    """`$XDG_STATE_HOME/innkeeper`, made private if missing (XDG Base Directory Specification 0.8)."""
-    base = os.environ.get("XDG_STATE_HOME", "")
-    parent = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
-    folder = parent / "innkeeper"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostError(f"cannot make {folder} for machines' definitions: {error.strerror}") from error
-    return folder
 
 
 class Store:
@@ -107,12 +98,27 @@ class Store:
             found = self._database.execute("SELECT name, uuid, xml, autostart FROM domains ORDER BY name").fetchall()
         return [row(each) for each in found]
 
-    def remove(self, name: str) -> Row:
-        """Forgets a definition. Raises `ConfigError` if there is none."""
+    def remove(self, name: str, debris: Iterable[Path] = ()) -> Row:
+        """Forgets a definition. Raises `ConfigError` if there is none.
+
+        `debris` are files that are to go with it: noted in the same step, so that a kill cannot leave them behind.
+        """
         with self._writing():
             gone = self.get(name)
             self._database.execute("DELETE FROM domains WHERE uuid = ?", (str(gone.uuid),))
+            rows = [(str(path),) for path in debris]
+            self._database.executemany("INSERT OR IGNORE INTO debris (path) VALUES (?)", rows)
         return gone
+
+    def debris(self) -> list[Path]:
+        """Files that should be gone."""
+        with self._told():
+            return [Path(path) for (path,) in self._database.execute("SELECT path FROM debris ORDER BY path")]
+
+    def forget_debris(self, path: Path) -> None:
+        """It is gone, or cannot be removed and its user knows."""
+        with self._writing():
+            self._database.execute("DELETE FROM debris WHERE path = ?", (str(path),))
 
     def set_autostart(self, name: str, *, on: bool) -> None:
         """Raises `ConfigError` if there is no such machine."""

@@ -4,7 +4,6 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.manager import Store
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +12,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    with Store() as store:
-        name = store.get(common.name_of(arguments)).name
-        store.set_autostart(name, on=not arguments.disable)
+    name = common.manager(arguments).domains.autostart(common.name_of(arguments), on=not arguments.disable)
     print(f"Domain '{name}' {'unmarked' if arguments.disable else 'marked'} as autostarted\n")
     return Status.DONE

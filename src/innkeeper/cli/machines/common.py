@@ -1,14 +1,30 @@
 """What the machines' verbs have in common."""
 
+from __future__ import annotations
+
 import argparse
 import json
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from innkeeper.errors import ConfigError, HostError
-from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of, running
-from innkeeper.manager.store import Row, Store
+from innkeeper.errors import ConfigError
+from innkeeper.manager.client import connect
+
+if TYPE_CHECKING:
+    from innkeeper.manager.service import Manager
+
+
+def manager(arguments: argparse.Namespace) -> Manager:
+    """The manager that the command line means. It is hung up on when the command ends."""
+    reached = connect(system=arguments.system)
+    arguments.held.callback(reached.close)
+    return reached
+
+
+def ask(arguments: argparse.Namespace, do: str, **values: object) -> Any:
+    """What the machine that is named answers to a command of its control socket. Raises `HostError` unless it runs."""
+    return manager(arguments).domains.control(name_of(arguments), do, values)
 
 
 def domain(parser: argparse.ArgumentParser) -> None:
@@ -23,33 +39,6 @@ def name_of(arguments: argparse.Namespace) -> str:
     if len(given) != 1:
         raise ConfigError("no machine is named; say which" if not given else "two machines are named; say which one")
     return str(given[0])
-
-
-def kept(arguments: argparse.Namespace) -> Row:
-    """The definition of the machine that is named. Raises `ConfigError` if there is none."""
-    with Store() as store:
-        return store.get(name_of(arguments))
-
-
-def state(name: str) -> str:
-    return "running" if name in running() else "shut off"
-
-
-def running_name(arguments: argparse.Namespace) -> str:
-    """The machine that is named, be it kept or just running. Raises `InnkeeperError` unless it runs."""
-    name = name_of(arguments)
-    if name not in running():
-        name = kept(arguments).name  # by its UUID, perhaps
-    if name not in running():
-        raise HostError(f"machine {name} does not run; inn start {name} starts it")
-    return name
-
-
-def tell(arguments: argparse.Namespace, do: str) -> str:
-    """Has a running machine do something; returns its name."""
-    name = running_name(arguments)
-    ask(control_of(name), do)
-    return name
 
 
 def as_json(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +65,19 @@ def show(arguments: argparse.Namespace, heads: Sequence[str], rows: Sequence[Seq
     """A table, or the same as JSON."""
     if arguments.json:
         keys = [head.lower().replace(" ", "_") for head in heads]
-        found: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in rows]
-        print(json.dumps(found, indent=2))
+        show_json([dict(zip(keys, row, strict=True)) for row in rows])
     else:
         print(table(heads, rows))
+
+
+def show_facts(arguments: argparse.Namespace, facts: dict[str, str]) -> None:
+    """A name and a value a line, as virsh's `*info` print them, or the same as JSON."""
+    if arguments.json:
+        show_json(facts)
+    else:
+        print("".join(f"{name + ':':<15} {value}\n" for name, value in facts.items()))
+
+
+def show_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    print()

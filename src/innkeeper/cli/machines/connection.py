@@ -1,19 +1,22 @@
-"""libvirt's `--connect URI`: there is nothing to connect to but this user's own machines."""
+"""libvirt's `--connect URI` and our own `--system`: whose machines a command is about."""
 
 import argparse
 
 from innkeeper.errors import ConfigError
 
-OWN = ("qemu:///session", "qemu:///system", "innkeeper:///session")
+SESSION = ("qemu:///session", "innkeeper:///session")
+SYSTEM = ("qemu:///system", "innkeeper:///system")
 
 
 def register(parser: argparse.ArgumentParser, *names: str) -> None:
-    parser.add_argument(
-        *names, "--connect", metavar="URI", help="this user's machines, whatever it says: qemu:///session"
-    )
+    """`--system` may be given before the verb; both mean the same."""
+    parser.add_argument(*names, "--connect", metavar="URI", help="whose machines: qemu:///session or qemu:///system")
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises `ConfigError` for somebody else's."""
-    if arguments.connect is not None and arguments.connect not in OWN:
-        raise ConfigError(f"connect is {arguments.connect!r}; machines are this user's own: {', '.join(OWN)}")
+    """Sets `arguments.system`. Raises `ConfigError` for what is no connection of ours."""
+    uri = arguments.connect
+    if uri in SYSTEM:
+        arguments.system = True
+    elif uri is not None and uri not in SESSION:
+        raise ConfigError(f"connect is {uri!r}; it must be one of {', '.join(SESSION + SYSTEM)}")

@@ -1,22 +1,23 @@
 """`inn console`: a running machine's serial console, on this terminal. `^]` leaves it."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import select
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.console.raw import raw_terminal
 from innkeeper.errors import ConfigError, HostError
-from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of, running
+
+if TYPE_CHECKING:
+    from innkeeper.manager.service import Manager
 
 ESCAPE = b"\x1d"  # ^]
 CHUNK = 65536
@@ -40,21 +41,16 @@ def execute(arguments: argparse.Namespace) -> int:
     device = arguments.device or arguments.devname
     if device is not None and device not in DEVICES:
         raise ConfigError(f"console device is {device!r}; machines have one serial port, {DEVICES[0]}")
-    return connect(common.running_name(arguments), force=arguments.force, safe=arguments.safe)
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    return connect(manager, name, force=arguments.force, safe=arguments.safe)
 
 
-def connect(name: str, *, force: bool = False, safe: bool = False) -> int:
+def connect(manager: Manager, name: str, *, force: bool = False, safe: bool = False) -> int:
     """Raises `HostError` if the machine does not run, or another terminal is connected."""
-    if name not in running():
-        raise HostError(f"machine {name} does not run; inn start {name} starts it")
-    control = control_of(name)
-    line = ask(control, "hold-console", process=os.getpid(), force=force)
-    if safe and line["kind"] == "pty":
-        raise HostError(f"the console of {name} is {line['path']}, which others can open meanwhile; leave out --safe")
-    with opened(line["path"], name) as descriptor:
+    with manager.domains.console(name, os.getpid(), force=force, safe=safe) as line:
         print(f"Connected to domain '{name}'\nEscape character is ^]", file=sys.stderr)
         with raw_terminal(sys.stdin.fileno()):
-            converse(descriptor, lambda: advice(name, ask(control, "console")))
+            converse(line.fileno(), lambda: advice(name, manager.domains.control(name, "console")))
     print(file=sys.stderr)
     return Status.DONE
 
@@ -64,24 +60,6 @@ def advice(name: str, line: dict[str, Any]) -> str | None:
     if line["listens"]:
         return None
     return f"{ADVICE}; inn view {name} shows its screen" if line["screen"] else ADVICE
-
-
-@contextmanager
-def opened(path: str, name: str) -> Iterator[int]:
-    """A socket's or pseudo-terminal's descriptor."""
-    try:
-        if not Path(path).is_socket():
-            descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        else:
-            with socket.socket(socket.AF_UNIX) as line:
-                line.connect(path)
-                descriptor = line.detach()
-    except OSError as error:
-        raise HostError(f"cannot reach the serial console of {name}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def converse(line: int, advise: Callable[[], str | None]) -> None:

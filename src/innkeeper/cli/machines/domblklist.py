@@ -13,7 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    root = parse(common.kept(arguments).xml, "the domain")
+    root = parse(common.manager(arguments).domains.xml(common.name_of(arguments)), "the domain")
     rows = []
     for disk in root.findall("devices/disk"):
         source = attribute(disk, "source", "file") or attribute(disk, "source", "dev")

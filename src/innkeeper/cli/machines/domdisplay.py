@@ -7,8 +7,6 @@ from urllib.parse import quote
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError, HostError
-from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of
 
 FIRST_PORT = 5900
 VNC = "vnc"
@@ -24,8 +22,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.type not in (None, VNC):
         raise ConfigError(f"display type is {arguments.type!r}; machines have displays of type {VNC}")
-    name = common.running_name(arguments)
-    displays = ask(control_of(name), "graphics")
+    name, displays = common.name_of(arguments), common.ask(arguments, "graphics")
     if not displays:
         raise HostError(f"machine {name} has no graphics of type vnc; inn view {name} shows its screen all the same")
     for display in displays if arguments.all else displays[:1]:

@@ -13,7 +13,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    networks = read_xml(common.kept(arguments).xml).machine.networks
+    xml = common.manager(arguments).domains.xml(common.name_of(arguments))
+    networks = read_xml(xml).machine.networks
     rows = [("-", card.kind.value, card.name or "-", card.model.value, card.mac or "-") for card in networks]
     common.show(arguments, ("Interface", "Type", "Source", "Model", "MAC"), rows)
     return Status.DONE

@@ -1,13 +1,9 @@
 """`inn dominfo`: what a machine is."""
 
 import argparse
-import json
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.manager import read_xml
-
-KIB = 1024
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -16,20 +12,17 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    row = common.kept(arguments)
-    machine = read_xml(row.xml).machine
+    info = common.manager(arguments).domains.info(common.name_of(arguments))
     facts = {
-        "Name": row.name,
-        "UUID": str(row.uuid),
-        "State": common.state(row.name),
-        "CPU(s)": str(machine.vcpus),
-        "Max memory": f"{machine.memory_mib * KIB} KiB",
-        "Engine": machine.engine,
+        "Id": str(info["id"] or "-"),
+        "Name": info["name"],
+        "UUID": info["uuid"],
+        "State": info["state"],
+        "CPU(s)": str(info["vcpus"]),
+        "Max memory": f"{info['memory_kib']} KiB",
+        "Engine": info["engine"],
         "Persistent": "yes",
-        "Autostart": "enable" if row.autostart else "disable",
+        "Autostart": "enable" if info["autostart"] else "disable",
     }
-    if arguments.json:
-        print(json.dumps(facts, indent=2))
-    else:
-        print("".join(f"{name + ':':<15} {value}\n" for name, value in facts.items()))
+    common.show_facts(arguments, facts)
     return Status.DONE

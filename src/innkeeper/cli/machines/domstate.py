@@ -11,5 +11,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(f"{common.state(common.kept(arguments).name)}\n")
+    print(common.manager(arguments).domains.state(common.name_of(arguments)) + "\n")
     return Status.DONE

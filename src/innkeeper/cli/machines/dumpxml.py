@@ -11,5 +11,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.kept(arguments).xml, end="")
+    print(common.manager(arguments).domains.xml(common.name_of(arguments)), end="")
     return Status.DONE

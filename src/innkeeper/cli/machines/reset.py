@@ -11,6 +11,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = common.tell(arguments, "reset")
+    name = common.manager(arguments).domains.reset(common.name_of(arguments))
     print(f"Domain '{name}' was reset\n")
     return Status.DONE

@@ -11,6 +11,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = common.tell(arguments, "power-button")
+    name = common.manager(arguments).domains.shutdown(common.name_of(arguments))
     print(f"Domain '{name}' is being shutdown\n")
     return Status.DONE

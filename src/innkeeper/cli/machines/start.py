@@ -4,7 +4,6 @@ import argparse
 
 from innkeeper.cli.machines import common, console
 from innkeeper.cli.status import Status
-from innkeeper.manager import host
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +12,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    row = common.kept(arguments)
-    host.start(row.name, row.xml)
-    print(f"Domain '{row.name}' started\n")
-    return console.connect(row.name) if arguments.console else Status.DONE
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    manager.domains.start(name)
+    print(f"Domain '{name}' started\n")
+    return console.connect(manager, name) if arguments.console else Status.DONE

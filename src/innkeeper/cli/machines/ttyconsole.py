@@ -5,8 +5,6 @@ import argparse
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.errors import HostError
-from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +12,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = common.running_name(arguments)
-    line = ask(control_of(name), "console")
+    name, line = common.name_of(arguments), common.ask(arguments, "console")
     if line["path"] is None:
         raise HostError(f"the serial console of {name} is {line['kind']} of its inn run, which nobody else can open")
     print(f"{line['path']}\n")

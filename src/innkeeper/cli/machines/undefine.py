@@ -5,9 +5,6 @@ import sys
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.config import DiskDevice
-from innkeeper.errors import HostError
-from innkeeper.manager import Store, read_xml
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,25 +14,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    row = common.kept(arguments)
-    machine = read_xml(row.xml).machine
-    if common.state(row.name) == "running":
-        raise HostError(f"machine {row.name} runs; end it first, with inn destroy {row.name}")
-    files = []
-    if arguments.remove_all_storage:
-        files += [disk.path for disk in machine.disks if disk.device is DiskDevice.DISK and not disk.readonly]
-    if arguments.nvram and machine.firmware is not None:
-        files.append(machine.firmware.vars)
-    with Store() as store:
-        store.remove(row.name)
-    print(f"Domain '{row.name}' has been undefined")
-    failed = False
-    for file in filter(None, files):
-        try:
-            if file.is_file():
-                file.unlink()
-                print(f"{file} removed")
-        except OSError as error:
-            failed = True
-            print(f"error: cannot remove {file}: {error.strerror}", file=sys.stderr)
-    return Status.MISTAKE if failed else Status.DONE
+    gone = common.manager(arguments).domains.undefine(
+        common.name_of(arguments), storage=arguments.remove_all_storage, nvram=arguments.nvram
+    )
+    print(f"Domain '{gone['name']}' has been undefined")
+    for file in gone["removed"]:
+        print(f"{file} removed")
+    for file, reason in gone["failed"].items():
+        print(f"error: cannot remove {file}: {reason}", file=sys.stderr)
+    return Status.MISTAKE if gone["failed"] else Status.DONE

@@ -5,8 +5,6 @@ import argparse
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.errors import HostError
-from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of
 
 FIRST_PORT = 5900
 
@@ -16,8 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = common.running_name(arguments)
-    addresses = ask(control_of(name), "info")["vnc"]
+    name, addresses = common.name_of(arguments), common.ask(arguments, "info")["vnc"]
     if not addresses:
         raise HostError(f"machine {name} shows its screen to nobody; give it graphics of type vnc")
     for address in addresses:

@@ -1,0 +1,293 @@
+"""The service of machines: kept, started, watched, ended, forgotten."""
+
+import os
+import socket
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, TypedDict
+
+from innkeeper.config import DiskDevice
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine.control import ask
+from innkeeper.machine.names import control_of, running
+from innkeeper.manager.domain_xml import read_xml, unknown_parts
+from innkeeper.manager.events import Events
+from innkeeper.manager.launcher import Launcher
+from innkeeper.manager.normal import normalised
+from innkeeper.manager.served import served
+from innkeeper.manager.store import Row, Store
+from innkeeper.manager.watching import Watch
+from innkeeper.manager.wire import Descriptor
+
+SHUT_OFF = "shut off"
+PATIENCE_S = 20.0  # for a machine whose plug is pulled
+LOOK_S = 0.01
+KIB = 1024
+
+
+class Listed(TypedDict):
+    """`id` is the number of its process; `persistent` is whether it stays when it has ended."""
+
+    id: int | None
+    name: str
+    uuid: str | None
+    state: str
+    title: str | None
+    autostart: bool
+    persistent: bool
+
+
+class Defined(TypedDict):
+    """`unknown` are the parts of the document that mean nothing here."""
+
+    name: str
+    uuid: str
+    new: bool
+    unknown: list[str]
+
+
+class Info(TypedDict):
+    """What `inn dominfo` shows; `id` as in `Listed`."""
+
+    id: int | None
+    name: str
+    uuid: str
+    state: str
+    vcpus: int
+    memory_kib: int
+    engine: str
+    autostart: bool
+    title: str
+
+
+class Removed(TypedDict):
+    """What came of the files that were to go; `failed` says why, for each that is still there."""
+
+    name: str
+    removed: list[str]
+    failed: dict[str, str]
+
+
+class Domains:
+    """Machines are named by their name or their UUID. Methods raise `InnkeeperError`."""
+
+    def __init__(self, launcher: Launcher, events: Events) -> None:
+        self._launcher, self._events = launcher, events
+        self._watch = Watch(events)
+        self._locks: defaultdict[str, threading.RLock] = defaultdict(
+            threading.RLock
+        )  # one change of a machine at a time
+        self._sweep()
+        for name in running():
+            self._watch.begin(name)
+
+    # ---- looking --------------------------------------------------------------------------------
+
+    @served
+    def all(self, *, titles: bool = False) -> list[Listed]:
+        """All machines, by name: those that are kept, and those that run without being kept. Titles cost time."""
+        active = running()
+        with Store() as store:
+            rows = {row.name: row for row in store.all()}
+        found = [self._listed(name, rows.get(name), active) for name in sorted({*rows, *active})]
+        for each in found if titles else ():
+            if each["persistent"]:
+                each["title"] = read_xml(rows[each["name"]].xml).title
+        return found
+
+    def _listed(self, name: str, row: Row | None, active: list[str]) -> Listed:
+        return Listed(
+            id=self._watch.process(name) if name in active else None,
+            name=name,
+            uuid=str(row.uuid) if row is not None else None,
+            state=self._watch.state(name) if name in active else SHUT_OFF,
+            title=None,
+            autostart=row is not None and row.autostart,
+            persistent=row is not None,
+        )
+
+    @served
+    def info(self, name: str) -> Info:
+        row = self._row(name)
+        machine = read_xml(row.xml).machine
+        listed = self._listed(row.name, row, running())
+        return Info(
+            id=listed["id"],
+            name=row.name,
+            uuid=str(row.uuid),
+            state=listed["state"],
+            vcpus=machine.vcpus,
+            memory_kib=machine.memory_mib * KIB,
+            engine=machine.engine.value,
+            autostart=row.autostart,
+            title=read_xml(row.xml).title,
+        )
+
+    @served
+    def state(self, name: str) -> str:
+        name = self._known(name)
+        return self._watch.state(name) if name in running() else SHUT_OFF
+
+    @served
+    def xml(self, name: str) -> str:
+        """As it is kept."""
+        return self._row(name).xml
+
+    # ---- keeping --------------------------------------------------------------------------------
+
+    @served
+    def define(self, xml: str) -> Defined:
+        """Keeps a machine, or changes one with the same name and UUID. What runs goes on as it was started."""
+        xml = normalised(xml)
+        definition = read_xml(xml)
+        with self._locks[definition.name], Store() as store:
+            new = store.put(definition.name, definition.uuid, xml)
+        self._events.publish(definition.name, "defined", "added" if new else "updated")
+        return Defined(name=definition.name, uuid=str(definition.uuid), new=new, unknown=unknown_parts(xml))
+
+    @served
+    def undefine(self, name: str, *, storage: bool = False, nvram: bool = False) -> Removed:
+        """Forgets a machine, and with `storage` its disks' files, with `nvram` that of its UEFI variables."""
+        row = self._row(name)
+        with self._locks[row.name], Store() as store:
+            if row.name in running():
+                raise HostError(f"machine {row.name} runs; end it first, with inn destroy {row.name}")
+            files = files_of(row, storage=storage, nvram=nvram)
+            store.remove(row.name, debris=files)
+        self._events.publish(row.name, "undefined", "removed")
+        removed, failed = self._sweep()
+        return Removed(name=row.name, removed=removed, failed=failed)
+
+    @served
+    def autostart(self, name: str, *, on: bool) -> str:
+        with Store() as store:
+            name = store.get(name).name
+            store.set_autostart(name, on=on)
+        return name
+
+    # ---- running --------------------------------------------------------------------------------
+
+    @served
+    def start(self, name: str, xml: str | None = None) -> int:
+        """Returns the number of its process. `xml` is for this time only."""
+        row = self._row(name)
+        with self._locks[row.name]:
+            process = self._launcher.launch(row.name, {"xml": row.xml if xml is None else xml})
+            self._watch.begin(row.name)
+        self._events.publish(row.name, "started", "booted")
+        return process
+
+    @served
+    def shutdown(self, name: str) -> str:
+        """Presses the power button."""
+        return self._press(name, "power-button")
+
+    @served
+    def reset(self, name: str) -> str:
+        return self._press(name, "reset")
+
+    def _press(self, name: str, button: str) -> str:
+        name = self._running(name)
+        ask(control_of(name), button)
+        return name
+
+    @served
+    def destroy(self, name: str) -> str:
+        """Pulls the plug, and returns when nothing of the machine is left."""
+        name = self._running(name)
+        complaint = None
+        try:
+            ask(control_of(name), "stop")
+        except HostError as error:
+            complaint = error  # it may have ended before it could answer, which is what was asked for
+        deadline = time.monotonic() + PATIENCE_S
+        while name in running():
+            if time.monotonic() > deadline:
+                raise complaint or HostError(f"machine {name} still runs after {PATIENCE_S:g} s; its log says why")
+            time.sleep(LOOK_S)
+        return name
+
+    @served
+    def control(self, name: str, do: str, values: dict[str, Any] | None = None) -> Any:
+        """What a running machine answers to a command of its control socket."""
+        return ask(control_of(self._running(name)), do, **(values or {}))
+
+    @served
+    def console(self, name: str, process: int, *, force: bool = False, safe: bool = False) -> Descriptor:
+        """The serial console of a running machine, for a process that holds it alone.
+
+        `force` takes it from another; `safe` is for lines that nobody else can open.
+        """
+        name = self._running(name)
+        line = ask(control_of(name), "hold-console", process=process, opener=os.getpid(), force=force)
+        if safe and line["kind"] == "pty":
+            raise HostError(
+                f"the console of {name} is {line['path']}, which others can open meanwhile; leave out --safe"
+            )
+        return open_line(line["path"], name)
+
+    def start_marked(self) -> None:
+        """Those that are to start with the manager; what goes wrong with one is told as an event."""
+        active = running()
+        with Store() as store:
+            marked = [row.name for row in store.all() if row.autostart and row.name not in active]
+        for name in marked:
+            try:
+                self.start(name)
+            except (HostError, ConfigError) as error:
+                self._events.publish(name, "failed", str(error))
+
+    # ---- parts ----------------------------------------------------------------------------------
+
+    def _row(self, name: str) -> Row:
+        with Store() as store:
+            return store.get(name)
+
+    def _known(self, name: str) -> str:
+        """The name of a machine that runs or is kept, from its name or UUID. Raises `ConfigError` if there is none."""
+        return name if name in running() else self._row(name).name
+
+    def _running(self, name: str) -> str:
+        """Raises `InnkeeperError` unless it runs."""
+        name = self._known(name)
+        if name not in running():
+            raise HostError(f"machine {name} does not run; inn start {name} starts it")
+        return name
+
+    def _sweep(self) -> tuple[list[str], dict[str, str]]:
+        """Removes the files of machines that are forgotten, also if a manager before this one was killed while it did."""
+        removed, failed = [], {}
+        with Store() as store:
+            for path in store.debris():
+                try:
+                    if path.is_file():
+                        path.unlink()
+                        removed.append(str(path))
+                except OSError as error:
+                    failed[str(path)] = error.strerror or str(error)
+                store.forget_debris(path)
+        return removed, failed
+
+
+def files_of(row: Row, *, storage: bool, nvram: bool) -> list[Path]:
+    machine = read_xml(row.xml).machine
+    files = []
+    if storage:
+        files += [disk.path for disk in machine.disks if disk.device is DiskDevice.DISK and not disk.readonly]
+    if nvram and machine.firmware is not None:
+        files.append(machine.firmware.vars)
+    return [file for file in files if file is not None]
+
+
+def open_line(path: str, name: str) -> Descriptor:
+    """A console's socket or pseudo-terminal. Raises `HostError`."""
+    try:
+        if not Path(path).is_socket():
+            return Descriptor(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(path)
+            return Descriptor(line.detach())
+    except OSError as error:
+        raise HostError(f"cannot reach the serial console of {name}: {error.strerror}") from error

@@ -1,0 +1,51 @@
+"""What the manager offers: one object with a service for each kind of thing, of which marked methods may be called from outside.
+
+Arguments and results of marked methods are JSON's own kinds (`TypedDict` where they have parts), a `Descriptor`, or a generator of such. Errors are
+`innkeeper.errors`. The daemon calls them from several threads.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Self
+
+from innkeeper.errors import ConfigError
+from innkeeper.manager.domains import Domains
+from innkeeper.manager.events import Events
+from innkeeper.manager.launcher import Launcher
+from innkeeper.manager.served import is_served
+
+Method = Callable[..., Any]
+
+
+class Manager:
+    """All that is kept for one user, or for the host."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.events = Events()
+        self.domains = Domains(launcher, self.events)
+
+    def close(self) -> None:
+        """For clients: they hang up by it. The service itself holds nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def method(self, name: str) -> Method:
+        """By its full name, as in `domains.start`. Raises `ConfigError` if there is none that may be called."""
+        service, _, method = name.partition(".")
+        found: Method | None = getattr(getattr(self, service, None), method, None)
+        if found is None or not is_served(found):
+            raise ConfigError(f"the manager cannot do {name[:80]!r}")
+        return found
+
+    def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Raises `InnkeeperError`, also for arguments that do not fit."""
+        method = self.method(name)
+        try:
+            inspect.signature(method).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ConfigError(f"{name} takes other arguments: {error}") from error
+        return method(*args, **kwargs)

@@ -1,0 +1,73 @@
+"""What running machines say of themselves: a thread for each listens at its control socket, and passes it on as events."""
+
+import logging
+import threading
+import time
+
+from innkeeper.errors import HostError
+from innkeeper.machine.control import ask, watch
+from innkeeper.machine.names import control_of, running
+from innkeeper.manager.events import Events
+
+RUNNING = "running"
+PATIENCE_S = 20.0  # for a process that has hung up
+LOOK_S = 0.01
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """From any thread."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._states: dict[str, str] = {}
+        self._processes: dict[str, int] = {}
+
+    def begin(self, name: str) -> None:
+        """Listens to a machine that runs, unless that is done already."""
+        with self._lock:
+            if name in self._states:
+                return
+            self._states[name] = RUNNING
+        threading.Thread(target=self._listen, args=(name,), name=f"watch-{name}", daemon=True).start()
+
+    def state(self, name: str) -> str:
+        """Of a machine that runs."""
+        self.begin(name)
+        return self._states.get(name, RUNNING)
+
+    def process(self, name: str) -> int | None:
+        """The number of its process, as far as it has been heard of."""
+        if name not in self._processes:
+            try:
+                self._processes[name] = ask(control_of(name), "info")["process"]
+            except HostError:
+                return None  # it has just ended
+        return self._processes[name]
+
+    def _listen(self, name: str) -> None:
+        end = "its process was killed"
+        try:
+            for said in watch(control_of(name)):
+                self._states[name] = said["state"]
+                if said.get("what") == "stopped":
+                    end = said["detail"]
+                elif "what" in said:
+                    self._events.publish(name, said["what"], said["detail"])
+            self._bury(name)
+            self._events.publish(name, "stopped", end)
+        except HostError as error:
+            logger.info("%s is not heard of any more: %s", name, error)
+        finally:
+            with self._lock:
+                self._states.pop(name, None)
+                self._processes.pop(name, None)
+
+    @staticmethod
+    def _bury(name: str) -> None:
+        """Until nothing of the process is left: whoever hears of the end may start the machine again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while name in running() and time.monotonic() < deadline:
+            time.sleep(LOOK_S)

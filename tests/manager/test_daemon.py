@@ -1,0 +1,205 @@
+"""The manager's daemon, seen by its clients."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from innkeeper.errors import BootError, ConfigError, HostError
+from innkeeper.manager import client, connect
+from innkeeper.manager.events import Event
+from innkeeper.manager.service import Manager
+from innkeeper.manager.wire import Channel
+from innkeeper.testing.guests import SPIN, flat_guest
+
+XML = "<domain type='bt'><name>{}</name><memory unit='MiB'>64</memory><os><type>hvm</type><kernel>{}</kernel></os></domain>"
+
+
+@pytest.fixture
+def manager(user: Path) -> Iterator[Manager]:
+    assert user.exists()
+    with connect() as manager:
+        yield manager
+
+
+@pytest.fixture
+def events(manager: Manager) -> Iterator[Iterator[Event | None]]:
+    """What happens from now on."""
+    assert manager.domains.all() == []
+    with connect() as watcher:
+        events = watcher.events.watch()
+        assert next(events) is None
+        yield events
+
+
+@pytest.fixture
+def endless(user: Path) -> Path:
+    """A guest that does nothing, for ever."""
+    path = user / "guest"
+    path.write_bytes(flat_guest(SPIN))
+    return path
+
+
+def daemon_process(user: Path) -> int:
+    return int((user / "run/innkeeper/manager.lock").read_text())
+
+
+def test_a_machine_is_started_once_seen_and_ended(
+    manager: Manager, events: Iterator[Event | None], endless: Path
+) -> None:
+    manager.domains.define(XML.format("web", endless))
+    process = manager.domains.start("web")
+    assert [(each["name"], each["state"], each["id"]) for each in manager.domains.all()] == [
+        ("web", "running", process)
+    ]
+    with pytest.raises(HostError, match="runs already"):
+        manager.domains.start("web")
+    with pytest.raises(HostError, match="inn destroy web"):
+        manager.domains.undefine("web")
+    manager.domains.destroy("web")
+    assert manager.domains.state("web") == "shut off"
+    seen = []
+    while "stopped" not in seen:
+        event = next(events)
+        seen += [event["what"]] if event is not None else []
+    assert seen == ["defined", "started", "stopped"]
+
+
+def test_machines_outlive_a_manager_that_is_killed(manager: Manager, endless: Path, user: Path) -> None:
+    manager.domains.define(XML.format("web", endless))
+    process = manager.domains.start("web")
+    os.kill(daemon_process(user), signal.SIGKILL)
+    with pytest.raises(HostError, match="has ended meanwhile"):
+        manager.domains.all()
+    with connect() as second:
+        assert [(each["name"], each["id"]) for each in second.domains.all()] == [("web", process)]
+        second.domains.destroy("web")
+        assert second.domains.start("web") != process
+
+
+def test_a_killed_machine_is_seen_to_have_ended(
+    manager: Manager, events: Iterator[Event | None], endless: Path
+) -> None:
+    manager.domains.define(XML.format("web", endless))
+    os.kill(manager.domains.start("web"), signal.SIGKILL)
+    ended = next(event for event in events if event is not None and event["what"] == "stopped")
+    assert ended["detail"] == "its process was killed"
+    assert manager.domains.state("web") == "shut off"
+
+
+def test_two_clients_that_start_a_machine_at_once_start_it_once(manager: Manager, endless: Path) -> None:
+    manager.domains.define(XML.format("web", endless))
+    results: list[object] = []
+
+    def start() -> None:
+        with connect() as mine:
+            try:
+                results.append(mine.domains.start("web"))
+            except HostError as error:
+                results.append(str(error))
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(result) for result in results].count(int) == 1
+
+
+def test_a_machine_that_cannot_start_says_why(manager: Manager, user: Path) -> None:
+    manager.domains.define(XML.format("web", user / "none"))
+    with pytest.raises(BootError, match=r"cannot read .*/none"):
+        manager.domains.start("web")
+    assert manager.domains.state("web") == "shut off"
+
+
+def test_many_clients_at_once_get_one_daemon(user: Path) -> None:
+    words = [sys.executable, "-m", "innkeeper.cli", "list", "--all", "--json"]
+    clients = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
+    for each in clients:
+        output, _ = each.communicate(timeout=60)
+        assert json.loads(output) == []
+        assert each.returncode == 0
+    assert daemon_process(user)
+
+
+def test_a_daemon_leaves_when_nobody_needs_it(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INNKEEPER_IDLE_S", "0.2")
+    with connect() as manager:
+        process = daemon_process(user)
+        time.sleep(0.5)
+        assert manager.domains.all() == []  # it stays while it is talked to
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{process}/cmdline").exists() and time.monotonic() < deadline:
+        if not Path(f"/proc/{process}/cmdline").read_bytes():
+            break  # it has ended; who reaps it is another matter
+        time.sleep(0.02)
+    assert not (user / "run/innkeeper/manager").exists()
+
+
+def test_a_daemon_of_another_version_is_replaced(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connect() as first:
+        assert first.domains.all() == []
+    before = daemon_process(user)
+    monkeypatch.setattr(client, "__version__", "another")
+    with pytest.raises(HostError, match="does not answer"):
+        connect()
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_STATE_HOME", str(user / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(user / "run"))
+    with connect() as again:
+        assert again.domains.all() == []
+    assert daemon_process(user) != before
+
+
+def test_what_is_no_call_is_refused_and_the_daemon_goes_on(manager: Manager) -> None:
+    with Channel(socket.socket(socket.AF_UNIX)) as channel:
+        channel.connection.connect(str(client.socket_of()))
+        channel.receive()
+        for call, kwargs in (
+            ("domains._row", {"name": "x"}),
+            ("domains.start_marked", {}),
+            ("domains.__init__", {}),
+            ("close", {}),
+            ("domains.start", {"nme": "x"}),
+            ("", {}),
+        ):
+            channel.send({"call": call, "args": [], "kwargs": kwargs})
+            assert channel.receive()["kind"] == "ConfigError"
+        channel.connection.sendall(b"[" * 100_000 + b"\n")
+        assert channel.connection.recv(1) == b""
+    assert manager.domains.all() == []
+
+
+def test_forgetting_removes_files_even_after_a_kill(manager: Manager, user: Path) -> None:
+    from innkeeper.manager import Store
+
+    disk = user / "disk"
+    disk.write_bytes(bytes(512))
+    manager.domains.define(
+        XML.format("web", "/k").replace(
+            "</os>", f"</os><devices><disk><source file='{disk}'/><target dev='vda'/></disk></devices>"
+        )
+    )
+    os.kill(daemon_process(user), signal.SIGKILL)
+    with Store() as store:  # as a manager does that is killed before it has removed anything
+        store.remove("web", debris=[disk])
+    with connect() as second:
+        assert second.domains.all() == []
+    assert not disk.exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "x" * 10_000, "机器", "a b", ""])
+def test_names_that_cannot_be_are_refused(manager: Manager, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"a machine's name is|has no <name>"):
+        manager.domains.define(XML.format(name, "/k"))
+    with pytest.raises(ConfigError, match="there is no machine"):
+        manager.domains.start(name)
