@@ -19,7 +19,7 @@ def reference() -> str:
 def sections(parser: argparse.ArgumentParser, verb: str) -> Iterator[str]:
     """One section for the verb, or one for each kind below it."""
     found = subparsers(parser)[verb]
-    kinds = subparsers(found)
+    kinds = subparsers(found) if verb != "virsh" else {}  # whose commands are verbs that have sections already
     for words, leaf in {f"inn {verb} {kind}": kinds[kind] for kind in kinds}.items() or {f"inn {verb}": found}.items():
         yield section(words, leaf)
 
@@ -33,7 +33,8 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 
 def section(words: str, parser: argparse.ArgumentParser) -> str:
     lines = [f"## `{words}`", "", capitalised(parser.description or "") + ".", "", "| Option | Meaning |", "|---|---|"]
-    options = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]  # noqa: SLF001
+    left_out = (argparse._HelpAction, argparse._SubParsersAction)  # noqa: SLF001
+    options = [action for action in parser._actions if not isinstance(action, left_out)]  # noqa: SLF001
     lines += [f"| `{form(action)}` | {meaning(action)} |" for action in options]
     if parser.epilog:
         lines += ["", capitalised(parser.epilog) + "."]

@@ -1,20 +1,34 @@
 """`inn virsh …`: the verbs of machines, where scripts and fingers look for them."""
 
 import argparse
+from typing import Any
 
+from innkeeper.cli import Parser, load, storage
 from innkeeper.cli.machines import VERBS, connection
 
 
-def register(parser: argparse.ArgumentParser) -> None:
-    from innkeeper.cli import load
+class Command(Parser):
+    """A verb's parser, which loads the verb when it is the one that was asked for."""
 
+    name: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.name is None:
+            return super().parse_known_args(args, namespace)
+        verb = load(self.name)
+        self.name = None
+        verb.register(self)
+        self.set_defaults(command=verb)
+        return self.parse_known_args(args, namespace)
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "Commands have the arguments of the plain verbs: inn virsh list --all is inn list --all"
     connection.register(parser, "-c")
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, summary in VERBS.items():
-        verb = load(name)
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Command)
+    for name, summary in (VERBS | storage.VERBS).items():
         each = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        verb.register(each)
-        each.set_defaults(command=verb)
+        each.name = name
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ PATIENCE_S = 10.0  # for a daemon that leaves
 LOOK_S = 0.01
 LOCK, LOG, BOOT = "manager.lock", "manager.log", "manager.boot"
 LOG_LIMIT = 1 << 20  # bytes of a log that the next daemon goes on with
-SYSTEM_FOLDERS = {"XDG_STATE_HOME": "/var/lib", "XDG_RUNTIME_DIR": "/run"}
+SYSTEM_FOLDERS = {"XDG_STATE_HOME": "/var/lib", "XDG_DATA_HOME": "/var/lib", "XDG_RUNTIME_DIR": "/run"}
 GROUP = "innkeeper"
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from innkeeper.manager.domains import Domains
 from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.served import is_served
+from innkeeper.manager.storage import Pools, Volumes
 
 Method = Callable[..., Any]
 
@@ -23,6 +24,8 @@ class Manager:
     def __init__(self, launcher: Launcher) -> None:
         self.events = Events()
         self.domains = Domains(launcher, self.events)
+        self.pools = Pools()
+        self.volumes = Volumes()
 
     def close(self) -> None:
         """For clients: they hang up by it. The service itself holds nothing."""

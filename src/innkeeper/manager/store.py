@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError
@@ -27,6 +27,17 @@ MIGRATIONS = (
     """,
     """
     CREATE TABLE debris (path TEXT PRIMARY KEY) STRICT;
+    """,
+    """
+    CREATE TABLE pools (
+        uuid TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        xml TEXT NOT NULL,
+        persistent INTEGER NOT NULL CHECK (persistent IN (0, 1)),
+        autostart INTEGER NOT NULL DEFAULT 0 CHECK (autostart IN (0, 1)),
+        started TEXT
+    ) STRICT;
+    CREATE TABLE pools_offered (name TEXT PRIMARY KEY) STRICT;
     """,
 )
 
@@ -125,6 +136,19 @@ class Store:
         with self._writing():
             uuid = str(self.get(name).uuid)
             self._database.execute("UPDATE domains SET autostart = ? WHERE uuid = ?", (int(on), uuid))
+
+    # ---- for other kinds of things ---------------------------------------------------------------
+
+    def query(self, statement: str, *values: object) -> list[Any]:
+        """The rows that a SELECT finds."""
+        with self._told():
+            return self._database.execute(statement, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing of what is executed."""
+        with self._writing():
+            yield self._database
 
     # ---- the file -------------------------------------------------------------------------------
 

@@ -1,0 +1,20 @@
+"""`inn pool-create`: starts a storage pool that an XML file describes."""
+
+import argparse
+
+from innkeeper.cli.status import Status
+from innkeeper.cli.storage import building, common
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.words(parser, {"file": "libvirt's storage pool XML; - is the standard input"})
+    building.register(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    building.check(arguments)
+    common.fill(arguments)
+    made = common.pools(arguments).create(common.read(arguments.file), build=arguments.build)
+    common.tell_unknown(made["unknown"], kept=True)
+    common.say(arguments, f"Pool {made['name']} created from {arguments.file}", made)
+    return Status.DONE

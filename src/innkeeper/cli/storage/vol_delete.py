@@ -1,0 +1,18 @@
+"""`inn vol-delete`: removes a volume."""
+
+import argparse
+
+from innkeeper.cli.status import Status
+from innkeeper.cli.storage import common
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.words(parser, common.VOLUME)
+    common.in_pool(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    common.fill(arguments)
+    name = common.volumes(arguments).delete(common.absolute(arguments.vol, arguments.pool), arguments.pool)
+    common.say(arguments, f"Vol {name} deleted", {"name": name})
+    return Status.DONE

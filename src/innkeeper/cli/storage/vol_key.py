@@ -1,0 +1,18 @@
+"""`inn vol-key`: says the key of a volume, which is its path."""
+
+import argparse
+
+from innkeeper.cli.status import Status
+from innkeeper.cli.storage import common
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.words(parser, common.VOLUME)
+    common.in_pool(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    common.fill(arguments)
+    volume = common.volumes(arguments).info(common.absolute(arguments.vol, arguments.pool), arguments.pool)
+    common.show(arguments, volume["key"], "key")
+    return Status.DONE
