@@ -1,5 +1,8 @@
 """Machines that are kept: made, shown, forgotten, with virsh's words."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +143,37 @@ def test_a_failed_installation_leaves_nothing(folders: Path, capsys: pytest.Capt
     assert not (folders / "d").exists()
     assert main(["list", "--all", "--name"]) == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("web")
+def test_a_machine_is_known_by_its_name_and_its_uuid(capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["domuuid", "web"]) == 0
+    uuid = capsys.readouterr().out.strip()
+    assert main(["virsh", "domname", uuid]) == 0
+    assert capsys.readouterr().out == "web\n\n"
+    assert main(["domid", "web"]) == 0
+    assert capsys.readouterr().out == "-\n\n"
+
+
+@pytest.mark.usefixtures("web")
+def test_events_are_waited_for(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "innkeeper.cli", "event", "--all", "--json", "--timeout", "60", "web"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+        while waiting.poll() is None:  # until it hears of one
+            capsys.readouterr()
+            assert main(["dumpxml", "web"]) == 0
+            again = folders / "again.xml"
+            again.write_text(capsys.readouterr().out)
+            assert main(["define", str(again)]) == 0
+        output, _ = waiting.communicate()
+    assert waiting.returncode == 0
+    event = json.loads(output)
+    assert (event["domain"], event["what"], event["detail"]) == ("web", "defined", "updated")
+
+
+def test_no_event_in_time_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["event", "--all", "--timeout", "1"]) == 2
+    assert capsys.readouterr().out == "event loop timed out\n"
+    assert main(["event"]) == 2
+    assert main(["event", "--event", "reboots"]) == 2

@@ -12,6 +12,7 @@ from innkeeper.config import DiskDevice
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, running
+from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
@@ -135,12 +136,17 @@ class Domains:
         """As it is kept."""
         return self._row(name).xml
 
+    @served
+    def toml(self, name: str) -> str:
+        """What of it is understood, as TOML."""
+        return write_toml(read_xml(self._row(name).xml))
+
     # ---- keeping --------------------------------------------------------------------------------
 
     @served
-    def define(self, xml: str) -> Defined:
-        """Keeps a machine, or changes one with the same name and UUID. What runs goes on as it was started."""
-        xml = normalised(xml)
+    def define(self, text: str) -> Defined:
+        """Keeps a machine that XML or TOML describes, or changes one with the same name and UUID. What runs goes on as it was started."""
+        xml = normalised(text if text.lstrip().startswith("<") else as_xml(read_toml(text)))
         definition = read_xml(xml)
         with self._locks[definition.name], Store() as store:
             new = store.put(definition.name, definition.uuid, xml)

@@ -2,7 +2,7 @@
 
 VERBS = {
     "list": "list machines",
-    "define": "keep a machine that an XML file describes",
+    "define": "keep a machine that a file describes, in XML or TOML",
     "undefine": "forget a machine",
     "start": "start a machine",
     "shutdown": "press a machine's power button",
@@ -10,7 +10,12 @@ VERBS = {
     "reset": "press a machine's reset button",
     "console": "connect to a machine's serial console; ^] leaves",
     "dumpxml": "show a machine's XML",
+    "dumptoml": "show a machine as TOML",
     "dominfo": "say what a machine is",
+    "domid": "say which process a running machine is",
+    "domname": "say a machine's name",
+    "domuuid": "say a machine's UUID",
+    "event": "wait for what happens to machines",
     "domstate": "say whether a machine runs",
     "domiflist": "list a machine's network interfaces",
     "domblklist": "list a machine's disks",

@@ -1,4 +1,4 @@
-"""`inn define`: keeps a machine that an XML file describes."""
+"""`inn define`: keeps a machine that a file describes, in libvirt's XML or in TOML."""
 
 import argparse
 import sys
@@ -10,7 +10,9 @@ from innkeeper.errors import ConfigError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="libvirt's domain XML")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="libvirt's domain XML, or TOML as inn dumptoml shows it"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:

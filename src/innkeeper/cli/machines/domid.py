@@ -1,0 +1,16 @@
+"""`inn domid`: the number of a running machine's process."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    info = common.manager(arguments).domains.info(common.name_of(arguments))
+    print(f"{info['id'] or '-'}\n")
+    return Status.DONE
