@@ -98,6 +98,15 @@ class Ram:
     def write(self, offset: int, data: bytes, /) -> None:
         """Also what is read-only for guests. Raises `ValueError` beyond its size."""
 
+@type_check_only
+class DiskTraffic(TypedDict):
+    """What was done: requests, bytes and nanoseconds of each kind."""
+
+    read: tuple[int, int, int]
+    written: tuple[int, int, int]
+    flushed: tuple[int, int, int]
+    failed: int
+
 @final
 class Disk:
     """An open disk image, raw or qcow2; locked against other users until it is closed and no device has it.
@@ -147,6 +156,9 @@ class Disk:
         """How many bytes from there on are alike, whether they read as zeroes, and whether the image itself holds them."""
     def flush(self) -> None:
         """What was written survives a loss of power once this returns."""
+    def grow(self, size: int, /) -> None:
+        """Makes it larger while it is in use; a virtio device's driver is told by `VirtioDevice.changed`. Raises `OSError`."""
+    def traffic(self) -> DiskTraffic: ...
     def close(self) -> None:
         """Flushes, and lets go of the image; devices that have it keep it open."""
 
@@ -212,6 +224,10 @@ class NetLink:
     @property
     def forwarded(self) -> list[tuple[str, int]]:
         """Where the forwards listen."""
+    def traffic(self) -> tuple[int, int, int, int]:
+        """Bytes and frames received, and sent, as the guest sees it."""
+    def leases(self) -> list[tuple[str, str]]:
+        """Of the built-in network: who was last given which address."""
     def close(self) -> None: ...
 
 @final
@@ -270,6 +286,8 @@ class VirtioDevice:
     @property
     def kind(self) -> int:
         """Its device type, as in virtio 1.2, chapter 5."""
+    def changed(self) -> None:
+        """What it has on the host has another size: the driver shall look again."""
 
 @type_check_only
 class BalloonReport(TypedDict):

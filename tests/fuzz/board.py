@@ -1,7 +1,7 @@
-"""A board's registers written in any order: configuration space, fw_cfg with DMA, flash, PAM, power management.
+"""A board's registers written in any order: configuration space, fw_cfg with DMA, flash, PAM, power management, hot plug.
 
 `python -m tests.fuzz.board --seconds N --seed S`. The board is whole, on real guest memory, and nothing a guest writes may
-raise, or leave anything on the buses when the board is gone. A failure prints the seed that repeats it.
+raise, or leave anything on the buses when the board is gone. Cards come and go meanwhile. A failure prints the seed that repeats it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from innkeeper.bus import Bus, Buses, ones
 from innkeeper.devices.pci import Bar, BarKind, PciDevice, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
 from innkeeper.devices.testdev import TestRegister
+from innkeeper.machine.backplane import Backplane, Plugged
 from innkeeper.memory import GuestMemory, Ram
 from innkeeper.platforms import PcBoard, Surroundings
 from innkeeper.platforms.pc import PORTS, ram_ranges
@@ -26,6 +27,7 @@ MEMORY_MIB = 4
 STEPS = 400
 VALUES = (0, 1, 0x33, 0x10, 0x80, 0xFF, 0xE8, 0xD0, 0x20, 0x40, 0xFFFF_FFFF, 0xFFFF_FFF0, 0xE000_0000, 0xFEE0_0000)
 SIZES = (1, 2, 4)
+MOST_CARDS = 6
 
 
 class Store:
@@ -60,10 +62,11 @@ class Wires:
     def set_irq(self, gsi: int, level: bool, /) -> None: ...
 
 
-class Card:
+class Card(Plugged):
     """A function with a region of every kind and a ROM."""
 
     def __init__(self, memory: GuestMemory) -> None:
+        self.slot: PciDevice | None = self
         self._ram, self._rom = memory.device_ram(0x1_0000), memory.device_ram(0x1000)
 
     def function(self, _site: PciSite, /) -> PciFunction:
@@ -92,17 +95,32 @@ def drive(seed: int, memory: _core.Memory) -> None:
     dice, wires, nobody = random.Random(seed), Wires(memory), Nobody()
     before = memory.ranges
     buses: Buses = wires
-    cards: tuple[PciDevice, ...] = (Card(memory), Card(memory))
-    around = Surroundings(buses=buses, memory=memory, clock=FakeClock(), console=nobody, control=nobody, slots=cards)
+    backplane = Backplane([Card(memory), Card(memory)])
     start = FirmwareStart(
         rom=bytes(0x2_0000), variables=Store(), log=lambda _: None, uuid=UUID(int=1), serial_port=0x3F8
     )
-    board = PcBoard(
-        around, memory_mib=MEMORY_MIB, vcpus=1, start=start if dice.random() < 0.8 else None, test_devices=True
-    )
+    start_or_not = start if dice.random() < 0.8 else None
+
+    def make(slots: tuple[PciDevice | None, ...]) -> PcBoard:
+        around = Surroundings(
+            buses=buses,
+            memory=memory,
+            clock=FakeClock(),
+            console=nobody,
+            control=nobody,
+            slots=slots,
+            backplane=backplane,
+        )
+        return PcBoard(around, memory_mib=MEMORY_MIB, vcpus=1, start=start_or_not, test_devices=True)
+
+    board = backplane.build(make, wakes=False)
     for _ in range(STEPS):
-        dice.choice((configure, transfer, flash, poke))(dice, wires, memory)
+        dice.choice((configure, transfer, flash, poke, hotplug))(dice, wires, memory)
+        if dice.random() < 0.05:
+            change(dice, backplane, memory)
+    backplane.disconnect()
     board.unplug()
+    backplane.close()
     left = (wires.ports.regions(), wires.mmio.regions(), memory.ranges)
     assert left == ([], [], before), f"left behind: {left}"
 
@@ -139,6 +157,23 @@ def transfer(dice: random.Random, wires: Wires, memory: _core.Memory) -> None:
         memory.write(at, request)
     wires.ports.write(base + 4, 4, int.from_bytes((at >> 32).to_bytes(4, "big"), "little"))
     wires.ports.write(base + 8, 4, int.from_bytes((at & 0xFFFF_FFFF).to_bytes(4, "big"), "little"))
+
+
+def hotplug(dice: random.Random, wires: Wires, _memory: _core.Memory) -> None:
+    base, _ = PORTS["pci hotplug"]
+    at, size = base + dice.choice((0, 4, 8, 8, 8, dice.randrange(16))), dice.choice((*SIZES, 4))
+    wires.ports.read(at, size)
+    wires.ports.write(at, size, dice.choice((1 << dice.randrange(32), 0x1C, value(dice))) & ones(size))
+    wires.ports.write(0x60C + dice.randrange(4), dice.choice(SIZES), value(dice) & 0xFF)
+
+
+def change(dice: random.Random, backplane: Backplane, memory: _core.Memory) -> None:
+    """What a host does, while the guest does not care."""
+    there = backplane.contents()
+    if there and dice.random() < 0.6:
+        backplane.ask_for(dice.choice(there))
+    elif len(there) < MOST_CARDS:
+        backplane.plug(Card(memory))
 
 
 def flash(dice: random.Random, wires: Wires, _memory: _core.Memory) -> None:

@@ -175,4 +175,9 @@ impl Disk for Filter {
     fn extent(&self, offset: u64, length: u64) -> io::Result<Extent> {
         self.inner.extent(offset, length)
     }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        self.inner.grow(size)?;
+        self.written()
+    }
 }

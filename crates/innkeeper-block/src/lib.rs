@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 
 mod buffers;
+pub mod counted;
 pub mod error;
 pub mod filter;
 pub mod medium;
@@ -15,6 +16,7 @@ pub mod raw;
 mod testing;
 pub mod tools;
 
+pub use counted::{Count, Counted, Traffic};
 pub use error::{Error, Result};
 pub use filter::{Cache, DetectZeroes, Rules};
 pub use open::{Format, Image, Options, open, open_image};
@@ -64,4 +66,12 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the host answered.
     fn extent(&self, offset: u64, length: u64) -> io::Result<Extent>;
+    /// Makes it larger while it is in use; what is new reads as zeroes.
+    ///
+    /// # Errors
+    /// `InvalidInput` unless `size` is a multiple of 512 and not less than [`Self::size`]; `Unsupported` where it cannot
+    /// be while the image is open; what the host answered.
+    fn grow(&self, _size: u64) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the disk cannot change its size while it is in use"))
+    }
 }

@@ -15,6 +15,19 @@ pub fn check(offset: u64, length: u64, size: u64) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, text))
 }
 
+/// # Errors
+/// `InvalidInput` unless a disk of size `old` may grow to `new`.
+pub fn check_growth(old: u64, new: u64) -> io::Result<()> {
+    let why = if new < old {
+        format!("a disk in use only grows, and {new} bytes are less than its {old}")
+    } else if new.is_multiple_of(SECTOR) {
+        return Ok(());
+    } else {
+        format!("a disk's size is a multiple of {SECTOR}, which {new} is not")
+    };
+    Err(io::Error::new(ErrorKind::InvalidInput, why))
+}
+
 #[must_use]
 pub fn read_only() -> io::Error {
     io::Error::new(ErrorKind::ReadOnlyFilesystem, "the disk is read-only")

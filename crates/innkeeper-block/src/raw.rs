@@ -4,7 +4,8 @@
 //! extends it, as in QEMU.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::medium::Medium;
@@ -13,7 +14,8 @@ use crate::{Disk, Extent};
 
 pub struct Raw {
     medium: Arc<dyn Medium>,
-    size: u64,
+    size: AtomicU64,
+    growing: Mutex<()>,
 }
 
 impl Raw {
@@ -21,18 +23,18 @@ impl Raw {
     /// The host does not tell its size.
     pub fn open(medium: Arc<dyn Medium>) -> Result<Self> {
         let size = medium.size().map_err(Error::host(format!("find the size of {}", medium.name())))?;
-        Ok(Self { size: size.next_multiple_of(SECTOR), medium })
+        Ok(Self { size: size.next_multiple_of(SECTOR).into(), medium, growing: Mutex::default() })
     }
 
     fn check(&self, offset: u64, length: u64, writes: bool) -> io::Result<()> {
-        range::check(offset, length, self.size)?;
+        range::check(offset, length, self.size())?;
         if writes && self.medium.is_read_only() { Err(range::read_only()) } else { Ok(()) }
     }
 }
 
 impl Disk for Raw {
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Acquire)
     }
 
     fn is_read_only(&self) -> bool {
@@ -67,5 +69,22 @@ impl Disk for Raw {
         self.check(offset, length, false)?;
         let stretch = self.medium.stretch(offset)?;
         Ok(Extent { offset, length: stretch.length.min(length), zero: stretch.hole, here: true })
+    }
+
+    /// A block device is as large as it is: of that the disk may have more.
+    fn grow(&self, size: u64) -> io::Result<()> {
+        let _one_at_a_time = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        range::check_growth(self.size(), size)?;
+        if self.medium.is_read_only() {
+            return Err(range::read_only());
+        }
+        if self.medium.grows() {
+            self.medium.set_size(size)?;
+        } else if self.medium.size()? < size {
+            let why = format!("{} has {} bytes, less than {size}", self.medium.name(), self.medium.size()?);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        self.size.store(size, Ordering::Release);
+        Ok(())
     }
 }

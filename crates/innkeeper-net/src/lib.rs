@@ -3,6 +3,7 @@
 //! reads them), then one for each kind of link: `user` (the built-in NAT),
 //! `tap`, `passt`.
 
+pub mod counted;
 pub mod header;
 pub mod passt;
 mod pump;
@@ -14,6 +15,7 @@ pub mod wire;
 use std::io::IoSlice;
 use std::sync::Arc;
 
+pub use counted::{Counted, Traffic};
 pub use header::{HEADER_BYTES, Header};
 
 /// What a link takes and gives beyond plain frames (virtio 1.2, 5.1.6: `struct virtio_net_hdr`).

@@ -4,10 +4,12 @@ use std::io::{IoSlice, IoSliceMut};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use innkeeper_block::{Cache, DetectZeroes, Disk as BlockDisk, Error, Format, Options, Rules, open_image};
+use innkeeper_block::{
+    Cache, Count, Counted, DetectZeroes, Disk as BlockDisk, Error, Format, Options, Rules, open_image,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors;
 
@@ -15,7 +17,7 @@ use crate::errors;
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Disk {
     /// `None` once closed.
-    disk: Mutex<Option<Arc<dyn BlockDisk>>>,
+    disk: Mutex<Option<Arc<Counted>>>,
     format: &'static str,
     chain: Vec<PathBuf>,
     warnings: Vec<String>,
@@ -35,6 +37,10 @@ impl Disk {
     /// # Errors
     /// It is closed.
     pub fn disk(&self) -> PyResult<Arc<dyn BlockDisk>> {
+        Ok(self.counted()?)
+    }
+
+    fn counted(&self) -> PyResult<Arc<Counted>> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         disk.clone().ok_or_else(|| PyValueError::new_err("the disk is closed"))
     }
@@ -67,7 +73,7 @@ impl Disk {
         let options = Options { format, read_only, without_backing: !backing, unlocked: !lock, rules };
         let image = py.detach(|| open_image(&path, &options)).map_err(errors::block)?;
         Ok(Self {
-            disk: Mutex::new(Some(image.disk)),
+            disk: Mutex::new(Some(Arc::new(Counted::new(image.disk)))),
             format: image.format.name(),
             chain: image.chain,
             warnings: image.warnings,
@@ -136,6 +142,23 @@ impl Disk {
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let disk = self.disk()?;
         Ok(py.detach(|| disk.flush())?)
+    }
+
+    #[pyo3(signature = (size, /))]
+    fn grow(&self, py: Python<'_>, size: u64) -> PyResult<()> {
+        let disk = self.disk()?;
+        Ok(py.detach(|| disk.grow(size))?)
+    }
+
+    fn traffic<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let traffic = self.counted()?.traffic();
+        let all = PyDict::new(py);
+        let triple = |count: Count| (count.requests, count.bytes, count.nanoseconds);
+        all.set_item("read", triple(traffic.read))?;
+        all.set_item("written", triple(traffic.written))?;
+        all.set_item("flushed", triple(traffic.flushed))?;
+        all.set_item("failed", traffic.failed)?;
+        Ok(all)
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

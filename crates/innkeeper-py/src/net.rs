@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use innkeeper_devices::e1000::{E1000 as Card, MEMORY_BYTES, PORT_BYTES, Window};
 use innkeeper_devices::virtio::net::{Net, Settings};
-use innkeeper_net::Link;
 use innkeeper_net::passt::Stream;
 use innkeeper_net::tap::{Step, Tap};
-use innkeeper_net::user::{Forward, Reach, Settings as UserSettings, UserNet};
+use innkeeper_net::user::{Forward, GUEST_V4, Reach, Settings as UserSettings, UserNet};
+use innkeeper_net::{Counted, Link};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -24,7 +24,8 @@ type Asked = (bool, String, u16, u16);
 /// Where frames go on the host. It is closed when the last card on it is gone.
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct NetLink {
-    link: Mutex<Option<Arc<dyn Link>>>,
+    link: Mutex<Option<Arc<Counted>>>,
+    user: Option<Weak<UserNet>>,
     /// The interface's name, or where forwards listen.
     name: Option<String>,
     forwarded: Vec<(String, u16)>,
@@ -40,13 +41,18 @@ fn address(text: &str, port: u16) -> PyResult<SocketAddr> {
 }
 
 impl NetLink {
-    fn of(link: impl Link + 'static) -> Self {
-        Self { link: Mutex::new(Some(Arc::new(link))), name: None, forwarded: Vec::new() }
+    fn of(link: Arc<dyn Link>) -> Self {
+        let link = Mutex::new(Some(Arc::new(Counted::new(link))));
+        Self { link, user: None, name: None, forwarded: Vec::new() }
+    }
+
+    fn counted(&self) -> PyResult<Arc<Counted>> {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.clone().ok_or_else(|| PyRuntimeError::new_err("the link is closed"))
     }
 
     pub fn link(&self) -> PyResult<Arc<dyn Link>> {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        link.clone().ok_or_else(|| PyRuntimeError::new_err("the link is closed"))
+        Ok(self.counted()?)
     }
 }
 
@@ -75,7 +81,9 @@ impl NetLink {
             },
         )?;
         let listens = net.forwarded().iter().map(|at| (at.ip().to_string(), at.port())).collect();
-        Ok(Self { forwarded: listens, ..Self::of(net) })
+        let net = Arc::new(net);
+        let user = Some(Arc::downgrade(&net));
+        Ok(Self { forwarded: listens, user, ..Self::of(net) })
     }
 
     #[staticmethod]
@@ -92,7 +100,7 @@ impl NetLink {
             host_error(&error, step)
         })?;
         let name = Some(tap.name().to_owned());
-        Ok(Self { name, ..Self::of(tap) })
+        Ok(Self { name, ..Self::of(Arc::new(tap)) })
     }
 
     #[staticmethod]
@@ -100,7 +108,8 @@ impl NetLink {
     fn stream(descriptor: i32) -> PyResult<Self> {
         // SAFETY: the caller hands over a descriptor that it has detached from its socket.
         let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        Stream::new(socket).map(Self::of).map_err(|error| host_error(&error, "stream"))
+        let stream = Stream::new(socket).map_err(|error| host_error(&error, "stream"))?;
+        Ok(Self::of(Arc::new(stream)))
     }
 
     #[getter]
@@ -111,6 +120,19 @@ impl NetLink {
     #[getter]
     fn forwarded(&self) -> Vec<(String, u16)> {
         self.forwarded.clone()
+    }
+
+    fn traffic(&self) -> PyResult<(u64, u64, u64, u64)> {
+        let it = self.counted()?.traffic();
+        Ok((it.received_bytes, it.received_frames, it.sent_bytes, it.sent_frames))
+    }
+
+    fn leases(&self, py: Python<'_>) -> Vec<(String, String)> {
+        let user = self.user.as_ref().and_then(Weak::upgrade);
+        let mac = py.detach(|| user.and_then(|user| user.leased()));
+        mac.map(|mac| (mac.map(|byte| format!("{byte:02x}")).join(":"), GUEST_V4.to_string()))
+            .into_iter()
+            .collect()
     }
 
     fn close(&self, py: Python<'_>) {

@@ -78,6 +78,10 @@ impl VirtioDevice {
     fn kind(&self) -> u16 {
         self.class.kind()
     }
+
+    fn changed(&self, py: Python<'_>) {
+        py.detach(|| self.class.changed());
+    }
 }
 
 /// A balloon, with the host's side of it.

@@ -1,5 +1,6 @@
 """One disk or CD-ROM drive, in virt-install's words: `path=…,size=10,bus=virtio,format=qcow2`."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +79,7 @@ class DiskConfig:
     backing_store: Path | None = None
     backing_format: DiskFormat | None = None
     queues: int | None = None  # one a vCPU
+    target: str = ""  # what it is called from outside, as in vda; made up in order if it is not given
     check: bool = True  # of a CD-ROM drive's disc: that it has a file system of discs
 
     def __post_init__(self) -> None:
@@ -85,6 +87,8 @@ class DiskConfig:
             raise ConfigError("a disk has no path; say which file holds it, as in path=disk.qcow2")
         if self.device is DiskDevice.CDROM and self.bus is DiskBus.VIRTIO:
             raise ConfigError("a CD-ROM drive is on bus virtio; it must be on ide or sata")
+        if self.target and not re.fullmatch(r"[a-z]{3,8}", self.target):
+            raise ConfigError(f"disk target is {self.target!r}; it must be like vda, sdb or hdc")
         if len(self.serial.encode()) > SERIAL_LIMIT or not self.serial.isascii():
             raise ConfigError(f"disk serial is {self.serial!r}; it must be at most {SERIAL_LIMIT} ASCII characters")
 
@@ -113,6 +117,7 @@ class DiskConfig:
             boot_order=pairs.whole("boot.order", 1, 99) or pairs.whole("boot_order", 1, 99),
             backing_store=Path(backing) if backing else None,
             backing_format=pairs.choice("backing_format", DiskFormat),
+            target=pairs.text("target") or pairs.text("target.dev") or "",
             queues=pairs.whole("driver.queues", 1, QUEUES_LIMIT),
             check=pairs.flag("check") is not False,
         )

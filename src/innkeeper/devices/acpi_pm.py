@@ -1,8 +1,8 @@
-"""ACPI fixed hardware: PM1a events and control, and the power-management timer.
+"""ACPI fixed hardware: PM1a events and control, the power-management timer, and general-purpose events.
 
-Spec: ACPI 6.5, 4.8.3 and 16.1. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR. The machine is always
-in ACPI mode (no SMI_CMD), so SCI_EN reads as one; what follows in the PIIX4's block reads as zero. Left out: GPE blocks, sleep
-states other than S3 and S5.
+Spec: ACPI 6.5, 4.8.3, 4.8.4 and 16.1. Offsets: 0 PM1_STS, 2 PM1_EN, 4 PM1_CNT, 8 PM_TMR, 12 GPE0_STS, 14 GPE0_EN as on the PIIX4. The
+machine is always in ACPI mode (no SMI_CMD), so SCI_EN reads as one; what follows in the PIIX4's block reads as zero. Left out: sleep
+states other than S3 and S5, waking by a general-purpose event.
 """
 
 from threading import Lock
@@ -10,8 +10,8 @@ from typing import Protocol
 
 from innkeeper.bus import Clock, IrqLine, Timer
 
-STATUS, ENABLE, CONTROL, TIMER = 0, 2, 4, 8
-BLOCK_BYTES = 12
+STATUS, ENABLE, CONTROL, TIMER, GPE_STATUS, GPE_ENABLE = 0, 2, 4, 8, 12, 14
+GPE_BYTES = 4  # status and enable bits of 16 events
 
 # PM1_STS and PM1_EN: 15 woken (status only) │ 10 RTC │ 9 sleep button │ 8 power button │ 5 global lock │ 0 timer carry
 TIMER_CARRY = 1 << 0
@@ -52,6 +52,7 @@ class AcpiPm:
         self._start_ns = clock.monotonic_ns()
         self._status = woken_by | WOKEN if woken_by else 0
         self._enable = self._control = 0
+        self._gpe_status = self._gpe_enable = 0
         self._carries = 0  # half turns of the timer that the status bit has seen
         self._timer: Timer | None = None
         self._level = False
@@ -62,7 +63,7 @@ class AcpiPm:
         with self._lock:
             self._catch_up()
             image = self._status | self._enable << 16 | (self._control | SCI_ENABLED) << 32
-            image |= (self._ticks() & 0xFFFF_FFFF) << 64
+            image |= (self._ticks() & 0xFFFF_FFFF) << 64 | self._gpe_status << 96 | self._gpe_enable << 112
         return image >> (8 * offset) & (1 << (8 * size)) - 1
 
     def write(self, offset: int, size: int, value: int, /) -> None:
@@ -89,6 +90,12 @@ class AcpiPm:
     def note_rtc_alarm(self) -> None:
         """The real-time clock raises its interrupt."""
         self._note(RTC_ALARM)
+
+    def raise_event(self, number: int) -> None:
+        """A general-purpose event: the guest runs the method of its number."""
+        with self._lock:
+            self._gpe_status |= 1 << number
+            self._update()
 
     def woken_by(self) -> int:
         """The events that ended a sleep, for the board that the guest wakes on."""
@@ -117,6 +124,10 @@ class AcpiPm:
             self._status &= ~(value << shift)  # writing ones clears
         elif register == ENABLE:
             self._enable = (self._enable & ~(0xFF << shift) | value << shift) & ENABLE_BITS
+        elif register == GPE_STATUS:
+            self._gpe_status &= ~(value << shift)
+        elif register == GPE_ENABLE:
+            self._gpe_enable = self._gpe_enable & ~(0xFF << shift) | value << shift
         elif register == CONTROL:
             written = self._control & ~(0xFF << shift) | value << shift
             self._control = written & (7 << SLEEP_TYPE_SHIFT | BUS_MASTER_RELOAD)
@@ -134,7 +145,7 @@ class AcpiPm:
             self._status |= TIMER_CARRY
 
     def _update(self) -> None:
-        level = bool(self._status & self._enable)
+        level = bool(self._status & self._enable | self._gpe_status & self._gpe_enable)
         if level != self._level:
             self._level = level
             self._sci.set(level)

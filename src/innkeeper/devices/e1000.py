@@ -6,6 +6,7 @@ management, message-signalled interrupts.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
@@ -31,6 +32,14 @@ class E1000Slot:
         self._mac = mac
         self._up = up
         self._rom = rom
+        self._function: weakref.ref[E1000Function] | None = None
+
+    def set_up(self, up: bool, /) -> None:
+        """Plugs the cable in, or pulls it."""
+        self._up = up
+        function = self._function() if self._function is not None else None
+        if function is not None:
+            function.set_up(up)
 
     def boot_entries(self) -> tuple[BootEntry, ...]:
         return (BootEntry(BootKind.NETWORK, NETWORK_PATH),)
@@ -43,6 +52,7 @@ class E1000Slot:
         function = E1000Function(_core.E1000(self._link, self._mac, self._up, memory, line))
         if self._rom is not None:
             function.add_rom(rom_of(site.memory, fitted(self._rom, IDENTITY.vendor, IDENTITY.device)))
+        self._function = weakref.ref(function)
         return function
 
 
@@ -56,6 +66,9 @@ class E1000Function(PciFunction):
         ports, port_bytes = core.port_region()
         self.add_bar(MEMORY_BAR, Bar(BarKind.MEMORY32, memory_bytes, memory))
         self.add_bar(PORT_BAR, Bar(BarKind.IO, port_bytes, ports))
+
+    def set_up(self, up: bool, /) -> None:
+        self._core.set_up(up)
 
     def unplug(self) -> None:
         super().unplug()

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 from innkeeper import __version__
 from innkeeper.bus import HostClock
 from innkeeper.config import BootConfig, MachineConfig, VideoModel
+from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.errors import EngineUnavailable
@@ -17,6 +18,7 @@ from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.image import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.firmware.video import font_of, set_text_mode
+from innkeeper.machine.backplane import Backplane
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.machine.serial import with_console
 from innkeeper.memory import GuestMemory
@@ -80,9 +82,11 @@ class Assembly:
     processors: Processors
     board: PcBoard
     clock: HostClock
+    backplane: Backplane
 
     def take_apart(self) -> None:
         """Nothing of it holds on to anything else any more."""
+        self.backplane.disconnect()
         self.board.unplug()
         self.clock.close()
 
@@ -122,28 +126,33 @@ def assemble(
     config: MachineConfig, parts: Parts, processors: Processors, outside: Outside, kept: KeptState | None = None
 ) -> Assembly:
     """Builds a fresh board around memory and processors. `kept` is what outlived the board before it."""
-    clock = HostClock()
-    around = Surroundings(
-        buses=processors.vm,
-        memory=parts.memory,
-        clock=clock,
-        console=outside.console,
-        control=outside.control,
-        slots=parts.peripherals.slots,
-        places=parts.peripherals.places,
-    )
-    board = PcBoard(
-        around,
-        memory_mib=config.memory_mib,
-        vcpus=config.vcpus,
-        test_devices=config.debug_exit,
-        kept=kept,
-        start=_firmware_start(config, parts),
-    )
+    clock, backplane = HostClock(), parts.peripherals.backplane
+
+    def make(slots: tuple[PciDevice | None, ...]) -> PcBoard:
+        around = Surroundings(
+            buses=processors.vm,
+            memory=parts.memory,
+            clock=clock,
+            console=outside.console,
+            control=outside.control,
+            slots=slots,
+            backplane=backplane,
+            places=parts.peripherals.places,
+        )
+        return PcBoard(
+            around,
+            memory_mib=config.memory_mib,
+            vcpus=config.vcpus,
+            test_devices=config.debug_exit,
+            kept=kept,
+            start=_firmware_start(config, parts),
+        )
+
+    board = backplane.build(make, wakes=kept is not None and kept.hotplug is not None)
     vga = parts.peripherals.vga
     if vga is not None and vga.bios is not None and parts.firmware is None:
         set_text_mode(vga.chip.ports, vga.chip.window, font_of(vga.bios))
-    return Assembly(processors, board, clock)
+    return Assembly(processors, board, clock, backplane)
 
 
 def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.config import DiskConfig
 from innkeeper.config.disk import Discard, DiskBus, DiskDevice
+from innkeeper.config.targets import targets
 from innkeeper.devices.ata import Ahci, Piix3Ide
 from innkeeper.devices.ata.ahci import PORTS
 from innkeeper.devices.ata.ahci import drive_entry as ahci_entry
@@ -41,7 +42,8 @@ class CdromDrive:
 
         self._held = ExitStack()
         self._path = config.path
-        self.tray = _core.CdTray(self._opened(config, self._held))
+        self.disc = self._opened(config, self._held)
+        self.tray = _core.CdTray(self.disc)
 
     @property
     def path(self) -> Path | None:
@@ -58,7 +60,7 @@ class CdromDrive:
                     "the guest has locked the CD-ROM drive; it was asked to let go, or take the disc by force"
                 )
             self._held.close()
-            self._held, self._path = held.pop_all(), path
+            self._held, self._path, self.disc = held.pop_all(), path, disc
 
     def close(self) -> None:
         self.tray.change(None, force=True)
@@ -73,6 +75,15 @@ class CdromDrive:
             disc = open_disc(config, opened)
             held.push(opened.pop_all())
         return disc
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A drive behind a controller, and what is in it."""
+
+    config: DiskConfig
+    target: str
+    contents: CdromDrive | _core.Disk
 
 
 def open_disc(config: DiskConfig, held: ExitStack) -> _core.Disk:
@@ -95,9 +106,11 @@ class Drives:
     def __init__(self, disks: Sequence[DiskConfig], held: ExitStack) -> None:
         """Raises `InnkeeperError`."""
         self.cdroms: list[CdromDrive] = []
+        self.all: list[Drive] = []
         self._held = held
-        self._ide = self._places([disk for disk in disks if disk.bus is DiskBus.IDE], IDE)
-        self._sata = self._places([disk for disk in disks if disk.bus is DiskBus.SATA], SATA)
+        named = list(zip(disks, targets(disks), strict=True))
+        self._ide = self._places([one for one in named if one[0].bus is DiskBus.IDE], IDE)
+        self._sata = self._places([one for one in named if one[0].bus is DiskBus.SATA], SATA)
 
     def ide(self) -> Piix3Ide | None:
         """The IDE controller, if there is something behind it."""
@@ -115,18 +128,20 @@ class Drives:
         boot = [ahci_entry(place, kind_of(config), config.boot_order) for place, (config, _) in self._sata.items()]
         return Ahci(drives, tuple(boot))
 
-    def _places(self, disks: list[DiskConfig], places: Places) -> dict[int, tuple[DiskConfig, _core.AtaDrive]]:
+    def _places(
+        self, disks: list[tuple[DiskConfig, str]], places: Places
+    ) -> dict[int, tuple[DiskConfig, _core.AtaDrive]]:
         taken: dict[int, tuple[DiskConfig, _core.AtaDrive]] = {}
-        for number, config in enumerate(disks):
+        for number, (config, target) in enumerate(disks):
             free = [place for place in places[config.device] if place not in taken]
             if not free:
                 raise ConfigError(
                     f"{len(disks)} drives are on bus {config.bus}; it has {number} places, so put others elsewhere"
                 )
-            taken[free[0]] = (config, self._drive(config, f"INN-{config.bus}-{free[0]}"))
+            taken[free[0]] = (config, self._drive(config, target, f"INN-{config.bus}-{free[0]}"))
         return dict(sorted(taken.items()))
 
-    def _drive(self, config: DiskConfig, serial: str) -> _core.AtaDrive:
+    def _drive(self, config: DiskConfig, target: str, serial: str) -> _core.AtaDrive:
         from innkeeper import _core
 
         serial = config.serial or serial
@@ -134,11 +149,13 @@ class Drives:
             cdrom = CdromDrive(config)
             self._held.callback(cdrom.close)
             self.cdroms.append(cdrom)
+            self.all.append(Drive(config, target, cdrom))
             return _core.AtaDrive(cdrom.tray, serial=serial, model=CDROM_MODEL)
         if config.readonly:
             why = "ATA disks cannot be, so put it on virtio"
             raise ConfigError(f"disk {config.path} is read-only and on bus {config.bus}; {why}")
         disk = open_disk(config, self._held)
+        self.all.append(Drive(config, target, disk))
         return _core.AtaDrive(disk, serial=serial, model=DISK_MODEL, trim=config.discard is Discard.UNMAP)
 
 

@@ -41,6 +41,7 @@ from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
+from innkeeper.machine.live import Live
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.serial import SerialLine
@@ -77,6 +78,7 @@ class Machine(Shown):
         self._choice: Choice | None = None
         self.balloon: Balloon | None = None  # once started, if the configuration has one
         self._parts: Parts | None = None  # while it runs
+        self.live = Live(config, lambda: parts.peripherals if (parts := self._parts) is not None else None)
         self._console: Console | None = None
         self._tap: ConsoleTap | None = None
         self._assembly: Assembly | None = None
@@ -236,7 +238,7 @@ class Machine(Shown):
     def _commands(self, console: Console) -> dict[str, Command]:
         """What else can be asked of it there."""
         line = SerialLine(self.config, console, lambda: self._assembly.board.uart if self._assembly else None)
-        return line.commands() | {"watch": lambda _asked: self.happenings.subscribe()}
+        return line.commands() | self.live.commands() | {"watch": lambda _asked: self.happenings.subscribe()}
 
     # ---- the supervisor -------------------------------------------------------------------------
 

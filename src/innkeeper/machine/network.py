@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 from innkeeper.config import BootDevice, CardModel, LinkState, MachineConfig, NetworkConfig, NetworkKind
 from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.e1000 import E1000Slot
-from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import VirtioSlot
 from innkeeper.errors import HostError
 from innkeeper.firmware.image import read_file
 from innkeeper.host.packages import network_rom
-from innkeeper.net import open_link, stable_mac
+from innkeeper.machine.backplane import Plugged
+from innkeeper.net import Opened, open_link, stable_mac
 
 logger = logging.getLogger(__name__)
 
@@ -23,30 +24,63 @@ MACHINE_ID = Path("/etc/machine-id")
 QUEUES_BY_ITSELF = 4  # more help nobody
 
 
-def network_cards(config: MachineConfig, held: ExitStack) -> list[PciDevice]:
+class Card(Plugged):
+    """A network card of a machine, with its cable."""
+
+    def __init__(self, network: NetworkConfig, mac: bytes, opened: Opened, rom: bytes | None, queues: int) -> None:
+        self.network, self.opened = network, opened
+        self.mac = mac.hex(":")
+        self.up = network.link is LinkState.UP
+        if network.model is CardModel.E1000:
+            e1000 = E1000Slot(opened.link, mac, up=self.up, rom=rom)
+            self.slot = e1000
+            self._set_up: Callable[[bool], None] | None = e1000.set_up
+            return
+        from innkeeper._core import NetCard
+
+        card = NetCard(opened.link, mac, queues=queues, mtu=network.mtu)
+        card.set_up(self.up)
+        self.slot = VirtioSlot(card.device(), boot=BootEntry(BootKind.NETWORK, NETWORK_PATH), rom=rom)
+        self._set_up = card.set_up
+
+    @property
+    def target(self) -> str:
+        """The interface on the host, if there is one."""
+        return self.opened.link.name or ""
+
+    def set_link(self, *, up: bool) -> None:
+        """Plugs the cable in, or pulls it."""
+        if self._set_up is not None:
+            self._set_up(up)
+            self.up = up
+
+    def close(self) -> None:
+        super().close()
+        self._set_up = None  # the last that holds the card
+        self.opened.close()
+
+
+def network_cards(config: MachineConfig, held: ExitStack) -> list[Card]:
     """Raises `HostError`. What is opened is closed with `held`."""
-    cards = [network for network in config.networks if network.kind is not NetworkKind.NONE]
-    return [open_card(config, network, index, held) for index, network in enumerate(cards)]
+    networks = [network for network in config.networks if network.kind is not NetworkKind.NONE]
+    cards = []
+    for index, network in enumerate(networks):
+        cards.append(open_card(config, network, index))
+        held.callback(cards[-1].close)
+    return cards
 
 
-def open_card(config: MachineConfig, network: NetworkConfig, index: int, held: ExitStack) -> PciDevice:
+def open_card(config: MachineConfig, network: NetworkConfig, index: int) -> Card:
+    """Raises `HostError`."""
     mac = bytes.fromhex(network.mac.replace(":", "")) if network.mac else stable_mac(identity(config), index)
+    rom, queues = boot_rom(config, network.model), network.queues or queues_of(network, config.vcpus)
     opened = open_link(network, mac, config.name)
-    held.callback(opened.close)
     logger.info("network card %d (%s, %s): %s", index, network.model, mac.hex(":"), opened.described)
-    if network.model is CardModel.E1000:
-        rom = boot_rom(config, network.model)
-        return E1000Slot(opened.link, mac, up=network.link is LinkState.UP, rom=rom)
-    from innkeeper._core import NetCard
-
-    queues = network.queues or queues_of(network, config.vcpus)
-    card = NetCard(opened.link, mac, queues=queues, mtu=network.mtu)
-    card.set_up(network.link is LinkState.UP)
-    return VirtioSlot(
-        card.device(),
-        boot=BootEntry(BootKind.NETWORK, NETWORK_PATH),
-        rom=boot_rom(config, network.model),
-    )
+    try:
+        return Card(network, mac, opened, rom, queues)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def boot_rom(config: MachineConfig, model: CardModel) -> bytes | None:

@@ -17,8 +17,9 @@ from innkeeper.errors import ConfigError
 from innkeeper.firmware.image import read_file
 from innkeeper.host.packages import video_bios_file
 from innkeeper.machine import virtio
+from innkeeper.machine.backplane import Backplane, Place
 from innkeeper.machine.desk import Desk
-from innkeeper.machine.drives import CdromDrive, Drives
+from innkeeper.machine.drives import CdromDrive, Drive, Drives
 from innkeeper.machine.network import network_cards
 from innkeeper.memory import GuestMemory
 
@@ -27,8 +28,8 @@ from innkeeper.memory import GuestMemory
 class Peripherals:
     """What is plugged into a machine, from its start to its end. A reset does not touch it."""
 
-    slots: tuple[PciDevice, ...]
-    """In the order of their slots, from the first that the board leaves free."""
+    backplane: Backplane
+    """Those in slots."""
     desk: Desk
     """Screen, keyboard and pointer."""
     vga: Vga | None
@@ -37,6 +38,8 @@ class Peripherals:
     """Those that have a place of their own on the board."""
     cdroms: tuple[CdromDrive, ...]
     """In the order of the configuration, IDE's first."""
+    drives: tuple[Drive, ...]
+    """Disks and CD-ROM drives that are not virtio's, and stay."""
     balloon: Balloon | None
     consoles: tuple[virtio.ConsolePort, ...]
     _held: ExitStack
@@ -55,7 +58,7 @@ class Peripherals:
 def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
     """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
-        slots: list[PciDevice] = []
+        slots: list[Place] = []
         vga = open_vga(config, memory)
         if vga is not None:
             slots.append(vga)
@@ -76,12 +79,15 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         places: dict[str, PciDevice] = {}
         if ide := drives.ide():
             places["ide"] = ide
+        backplane = Backplane(slots)
+        held.callback(backplane.close)
         return Peripherals(
-            tuple(slots),
+            backplane,
             Desk(vga.screen if vga is not None else screen, inputs),
             vga,
             places,
             tuple(drives.cdroms),
+            tuple(drives.all),
             balloon,
             consoles,
             held.pop_all(),

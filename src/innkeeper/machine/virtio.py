@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from innkeeper.config import DiskConfig, InputKind, MachineConfig, VideoModel
 from innkeeper.config.disk import Discard, DiskBus
+from innkeeper.config.targets import targets
 from innkeeper.console import Console, open_console
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
 from innkeeper.errors import HostError
+from innkeeper.machine.backplane import Plugged
 from innkeeper.machine.disks import open_disk
 from innkeeper.sockets import listen_unix, remove_unix
 
@@ -24,23 +26,51 @@ MIB = 1 << 20
 DRAIN_S = 2.0  # for a console's reader to take the guest's last words
 
 
-def virtio_disks(config: MachineConfig, held: ExitStack) -> list[PciDevice]:
-    disks = (disk for disk in config.disks if disk.bus is DiskBus.VIRTIO)
-    return [virtio_disk(disk, config.vcpus, held) for disk in disks]
+class VirtioDisk(Plugged):
+    """A virtio disk of a machine, with its image."""
+
+    def __init__(self, config: DiskConfig, target: str, vcpus: int) -> None:
+        """Raises `InnkeeperError` if the image cannot be had."""
+        from innkeeper._core import VirtioDevice
+
+        self.config, self.target = config, target
+        with ExitStack() as held:
+            self.disk = open_disk(config, held)
+            self._device: VirtioDevice | None = VirtioDevice.blk(
+                self.disk,
+                serial=config.serial,
+                read_only=config.readonly,
+                queues=config.queues or vcpus,
+                cache=config.cache,
+                discard=config.discard is Discard.UNMAP,
+            )
+            boot = BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order)
+            self.slot = VirtioSlot(self._device, boot=boot)
+            self._held = held.pop_all()
+
+    def grow(self, size: int) -> None:
+        """Makes the disk larger, and tells the guest. Raises `HostError`."""
+        try:
+            self.disk.grow(size)
+        except OSError as error:
+            raise HostError(f"cannot resize disk {self.target}: {error.strerror or error}") from error
+        if self._device is not None:
+            self._device.changed()
+
+    def close(self) -> None:
+        super().close()
+        self._device = None
+        self._held.close()
 
 
-def virtio_disk(config: DiskConfig, vcpus: int, held: ExitStack) -> PciDevice:
-    from innkeeper._core import VirtioDevice
-
-    device = VirtioDevice.blk(
-        open_disk(config, held),
-        serial=config.serial,
-        read_only=config.readonly,
-        queues=config.queues or vcpus,
-        cache=config.cache,
-        discard=config.discard is Discard.UNMAP,
-    )
-    return VirtioSlot(device, boot=BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order))
+def virtio_disks(config: MachineConfig, held: ExitStack) -> list[VirtioDisk]:
+    """Raises `InnkeeperError`. What is opened is closed with `held`."""
+    disks = []
+    for disk, target in zip(config.disks, targets(config.disks), strict=True):
+        if disk.bus is DiskBus.VIRTIO:
+            disks.append(VirtioDisk(disk, target, config.vcpus))
+            held.callback(disks[-1].close)
+    return disks
 
 
 class ConsolePort:

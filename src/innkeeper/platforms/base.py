@@ -25,6 +25,18 @@ class Control(Protocol):
         ...
 
 
+class Backplane(Protocol):
+    """The machine's side of the slots, which outlives boards. `index` counts slots as `Surroundings.slots` does."""
+
+    def is_removable(self, index: int, /) -> bool:
+        """Whether the guest may be asked to let go of what is there."""
+        ...
+
+    def ejected(self, index: int, /) -> None:
+        """The guest was asked to let go of it, and has: it is off the board. Called from a vCPU's thread."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """Everything around a board."""
@@ -34,7 +46,9 @@ class Surroundings:
     clock: Clock
     console: ConsoleSink
     control: Control
-    slots: tuple[PciDevice, ...] = ()
-    """What is plugged in, in the order of its slots."""
+    slots: tuple[PciDevice | None, ...] = ()
+    """What is plugged in, in the order of its slots; None where one is empty, as those behind the last are."""
+    backplane: Backplane | None = None
+    """Who decides what may leave its slot; without one, nothing does."""
     places: Mapping[str, PciDevice] = field(default_factory=dict)
     """What has a place of its own on the board, by the board's names for these."""

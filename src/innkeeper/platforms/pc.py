@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from innkeeper.bus import Device, GsiLine, IrqLine, Part
 from innkeeper.devices import Uart
-from innkeeper.devices.acpi_pm import SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
+from innkeeper.devices.acpi_pm import GPE_BYTES, SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
 from innkeeper.devices.debugcon import DebugConsole
 from innkeeper.devices.debugexit import DebugExit
 from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, Content, FwCfg, integer
@@ -16,14 +16,14 @@ from innkeeper.devices.i8042 import COMMAND, DATA, I8042
 from innkeeper.devices.pci import (
     HostBridge,
     HostFunction,
+    HotplugState,
     IsaBridge,
     PciBus,
-    PciDevice,
-    PciSite,
     PowerManagement,
     Shadow,
 )
 from innkeeper.devices.pci.host_bridge import RESET_HARD, RESET_PROCESSOR
+from innkeeper.devices.pci.hotplug import REGISTER_BYTES
 from innkeeper.devices.pci.piix import PM_BYTES
 from innkeeper.devices.pci.shadow import ALL_RAM, ALL_ROM
 from innkeeper.devices.port92 import Port92
@@ -34,6 +34,7 @@ from innkeeper.firmware.acpi.tables import CONFORMS, HIGH_LEVEL
 from innkeeper.memory import Range
 from innkeeper.platforms import pc_start
 from innkeeper.platforms.base import Surroundings
+from innkeeper.platforms.pc_slots import PcSlots
 from innkeeper.platforms.pc_start import FirmwareStart
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -68,6 +69,7 @@ PORTS = {
     "fw_cfg": (0x510, 12),
     "pci config": (0xCF8, 8),
     "test irqs": (0x2000, IRQ_LINES),
+    "pci hotplug": (0xAE00, REGISTER_BYTES),
 }
 RESET_PORT = 0xCF9
 PM_BASE = 0x600  # ACPI's registers, until firmware moves them
@@ -75,11 +77,11 @@ PM_BASE = 0x600  # ACPI's registers, until firmware moves them
 SLEEP_RESUME = (0x0F, 0xFE)  # CMOS: what tells a BIOS that it wakes the guest from S3
 IRQS = {"i8042": 1, "com1": 4, "rtc": 8, "acpi pm": 9, "mouse": 12}
 PCI_FIRST_GSI, PCI_GSIS = 16, 8
-PCI_SLOTS = {"host bridge": 0, "isa bridge": 1, "first free": 2}
+PCI_SLOTS = {"host bridge": 0, "isa bridge": 1}  # the others: `pc_slots`
 PCI_PLACES = {"ide": (1, 1)}  # slot and function of devices that software looks for where they always were
 PM_FUNCTION = 3  # of the ISA bridge's slot
+PCI_EVENT = 1  # the general-purpose event of hot plug
 ADDRESS_SPACE_END = 1 << 40
-INTA = 0
 
 
 def ram_ranges(memory_mib: int) -> list[Range]:
@@ -132,6 +134,7 @@ class KeptState:
     rtc: RtcStateV1
     woken_by: int = 0
     pam: bytes | None = None  # what the adapter area shows
+    hotplug: HotplugState | None = None  # what a guest that slept has yet to hear of
 
 
 class AlarmWire:
@@ -180,6 +183,7 @@ class PcBoard:
         self.pci = PciBus(around.buses)
         self._pm_function = PowerManagement(self.pm, base=PM_BASE, sci=IRQS["acpi pm"], enabled=start is None)
         self._host = self._host_function(kept)
+        self.slots = self._make_slots(kept)
         self._place_pci()
         self._place_chips()
         if test_devices:
@@ -196,7 +200,7 @@ class PcBoard:
         if self._start is not None:
             address, value = SLEEP_RESUME
             rtc = replace(rtc, ram=rtc.ram[:address] + bytes((value,)) + rtc.ram[address + 1 :])
-        return KeptState(rtc, self.pm.woken_by(), self._host.pam)
+        return KeptState(rtc, self.pm.woken_by(), self._host.pam, self.slots.registers.save())
 
     def unplug(self) -> None:
         """Takes every chip off its bus and its line, so that buses and chips no longer hold each other."""
@@ -246,7 +250,7 @@ class PcBoard:
             reserved = (MapEntry(*MEMORY_MAP["engine"], MapKind.RESERVED),)
             items |= pc_start.items(start)
             ram = installed_ram(self._memory_mib)
-            files = pc_start.files(start, self._describe, ram, reserved, pc_start.boot_paths(start, self._devices()))
+            files = pc_start.files(start, self._describe, ram, reserved, pc_start.boot_paths(start, self.slots.devices))
         self._at_ports("fw_cfg", FwCfg(self._around.memory, items, files))
 
     def _host_function(self, kept: KeptState | None) -> HostFunction:
@@ -255,27 +259,27 @@ class PcBoard:
         pam = kept.pam if kept is not None else None
         return HostFunction(shadow, pam or (ALL_RAM if rom is None else ALL_ROM))
 
-    def _place_pci(self) -> None:
+    def _make_slots(self, kept: KeptState | None) -> PcSlots:
         from innkeeper._core import PciInterrupts
 
+        self._wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
+        placed = {PCI_PLACES[name]: device for name, device in self._around.places.items()}
+        unheard = kept.hotplug if kept is not None else None
+        return PcSlots(self._around, self.pci, self._wires, placed, lambda: self.pm.raise_event(PCI_EVENT), unheard)
+
+    def _place_pci(self) -> None:
         self._at_ports("pci config", HostBridge(self.pci, self._around.control.reset))
-        wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
+        self._at_ports("pci hotplug", self.slots.registers)
         self.pci.plug(PCI_SLOTS["host bridge"], self._host)
         by_firmware = self._start is not None
         self.pci.plug(
-            PCI_SLOTS["isa bridge"], IsaBridge(wires) if by_firmware else IsaBridge(wires, pc_start.PIRQ_IRQS)
+            PCI_SLOTS["isa bridge"],
+            IsaBridge(self._wires) if by_firmware else IsaBridge(self._wires, pc_start.PIRQ_IRQS),
         )
         self.pci.plug(PCI_SLOTS["isa bridge"], self._pm_function, PM_FUNCTION)
-        for (slot, number), device in self._devices().items():
-            site = PciSite(slot=slot, memory=self._around.memory, buses=self._around.buses, intx=wires.pin(slot, INTA))
-            self.pci.plug(slot, device.function(site), number)
+        self.slots.plug_all()
         if not by_firmware:
             pc_start.place_functions(self.pci, pci_window(self._memory_mib))
-
-    def _devices(self) -> dict[tuple[int, int], PciDevice]:
-        """What is plugged in, by slot and function: first what has a place of its own."""
-        placed = {PCI_PLACES[name]: device for name, device in self._around.places.items()}
-        return placed | {(slot, 0): d for slot, d in enumerate(self._around.slots, PCI_SLOTS["first free"])}
 
     def _place_test_devices(self) -> None:
         buses = self._around.buses
@@ -299,6 +303,7 @@ class PcBoard:
             first_gsi=PCI_FIRST_GSI,
             gsis=PCI_GSIS,
         )
+        slots = acpi.PciSlots(base=PORTS["pci hotplug"][0], event=PCI_EVENT, slots=self.slots.pluggable)
         return acpi.AcpiBoard(
             vcpus=self._vcpus,
             local_apic=MEMORY_MAP["local APICs"][0],
@@ -309,11 +314,18 @@ class PcBoard:
             reset_value=RESET_HARD | RESET_PROCESSOR,
             sleep_types={5: SLEEP_TYPE_S5} if self._is_uefi() else {3: SLEEP_TYPE_S3, 5: SLEEP_TYPE_S5},
             cmos_century=CENTURY,
+            gpe_bytes=GPE_BYTES,
             root=root,
+            slots=slots,
             isa_slot=PCI_SLOTS["isa bridge"],
             isa_devices=(
                 *ISA_DEVICES,
-                acpi.IsaDevice(name="PM", hid="PNP0C02", ports=((self._pm_function.base, PM_BYTES),), hidden=True),
+                acpi.IsaDevice(
+                    name="PM",
+                    hid="PNP0C02",
+                    ports=((self._pm_function.base, PM_BYTES), PORTS["pci hotplug"]),
+                    hidden=True,
+                ),
             ),
             # The PIT's IRQ 0 is wired to GSI 2; the SCI is a level.
             overrides={0: (2, CONFORMS), IRQS["acpi pm"]: (IRQS["acpi pm"], HIGH_LEVEL)},

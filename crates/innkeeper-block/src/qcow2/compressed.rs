@@ -4,6 +4,7 @@ use std::io;
 
 use super::codec;
 use super::disk::{Qcow2, Space};
+use crate::Disk;
 use crate::error::{Error, Result};
 
 impl Qcow2 {
@@ -53,7 +54,7 @@ impl Qcow2 {
     fn check_cluster(&self, guest: u64, length: u64) -> io::Result<()> {
         self.check_write(guest, length)?;
         let cluster = self.geometry.cluster_size();
-        if self.geometry.is_aligned(guest) && length == cluster.min(self.size - guest) && length > 0 {
+        if self.geometry.is_aligned(guest) && length == cluster.min(self.size() - guest) && length > 0 {
             return Ok(());
         }
         let text = format!("{length} bytes at {guest} are no cluster of the image");

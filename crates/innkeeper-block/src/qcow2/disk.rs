@@ -44,7 +44,9 @@ pub struct Qcow2 {
     pub(super) backing: Option<Arc<dyn Disk>>,
     pub(super) header: Header,
     pub(super) geometry: Geometry,
-    pub(super) size: u64,
+    pub(super) size: AtomicU64,
+    /// Entries of the L1 table; held by who makes it longer.
+    pub(super) growing: Mutex<u64>,
     pub(super) backing_size: u64,
     pub(super) how: Use,
     pub(super) map: RwLock<Map>,
@@ -93,7 +95,8 @@ impl Qcow2 {
         let space = Space { refcounts, pending: Vec::new(), leaving: Vec::new(), compressed: (0, 0) };
         Ok(Self {
             geometry: header.geometry(),
-            size: header.disk_size(),
+            size: header.disk_size().into(),
+            growing: Mutex::new(header.l1_size.into()),
             backing_size: backing.as_ref().map_or(0, |disk| disk.size()),
             header,
             backing,
@@ -184,11 +187,11 @@ impl Qcow2 {
     }
 
     pub(super) fn check(&self, offset: u64, length: u64) -> io::Result<()> {
-        range::check(offset, length, self.size)
+        range::check(offset, length, self.size())
     }
 
     pub(super) fn check_write(&self, offset: u64, length: u64) -> io::Result<()> {
-        range::check(offset, length, self.size)?;
+        range::check(offset, length, self.size())?;
         if self.how.read_only {
             return Err(range::read_only());
         }
@@ -404,7 +407,7 @@ fn snapshot_clusters(medium: &dyn Medium, header: &Header) -> Result<Vec<u64>> {
 
 impl Disk for Qcow2 {
     fn size(&self) -> u64 {
-        self.size
+        self.size.load(Ordering::Acquire)
     }
 
     fn is_read_only(&self) -> bool {
@@ -460,5 +463,10 @@ impl Disk for Qcow2 {
             all.length += next.length;
         }
         Ok(all)
+    }
+
+    fn grow(&self, size: u64) -> io::Result<()> {
+        self.check_write(0, 0)?;
+        self.grow_to(size)
     }
 }

@@ -34,6 +34,7 @@ pub const RAW_EXTERNAL_DATA: u64 = 1 << 1;
 const KNOWN_INCOMPATIBLE: u64 = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2;
 
 /// Offsets of fields that are changed in place.
+pub const SIZE_FIELD: u64 = 24;
 pub const INCOMPATIBLE_FIELD: u64 = 72;
 pub const AUTOCLEAR_FIELD: u64 = 88;
 

@@ -7,6 +7,7 @@ pub mod codec;
 mod compressed;
 mod disk;
 mod flush;
+mod grow;
 pub mod header;
 mod map;
 pub mod refcounts;

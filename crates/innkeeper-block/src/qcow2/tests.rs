@@ -181,3 +181,35 @@ fn a_disk_of_no_bytes_takes_no_clusters() {
     disk.discard(0, 0).unwrap();
     assert!(write(&disk, 0, &[1]).is_err());
 }
+
+#[test]
+fn an_image_in_use_grows_and_stays_sound() {
+    let memory = testing::memory(&testing::blank(3, 9, 4, 100 * 512));
+    let disk = open(&memory, None).unwrap();
+    write(&disk, 99 * 512, &[7; 512]).unwrap();
+    assert!(disk.grow(512).is_err() && disk.grow(100 * 512 + 1).is_err());
+    assert!(disk.grow(1 << 30).unwrap_err().to_string().contains("more clusters"));
+    disk.grow(1 << 20).unwrap();
+    assert_eq!(read(&disk, 99 * 512, 1 << 16).unwrap(), [vec![7; 512], vec![0; (1 << 16) - 512]].concat());
+    write(&disk, (1 << 20) - 1000, &[9; 1000]).unwrap();
+    drop(disk);
+    let disk = open(&memory, None).unwrap();
+    assert_eq!((disk.size(), read(&disk, (1 << 20) - 1000, 1000).unwrap()), (1 << 20, vec![9; 1000]));
+    let found = check(&*memory);
+    assert!(found.wrong.is_empty() && found.leaks == 0, "{found:?}");
+}
+
+#[test]
+fn what_lay_beyond_the_end_does_not_show_when_an_image_grows() {
+    let memory = testing::memory(&testing::blank(3, 12, 4, 64 << 10));
+    let disk = open(&memory, None).unwrap();
+    write(&disk, 0, &[7; 64 << 10]).unwrap();
+    drop(disk);
+    memory.write_all(super::header::SIZE_FIELD, &(10_240u64).to_be_bytes()).unwrap();
+    let disk = open(&memory, None).unwrap();
+    disk.grow(64 << 10).unwrap();
+    assert_eq!(read(&disk, 0, 64 << 10).unwrap(), [vec![7; 10_240], vec![0; (64 << 10) - 10_240]].concat());
+    drop(disk);
+    let disk = open(&memory, None).unwrap();
+    assert_eq!(read(&disk, 10_240, 10_240).unwrap(), vec![0; 10_240]);
+}

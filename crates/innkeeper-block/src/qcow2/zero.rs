@@ -7,6 +7,7 @@ use super::disk::Qcow2;
 use super::map::{Entry, Kind};
 use super::subclusters::ALL_ZERO;
 use super::tables::{L2Entry, ZERO};
+use crate::Disk;
 
 /// Zeroes that are written as data.
 static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
@@ -55,7 +56,7 @@ impl Qcow2 {
         let cluster = self.geometry.cluster_size();
         let end = offset + length;
         // The disk's end ends its last cluster.
-        let whole_end = if end == self.size { end.next_multiple_of(cluster) } else { end & !(cluster - 1) };
+        let whole_end = if end == self.size() { end.next_multiple_of(cluster) } else { end & !(cluster - 1) };
         let mut at = offset;
         while at < end {
             if self.geometry.is_aligned(at) && at < whole_end {
@@ -73,7 +74,7 @@ impl Qcow2 {
 
     /// Zeroes as data, where there are none already.
     fn zero_bytes(&self, range: Range<u64>) -> io::Result<()> {
-        let end = range.end.min(self.size);
+        let end = range.end.min(self.size());
         let mut at = range.start;
         while at < end {
             let run = self.find(at, (end - at).min(ZEROES.len() as u64))?;

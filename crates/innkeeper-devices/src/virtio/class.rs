@@ -26,6 +26,8 @@ pub trait Class: Send + Sync {
     /// The driver made something available in a queue. Called from a vCPU's thread, between [`Self::activate`] and the
     /// end of [`Self::reset`]; never waits. A spurious call does no harm.
     fn notify(&self, queue: u16);
+    /// What it has on the host has changed: the driver is told to look at the configuration again.
+    fn changed(&self) {}
     /// Back to where [`Self::activate`] can be called. Returns once nothing of the device touches the guest's memory
     /// any more. Also called when the device is not active.
     fn reset(&self);

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 
 use super::layout::{BROADCAST_V4, DNS_V4, GATEWAY_V4, GUEST_V4, NETMASK_V4};
-use crate::wire::array;
+use crate::wire::{Mac, array};
 
 pub const SERVER_PORT: u16 = 67;
 pub const CLIENT_PORT: u16 = 68;
@@ -72,6 +72,8 @@ fn option(message: &[u8], kind: u8) -> Option<&[u8]> {
 pub struct Answer {
     pub message: Vec<u8>,
     pub to: Ipv4Addr,
+    /// Whose the guest's address is from now on.
+    pub leased: Option<Mac>,
 }
 
 /// Answers a message to the server's port; None if it deserves none.
@@ -94,7 +96,8 @@ pub fn answer(message: &[u8], lease: &Lease) -> Option<Answer> {
         _ => return None, // DECLINE and RELEASE: the address is kept for it all the same
     };
     let to = if reply == NAK || current.is_unspecified() { Ipv4Addr::BROADCAST } else { current };
-    Some(Answer { message: write(message, kind, reply, lease), to })
+    let leased = if kind == REQUEST && reply == ACK { array(message, 28) } else { None };
+    Some(Answer { message: write(message, kind, reply, lease), to, leased })
 }
 
 fn write(request: &[u8], kind: u8, reply: u8, lease: &Lease) -> Vec<u8> {
@@ -167,7 +170,7 @@ mod tests {
         let taken =
             answer(&request(REQUEST, &[REQUESTED, 4, 10, 0, 2, 15, SERVER, 4, 10, 0, 2, 2]), &lease())
                 .unwrap();
-        assert_eq!(kind_of(&taken.message), ACK);
+        assert_eq!((kind_of(&taken.message), offer.leased, taken.leased), (ACK, None, Some([0; 6])));
         for (kind, value) in [
             (ROUTER, &[10, 0, 2, 2][..]),
             (NAME_SERVER, &[10, 0, 2, 3]),

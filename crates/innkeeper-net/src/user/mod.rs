@@ -94,6 +94,11 @@ impl UserNet {
         &self.forwarded
     }
 
+    /// Who was last given [`GUEST_V4`].
+    pub fn leased(&self) -> Option<Mac> {
+        self.shared.lock().leased
+    }
+
     /// Conversations that are open now.
     pub fn conversations(&self) -> usize {
         self.shared.lock().flows.len()

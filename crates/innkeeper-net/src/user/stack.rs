@@ -60,6 +60,8 @@ pub struct Stack {
     pub flows: Flows,
     pub listeners: Vec<Listener>,
     lease: dhcp::Lease,
+    /// Who was last given the guest's address.
+    pub leased: Option<Mac>,
     fragments: Fragments,
     /// Who has something to do.
     turns: VecDeque<Id>,
@@ -92,6 +94,7 @@ impl Stack {
             flows: Flows::default(),
             listeners,
             lease: dhcp::Lease { host_name, mtu: MTU as u16 },
+            leased: None,
             fragments: Fragments::default(),
             turns: VecDeque::new(),
             starved: Vec::new(),
@@ -305,6 +308,7 @@ impl Stack {
         let mut message = [0; MTU];
         let count = payload.copy_to(&mut message);
         if let Some(answer) = dhcp::answer(&message[..count], &self.lease) {
+            self.leased = answer.leased.or(self.leased);
             let from = SocketAddr::from((GATEWAY_V4, dhcp::SERVER_PORT));
             self.outside.out.udp(from, (answer.to, dhcp::CLIENT_PORT).into(), &answer.message);
         }

@@ -1,7 +1,7 @@
 """The ACPI tables that tell a guest what its board has."""
 
-from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot
+from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, PciSlots
 from innkeeper.firmware.acpi.linker import linker_files
 from innkeeper.firmware.acpi.tables import AcpiBoard, build, unlinked, waking_vector
 
-__all__ = ["AcpiBoard", "IsaDevice", "PciRoot", "build", "linker_files", "unlinked", "waking_vector"]
+__all__ = ["AcpiBoard", "IsaDevice", "PciRoot", "PciSlots", "build", "linker_files", "unlinked", "waking_vector"]

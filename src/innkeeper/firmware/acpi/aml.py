@@ -13,7 +13,13 @@ from collections.abc import Iterable
 ZERO, ONE, NAME, SCOPE, BUFFER, PACKAGE = b"\x00", b"\x01", b"\x08", b"\x10", b"\x11", b"\x12"
 BYTE, WORD, DWORD, STRING, QWORD = b"\x0a", b"\x0b", b"\x0c", b"\x0d", b"\x0e"
 DEVICE = b"\x5b\x82"
+METHOD, REGION, FIELD = b"\x14", b"\x5b\x80", b"\x5b\x81"
+STORE, NOTIFY, AND, SHIFT_LEFT, IF = b"\x70", b"\x86", b"\x7b", b"\x79", b"\xa0"
+NO_TARGET = b"\x00"
+ARGUMENTS = tuple(bytes((0x68 + index,)) for index in range(7))
 ROOT, DUAL_NAME, MULTI_NAME = b"\\", b"\x2e", b"\x2f"
+SPACE_IO = 1
+FIELD_DWORDS = 0x03  # accesses of 32 bits, no lock, the other bits of a write are preserved
 
 Data = int | str | bytes
 """A constant: an integer, a string, or AML already written."""
@@ -76,15 +82,60 @@ def device(text: str, *terms: bytes) -> bytes:
     return _enclosed(DEVICE, path(text) + b"".join(terms))
 
 
+# ---- what methods are made of (ACPI 6.5, 20.2.5) ---------------------------------------------------
+
+
+def method(text: str, arguments: int, *terms: bytes) -> bytes:
+    return _enclosed(METHOD, path(text) + bytes((arguments,)) + b"".join(terms))
+
+
+def serialized(text: str, arguments: int, *terms: bytes) -> bytes:
+    """A method that runs once at a time."""
+    return _enclosed(METHOD, path(text) + bytes((arguments | 1 << 3,)) + b"".join(terms))
+
+
+def port_registers(text: str, base: int, names: Iterable[str]) -> bytes:
+    """An operation region of ports that begins at `base`, and a register of 32 bits for each name."""
+    listed = list(names)
+    region = REGION + path(text) + bytes((SPACE_IO,)) + integer(base) + integer(4 * len(listed))
+    fields = b"".join(path(each) + _length(32, counts_itself=False) for each in listed)
+    return region + _enclosed(FIELD, path(text) + bytes((FIELD_DWORDS,)) + fields)
+
+
+def call(text: str, *arguments: bytes) -> bytes:
+    return path(text) + b"".join(arguments)
+
+
+def store(value: bytes, target: bytes) -> bytes:
+    return STORE + value + target
+
+
+def shift_left(value: bytes, count: bytes) -> bytes:
+    return SHIFT_LEFT + value + count + NO_TARGET
+
+
+def if_bits(value: bytes, mask: bytes, *terms: bytes) -> bytes:
+    """Does the terms if one of the bits is set."""
+    return _enclosed(IF, AND + value + mask + NO_TARGET + b"".join(terms))
+
+
+def notify(target: bytes, value: bytes) -> bytes:
+    return NOTIFY + target + value
+
+
 def _enclosed(opcode: bytes, content: bytes) -> bytes:
-    """PkgLength counts itself: one byte up to 63, else a nibble and one to three bytes."""
-    if len(content) + 1 < 1 << 6:
-        return opcode + bytes((len(content) + 1,)) + content
+    return opcode + _length(len(content)) + content
+
+
+def _length(count: int, *, counts_itself: bool = True) -> bytes:
+    """A PkgLength: one byte up to 63, else a nibble and one to three bytes. Most of them count themselves."""
+    if count + counts_itself < 1 << 6:
+        return bytes((count + counts_itself,))
     for more in (1, 2, 3):
-        length = len(content) + 1 + more
+        length = count + (1 + more if counts_itself else 0)
         if length < 1 << (4 + 8 * more):
-            return opcode + bytes((more << 6 | length & 0xF,)) + (length >> 4).to_bytes(more, "little") + content
-    raise ValueError(f"a term of {len(content)} bytes is too long for AML")
+            return bytes((more << 6 | length & 0xF,)) + (length >> 4).to_bytes(more, "little")
+    raise ValueError(f"a term of {count} bytes is too long for AML")
 
 
 def eisa_id(text: str) -> int:

@@ -1,7 +1,7 @@
 """The DSDT: the devices that a guest cannot find by itself, written as AML.
 
-Spec: ACPI 6.5, chapters 5.7, 6 and 9; PCI Firmware 3.3, chapter 4. Left out: methods. Everything here
-is a constant, so a guest's interpreter has nothing to run.
+Spec: ACPI 6.5, chapters 5.6, 5.7, 6 and 9; PCI Firmware 3.3, chapter 4. Everything is a constant but the methods of hot plug, which
+are all that a guest's interpreter runs.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from innkeeper.firmware.acpi import aml
 STATUS_PRESENT_HIDDEN = 0x0B  # present, enabled, working; not shown to the user
 PCI_SLOTS, PCI_PINS = 32, 4
 ANY_FUNCTION = 0xFFFF
+NOTIFY_DEVICE_CHECK, NOTIFY_EJECT_REQUEST = 1, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +73,58 @@ class PciRoot:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PciSlots:
+    """Slots of the root bus that are filled and emptied while the guest runs, by the registers from port `base` on.
+
+    General-purpose event `event` has the guest look at them.
+    """
+
+    base: int
+    event: int
+    slots: tuple[int, ...]
+
+    def aml(self) -> bytes:
+        """What goes into the root bus's device."""
+        which, what = aml.ARGUMENTS[:2]
+        tell = [
+            aml.if_bits(which, aml.integer(1 << slot), aml.notify(aml.path(slot_name(slot)), what))
+            for slot in self.slots
+        ]
+        look = [
+            aml.call("DVNT", aml.path(register), aml.integer(code))
+            for register, code in (("PCIU", NOTIFY_DEVICE_CHECK), ("PCID", NOTIFY_EJECT_REQUEST))
+        ]
+        return b"".join(
+            (
+                aml.port_registers("PCST", self.base, ("PCIU", "PCID", "PCEJ")),
+                *(self._slot(slot) for slot in self.slots),
+                aml.method("DVNT", 2, *tell),
+                aml.serialized("PCNT", 0, *look),
+            )
+        )
+
+    def handler(self) -> bytes:
+        """The event's method, which runs once for each time that the event is raised."""
+        return aml.scope("\\_GPE", aml.method(f"_E{self.event:02X}", 0, aml.call("\\_SB.PCI0.PCNT")))
+
+    @staticmethod
+    def _slot(slot: int) -> bytes:
+        eject = aml.method("_EJ0", 1, aml.store(aml.integer(1 << slot), aml.path("PCEJ")))
+        return aml.device(slot_name(slot), aml.name("_ADR", slot << 16), aml.name("_SUN", slot), eject)
+
+
+def slot_name(slot: int) -> str:
+    return f"S{slot:02X}"
+
+
 def dsdt(
-    root: PciRoot, isa_slot: int, isa_devices: tuple[IsaDevice, ...], sleep_types: Mapping[int, int], vcpus: int
+    root: PciRoot,
+    isa_slot: int,
+    isa_devices: tuple[IsaDevice, ...],
+    sleep_types: Mapping[int, int],
+    vcpus: int,
+    slots: PciSlots,
 ) -> bytes:
     """The definition block's content. `sleep_types` has what PM1_CNT calls each sleep state."""
     isa = aml.device("ISA", aml.name("_ADR", isa_slot << 16), *(chip.aml() for chip in isa_devices))
@@ -81,4 +132,4 @@ def dsdt(
         aml.device(f"C{index:03X}", aml.name("_HID", "ACPI0007"), aml.name("_UID", index)) for index in range(vcpus)
     ]
     states = [aml.name(f"\\_S{state}", aml.package((kind, kind, 0, 0))) for state, kind in sorted(sleep_types.items())]
-    return aml.scope("\\_SB", *processors, root.aml(isa)) + b"".join(states)
+    return aml.scope("\\_SB", *processors, root.aml(isa, slots.aml())) + slots.handler() + b"".join(states)

@@ -6,7 +6,7 @@ Spec: ACPI 6.5, chapter 5.2. The board has ACPI's fixed hardware (it is not "har
 import struct
 from dataclasses import dataclass, field
 
-from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, dsdt
+from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, PciSlots, dsdt
 from innkeeper.memory import GuestMemory
 
 OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
@@ -49,7 +49,9 @@ class AcpiBoard:
     reset_value: int
     sleep_types: dict[int, int]  # by sleep state: what PM1_CNT calls it
     cmos_century: int
+    gpe_bytes: int
     root: PciRoot
+    slots: PciSlots
     isa_slot: int
     isa_devices: tuple[IsaDevice, ...]
     overrides: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -106,7 +108,11 @@ def unlinked(board: AcpiBoard) -> Unlinked:
     block = _Block()
     facs = block.add(_facs())
     dsdt_at = block.add(
-        table(b"DSDT", 2, dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.vcpus))
+        table(
+            b"DSDT",
+            2,
+            dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.vcpus, board.slots),
+        )
     )
     fadt = block.add(_fadt(board, facs, dsdt_at), (36, 4), (40, 4), (140, 8))
     listed = [fadt, block.add(_madt(board))]
@@ -184,7 +190,7 @@ def _port(port: int, size: int, access: int) -> bytes:
 
 
 def _fadt(board: AcpiBoard, facs: int, dsdt_at: int) -> bytes:
-    events, control, timer = board.pm_base, board.pm_base + 4, board.pm_base + 8
+    events, control, timer, general = (board.pm_base + offset for offset in (0, 4, 8, 12))
     data = bytearray(FADT_BYTES)
 
     def put(offset: int, code: str, *values: int) -> None:
@@ -195,7 +201,8 @@ def _fadt(board: AcpiBoard, facs: int, dsdt_at: int) -> bytes:
     put(56, "I", events)
     put(64, "I", control)
     put(76, "I", timer)
-    put(88, "BBxB", 4, 2, 4)  # lengths of PM1_EVT, PM1_CNT, PM_TMR
+    put(80, "I", general)
+    put(88, "BBxBB", 4, 2, 4, board.gpe_bytes)  # lengths of PM1_EVT, PM1_CNT, PM_TMR, GPE0
     put(96, "HH", NO_C2, NO_C3)
     put(108, "BH", board.cmos_century, BOOT_LEGACY | BOOT_8042 | BOOT_NO_VGA)
     put(112, "I", FADT_FLAGS)
@@ -206,6 +213,7 @@ def _fadt(board: AcpiBoard, facs: int, dsdt_at: int) -> bytes:
     data[148:160] = _port(events, 4, ACCESS_WORD)
     data[172:184] = _port(control, 2, ACCESS_WORD)
     data[208:220] = _port(timer, 4, ACCESS_DWORD)
+    data[220:232] = _port(general, board.gpe_bytes, ACCESS_BYTE)
     return table(b"FACP", FADT_REVISION, bytes(data[HEADER.size :]))
 
 

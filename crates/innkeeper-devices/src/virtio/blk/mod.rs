@@ -6,12 +6,13 @@ mod config;
 mod request;
 mod serve;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use innkeeper_block::Disk;
 
-use super::class::{Activation, Class, read_config_bytes};
+use super::class::{Activation, Class, Link, read_config_bytes};
+use super::lock;
 use super::worker::Workers;
 use config::Layout;
 use request::{Server, WriteCache};
@@ -64,13 +65,15 @@ pub struct Blk {
     options: Options,
     /// What the driver reads and may toggle: writes wait for a flush.
     writeback: Arc<AtomicBool>,
+    /// While a driver is there.
+    device: Mutex<Option<Arc<Link>>>,
     workers: Workers,
 }
 
 impl Blk {
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Self {
         let writeback = Arc::new(AtomicBool::new(options.writeback));
-        Self { disk, options, writeback, workers: Workers::default() }
+        Self { disk, options, writeback, device: Mutex::default(), workers: Workers::default() }
     }
 
     fn is_read_only(&self) -> bool {
@@ -117,6 +120,7 @@ impl Class for Blk {
     }
 
     fn activate(&self, mut driver: Activation) {
+        *lock(&self.device) = Some(Arc::clone(&driver.device));
         let cache = if self.options.unsafe_cache {
             WriteCache::Ignored
         } else if driver.has(CONFIG_WCE) {
@@ -145,7 +149,15 @@ impl Class for Blk {
         self.workers.ring(queue);
     }
 
+    /// The disk has another size.
+    fn changed(&self) {
+        if let Some(device) = lock(&self.device).as_ref() {
+            device.config_changed();
+        }
+    }
+
     fn reset(&self) {
+        *lock(&self.device) = None;
         self.workers.stop();
         self.writeback.store(self.options.writeback, Ordering::Relaxed);
     }

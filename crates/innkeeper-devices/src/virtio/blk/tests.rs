@@ -232,3 +232,16 @@ fn drivers_that_mean_harm_end_the_disk_and_nothing_else() {
         crate::virtio::hostile::run(Arc::new(Blk::new(Ram::new(64), options)), seed);
     }
 }
+
+#[test]
+fn a_disk_that_grows_is_a_change_of_configuration() {
+    let disk = Ram::new(8);
+    let blk = Arc::new(Blk::new(disk.clone(), Options::default()));
+    let driver = Driver::ready(blk.clone(), ALL);
+    let generation = driver.modern.read(0x15, 1);
+    disk.bytes.lock().unwrap().resize(16 * SECTOR as usize, 0);
+    blk.changed();
+    assert!(driver.recorder.wait(0));
+    assert_ne!(driver.modern.read(0x15, 1), generation);
+    assert_eq!(driver.modern.read(0x2000, 4), 16);
+}

@@ -1,0 +1,207 @@
+"""What can be changed of a machine while it runs: cards and disks plugged in and pulled out, links, discs, sizes, memory.
+
+The lists say what there is now, which no configuration knows any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict
+
+from innkeeper.config import CardModel, DiskConfig, MachineConfig, NetworkConfig
+from innkeeper.config.disk import DiskBus, DiskDevice
+from innkeeper.config.network import NetworkKind
+from innkeeper.config.plain import from_plain
+from innkeeper.config.targets import free_target
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine.control import BadRequest, Command
+from innkeeper.machine.drives import CdromDrive, Drive
+from innkeeper.machine.network import Card, open_card
+from innkeeper.machine.peripherals import Peripherals
+from innkeeper.machine.virtio import VirtioDisk
+
+PATIENCE_S = 5.0  # for a guest to let go of a device; it may do so later all the same
+
+
+class CardNow(TypedDict):
+    """A network card as it is now."""
+
+    target: str
+    type: str
+    source: str
+    model: str
+    mac: str
+    link: str
+    leases: list[tuple[str, str]]
+
+
+class DiskNow(TypedDict):
+    """A disk or CD-ROM drive as it is now."""
+
+    target: str
+    source: str
+    format: str
+    bus: str
+    device: str
+    readonly: bool
+    size: int
+
+
+class Live:
+    """From any thread. What does not run, or is not there, raises `InnkeeperError`."""
+
+    def __init__(self, config: MachineConfig, peripherals: Callable[[], Peripherals | None]) -> None:
+        self._config = config
+        self._peripherals = peripherals
+        self._one_at_a_time = threading.Lock()  # changes
+        self._opened = sum(network.kind is not NetworkKind.NONE for network in config.networks)
+
+    # ---- cards ----------------------------------------------------------------------------------
+
+    def cards(self) -> list[Card]:
+        return [item for item in self._there().backplane.contents() if isinstance(item, Card)]
+
+    def card(self, name: str) -> Card:
+        """By its MAC address, or its interface on the host."""
+        wanted = name.lower()
+        found = [card for card in self.cards() if wanted == card.mac or (name and name == card.target)]
+        if not found:
+            known = ", ".join(card.mac for card in self.cards()) or "none at all"
+            raise ConfigError(f"the machine has no network card {name}; it has {known}")
+        return found[0]
+
+    def attach_card(self, network: NetworkConfig) -> Card:
+        """Plugs a card in; the guest's driver finds it in its own time."""
+        with self._one_at_a_time:
+            if network.kind is NetworkKind.NONE:
+                raise ConfigError("a card of type none cannot be attached; name where its cable leads")
+            if network.mac is not None and network.mac.lower() in [card.mac for card in self.cards()]:
+                raise ConfigError(f"the machine has a card with the address {network.mac}; give another")
+            card = open_card(self._config, network, self._opened)
+            try:
+                self._there().backplane.plug(card)
+            except BaseException:
+                card.close()
+                raise
+            self._opened += 1
+            return card
+
+    def detach_card(self, name: str, patience_s: float = PATIENCE_S) -> bool:
+        """Asks the guest to let go of a card; whether it has within that time. It may do so later."""
+        card, backplane = self.card(name), self._there().backplane
+        backplane.ask_for(card)
+        return backplane.wait_until_gone(card, patience_s)
+
+    # ---- disks ----------------------------------------------------------------------------------
+
+    def disks(self) -> list[VirtioDisk | Drive]:
+        there = self._there()
+        return [*there.drives, *(item for item in there.backplane.contents() if isinstance(item, VirtioDisk))]
+
+    def disk(self, target: str) -> VirtioDisk | Drive:
+        """By its target, or the file in it."""
+        disks = self.disks()
+        found = [disk for disk in disks if target in (disk.target, source_of(disk))]
+        if not found:
+            known = ", ".join(disk.target for disk in disks) or "none at all"
+            raise ConfigError(f"the machine has no disk {target}; it has {known}")
+        return found[0]
+
+    def attach_disk(self, config: DiskConfig) -> VirtioDisk:
+        """Plugs a virtio disk in."""
+        with self._one_at_a_time:
+            if config.bus is not DiskBus.VIRTIO or config.device is not DiskDevice.DISK:
+                raise ConfigError(
+                    f"a {config.device} on bus {config.bus} cannot be attached while the machine runs; a virtio disk can, "
+                    "or change the definition with --config"
+                )
+            taken = [disk.target for disk in self.disks()]
+            if config.target in taken:
+                raise ConfigError(f"the machine has a disk {config.target}; {free_target(config.bus, taken)} is free")
+            disk = VirtioDisk(config, config.target or free_target(config.bus, taken), self._config.vcpus)
+            try:
+                self._there().backplane.plug(disk)
+            except BaseException:
+                disk.close()
+                raise
+            return disk
+
+    def detach_disk(self, target: str, patience_s: float = PATIENCE_S) -> bool:
+        """As `detach_card`."""
+        disk, backplane = self.disk(target), self._there().backplane
+        if not isinstance(disk, VirtioDisk):
+            raise HostError(
+                f"disk {disk.target} is on bus {disk.config.bus}, where nothing comes off while the machine runs"
+            )
+        backplane.ask_for(disk)
+        return backplane.wait_until_gone(disk, patience_s)
+
+    # ---- what there is --------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, list[Any]]:
+        """Cards and disks as they are now."""
+        return {"cards": [card_now(card) for card in self.cards()], "disks": [disk_now(disk) for disk in self.disks()]}
+
+    def commands(self) -> dict[str, Command]:
+        """For the control socket."""
+        return {
+            "devices": lambda _asked: self.describe(),
+            "attach-card": lambda asked: card_now(self.attach_card(from_plain(NetworkConfig, asked.get("card")))),
+            "attach-disk": lambda asked: disk_now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
+            "detach-card": lambda asked: {"gone": self.detach_card(word(asked, "card"))},
+            "detach-disk": lambda asked: {"gone": self.detach_disk(word(asked, "disk"))},
+        }
+
+    def _there(self) -> Peripherals:
+        peripherals = self._peripherals()
+        if peripherals is None:
+            raise HostError("the machine does not run")
+        return peripherals
+
+
+def card_now(card: Card) -> CardNow:
+    network = card.network
+    return {
+        "target": card.target,
+        "type": network.kind.value,
+        "source": network.name,
+        "model": (network.model or CardModel.VIRTIO).value,
+        "mac": card.mac,
+        "link": "up" if card.up else "down",
+        "leases": card.opened.link.leases(),
+    }
+
+
+def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
+    core = image_of(disk)
+    return {
+        "target": disk.target,
+        "source": source_of(disk),
+        "format": core.format if core is not None else "raw",
+        "bus": disk.config.bus.value,
+        "device": disk.config.device.value,
+        "readonly": disk.config.readonly,
+        "size": core.size if core is not None else 0,
+    }
+
+
+def image_of(disk: VirtioDisk | Drive) -> Any:
+    """The open image, if there is one."""
+    if isinstance(disk, VirtioDisk):
+        return disk.disk
+    return disk.contents.disc if isinstance(disk.contents, CdromDrive) else disk.contents
+
+
+def source_of(disk: VirtioDisk | Drive) -> str:
+    cdrom = isinstance(disk, Drive) and isinstance(disk.contents, CdromDrive)
+    path = disk.contents.path if cdrom else disk.config.path  # type: ignore[union-attr] # as was just asked
+    return str(path) if path is not None else ""
+
+
+def word(asked: Mapping[str, Any], key: str) -> str:
+    """Raises `BadRequest` unless it is a text."""
+    value = asked.get(key)
+    if not isinstance(value, str):
+        raise BadRequest(f"{key} is {value!r}; it must be a text")
+    return value
