@@ -23,8 +23,8 @@ from tests.display.rfb.conftest import Sink, wait_for
 
 
 @pytest.fixture
-def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MemoryScreen:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def screen(user: Path) -> MemoryScreen:
+    assert user.exists()
     screen = MemoryScreen()
     screen.resize(3, 2)
     screen.draw(0, 0, 3, 2, struct.pack("<6I", 0xFF0000, 0x00FF00, 0x0000FF, 0, 0x808080, 0xFFFFFF))
@@ -171,3 +171,18 @@ def test_a_machine_without_a_display_says_so(tmp_path: Path, monkeypatch: pytest
 def test_nobody_to_reach_is_said(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="cannot reach a machine at"):
         ask(tmp_path / "control", "info")
+
+
+@pytest.mark.usefixtures("front")
+def test_virsh_has_words_of_its_own_for_screens_and_keys(
+    tmp_path: Path, sink: Sink, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shot.ppm"
+    assert main(["virsh", "screenshot", "one", str(file)]) == 0
+    assert f"Screenshot saved to {file}" in capsys.readouterr().out
+    assert file.read_bytes().startswith(b"P6\n3 2\n")
+    assert main(["virsh", "send-key", "one", "--holdtime", "1", "KEY_LEFTCTRL", "KEY_C"]) == 0
+    assert sink.keys == press([29, 46])
+    for words, complaint in ((["one", "KEY_NONE"], "KEY_NONE"), (["--codeset", "xt", "one", "1"], "codeset is 'xt'")):
+        assert main(["virsh", "send-key", *words]) == 2
+        assert complaint in capsys.readouterr().err

@@ -2,8 +2,6 @@
 
 import argparse
 import sys
-import zlib
-from base64 import b64decode
 from pathlib import Path
 
 from innkeeper.cli import reach
@@ -50,6 +48,5 @@ def shot(control: Path, kind: PictureFormat) -> bytes:
     if kind is PictureFormat.TEXT:
         text: str = ask(control, "text")
         return text.encode()
-    found = ask(control, "screenshot")
-    picture = Picture(found["width"], found["height"], zlib.decompress(b64decode(found["rgb"])))
+    picture = Picture.from_answer(ask(control, "screenshot"))
     return picture.png() if kind is PictureFormat.PNG else picture.ppm()

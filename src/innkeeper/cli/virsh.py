@@ -3,8 +3,14 @@
 import argparse
 from typing import Any
 
-from innkeeper.cli import Parser, load, storage
+from innkeeper.cli import Parser, load, node, storage
 from innkeeper.cli.machines import VERBS, connection
+
+ONLY_HERE = {
+    "screenshot": "save what a running machine's screen shows",
+    "send-key": "press keys in a running machine",
+}
+"""The plain verbs of these names have arguments of their own."""
 
 
 class Command(Parser):
@@ -15,7 +21,7 @@ class Command(Parser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.name is None:
             return super().parse_known_args(args, namespace)
-        verb = load(self.name)
+        verb = load(f"virsh-{self.name}" if self.name in ONLY_HERE else self.name)
         self.name = None
         verb.register(self)
         self.set_defaults(command=verb)
@@ -26,7 +32,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Commands have the arguments of the plain verbs: inn virsh list --all is inn list --all"
     connection.register(parser, "-c")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Command)
-    for name, summary in (VERBS | storage.VERBS).items():
+    for name, summary in (VERBS | storage.VERBS | node.VERBS | ONLY_HERE).items():
         each = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         each.name = name
 

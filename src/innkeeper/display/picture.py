@@ -7,10 +7,13 @@ import os
 import struct
 import tempfile
 import zlib
+from base64 import b64decode
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from innkeeper.errors import HostError
 
@@ -45,6 +48,11 @@ class Picture:
         rgb = bytearray(3 * width * height)
         rgb[0::3], rgb[1::3], rgb[2::3] = pixels[2::4], pixels[1::4], pixels[0::4]
         return cls(width, height, bytes(rgb))
+
+    @classmethod
+    def from_answer(cls, found: Mapping[str, Any]) -> "Picture":
+        """From what a running machine's control socket answers to `screenshot`."""
+        return cls(found["width"], found["height"], zlib.decompress(b64decode(found["rgb"])))
 
     def png(self) -> bytes:
         stride = 3 * self.width

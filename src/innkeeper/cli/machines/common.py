@@ -70,12 +70,12 @@ def show(arguments: argparse.Namespace, heads: Sequence[str], rows: Sequence[Seq
         print(table(heads, rows))
 
 
-def show_facts(arguments: argparse.Namespace, facts: dict[str, str]) -> None:
+def show_facts(arguments: argparse.Namespace, facts: dict[str, str], *, width: int = 15) -> None:
     """A name and a value a line, as virsh's `*info` print them, or the same as JSON."""
     if arguments.json:
         show_json(facts)
     else:
-        print("".join(f"{name + ':':<15} {value}\n" for name, value in facts.items()))
+        print("".join(f"{name + ':':<{width}} {value}\n" for name, value in facts.items()))
 
 
 def show_json(value: Any) -> None:

@@ -1,0 +1,37 @@
+"""`inn virsh screenshot`: virsh's words for what `inn screenshot` does."""
+
+import argparse
+import time
+from pathlib import Path
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    parser.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help="where to (default: a name made of the machine's and the time)",
+    )
+    parser.add_argument("--file", dest="named_file", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--screen", type=int, default=0, metavar="N", help="0, the one that there is")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from innkeeper.display.picture import Picture, write_whole
+
+    if arguments.screen != 0:
+        raise ConfigError(f"screen is {arguments.screen}; machines have one, 0")
+    picture = Picture.from_answer(common.ask(arguments, "screenshot"))
+    file = arguments.file or arguments.named_file
+    if file is None:
+        file = Path(f"{common.name_of(arguments)}-{time.strftime('%Y-%m-%d-%H:%M:%S')}.png")
+    ppm = file.suffix.lower() == ".ppm"
+    write_whole(file, picture.ppm() if ppm else picture.png())
+    print(f"Screenshot saved to {file}, with type of image/{'x-portable-pixmap' if ppm else 'png'}\n")
+    return Status.DONE
