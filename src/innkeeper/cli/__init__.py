@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import NoReturn, Protocol, cast
 
 from innkeeper import __version__
-from innkeeper.cli import machines, node, storage
+from innkeeper.cli import machines, node, snapshots, storage
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
 from innkeeper.errors import EngineError, InnkeeperError
@@ -30,7 +30,7 @@ VERBS = {
     "daemon": "run the manager's daemon in the foreground",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
 }
-VERBS |= machines.VERBS | storage.VERBS | node.VERBS
+VERBS |= machines.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
 
 
 class Verb(Protocol):
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def load(name: str) -> Verb:
     """A verb's module."""
     room = "innkeeper.cli"
-    for group in (machines, storage, node):
+    for group in (machines, storage, snapshots, node):
         if name in group.VERBS or (group is machines and name.startswith("virsh-")):
             room = group.__name__
     return cast("Verb", importlib.import_module(f"{room}.{name.replace('-', '_')}"))

@@ -18,6 +18,7 @@ from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.served import served
+from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.store import Row, Store
 from innkeeper.manager.watching import Watch
 from innkeeper.manager.wire import Descriptor
@@ -154,12 +155,23 @@ class Domains:
         return Defined(name=definition.name, uuid=str(definition.uuid), new=new, unknown=unknown_parts(xml))
 
     @served
-    def undefine(self, name: str, *, storage: bool = False, nvram: bool = False) -> Removed:
-        """Forgets a machine, and with `storage` its disks' files, with `nvram` that of its UEFI variables."""
+    def undefine(
+        self, name: str, *, storage: bool = False, nvram: bool = False, snapshots_metadata: bool = False
+    ) -> Removed:
+        """Forgets a machine, and with `storage` its disks' files, with `nvram` that of its UEFI variables.
+
+        One that has snapshots only with `snapshots_metadata`: what they keep stays in the images.
+        """
         row = self._row(name)
         with self._locks[row.name], Store() as store:
             if row.name in running():
                 raise HostError(f"machine {row.name} runs; end it first, with inn destroy {row.name}")
+            count = len(SnapshotTable(store, row).all())
+            if count and not snapshots_metadata:
+                raise ConfigError(
+                    f"machine {row.name} has {count} snapshots, which nobody could find again: delete them, "
+                    "or have them forgotten with --snapshots-metadata"
+                )
             files = files_of(row, storage=storage, nvram=nvram)
             store.remove(row.name, debris=files)
         self._events.publish(row.name, "undefined", "removed")

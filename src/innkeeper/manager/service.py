@@ -14,6 +14,7 @@ from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.node import Node
 from innkeeper.manager.served import is_served
+from innkeeper.manager.snapshots import Snapshots
 from innkeeper.manager.storage import Pools, Volumes
 
 Method = Callable[..., Any]
@@ -28,6 +29,7 @@ class Manager:
         self.domains = Domains(launcher, self.events)
         self.pools = Pools()
         self.volumes = Volumes()
+        self.snapshots = Snapshots()
 
     def close(self) -> None:
         """For clients: they hang up by it. The service itself holds nothing."""

@@ -39,6 +39,27 @@ MIGRATIONS = (
     ) STRICT;
     CREATE TABLE pools_offered (name TEXT PRIMARY KEY) STRICT;
     """,
+    """
+    CREATE TABLE snapshots (
+        domain TEXT NOT NULL,
+        name TEXT NOT NULL,
+        parent TEXT,
+        created INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        description TEXT NOT NULL,
+        parts TEXT NOT NULL,
+        xml TEXT NOT NULL,
+        current INTEGER NOT NULL DEFAULT 0 CHECK (current IN (0, 1)),
+        PRIMARY KEY (domain, name)
+    ) STRICT;
+    CREATE TABLE snapshot_journal (
+        id INTEGER PRIMARY KEY,
+        domain TEXT NOT NULL,
+        action TEXT NOT NULL,
+        data TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE snapshot_files (path TEXT PRIMARY KEY, domain TEXT NOT NULL) STRICT;
+    """,
 )
 
 
@@ -117,6 +138,8 @@ class Store:
         with self._writing():
             gone = self.get(name)
             self._database.execute("DELETE FROM domains WHERE uuid = ?", (str(gone.uuid),))
+            for kept_of_it in ("snapshots", "snapshot_journal", "snapshot_files"):
+                self._database.execute(f"DELETE FROM {kept_of_it} WHERE domain = ?", (str(gone.uuid),))  # noqa: S608
             rows = [(str(path),) for path in debris]
             self._database.executemany("INSERT OR IGNORE INTO debris (path) VALUES (?)", rows)
         return gone

@@ -10,12 +10,18 @@ from innkeeper.cli.status import Status
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     parser.add_argument("--remove-all-storage", action="store_true", help="its disks' files too; discs stay")
+    parser.add_argument(
+        "--snapshots-metadata", action="store_true", help="although it has snapshots, which are forgotten"
+    )
     parser.add_argument("--nvram", action="store_true", help="the file of its UEFI variables too")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     gone = common.manager(arguments).domains.undefine(
-        common.name_of(arguments), storage=arguments.remove_all_storage, nvram=arguments.nvram
+        common.name_of(arguments),
+        storage=arguments.remove_all_storage,
+        nvram=arguments.nvram,
+        snapshots_metadata=arguments.snapshots_metadata,
     )
     print(f"Domain '{gone['name']}' has been undefined")
     for file in gone["removed"]:

@@ -31,15 +31,20 @@ def volumes(arguments: argparse.Namespace) -> Volumes:
     return manager(arguments).volumes
 
 
-def words(parser: argparse.ArgumentParser, required: Help, optional: Help | None = None) -> None:
-    """Arguments that may be given by their places or by name, `NAME` or `--pool NAME`, between options too, as virsh takes them."""
+def words(
+    parser: argparse.ArgumentParser, required: Help, optional: Help | None = None, *, rest: str | None = None
+) -> None:
+    """Arguments that may be given by their places or by name, `NAME` or `--pool NAME`, between options too, as virsh takes them.
+
+    `rest` is what further words are.
+    """
     wanted = required | (optional or {})
     for name, text in wanted.items():
         parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
     parser.add_argument(
         "words", nargs="*", metavar=" ".join(name.upper() for name in wanted), help="the same, in this order"
     )
-    parser.set_defaults(required_words=tuple(required), all_words=tuple(wanted))
+    parser.set_defaults(required_words=tuple(required), all_words=tuple(wanted), rest=rest)
     mixed(parser)
     as_json(parser)
 
@@ -64,7 +69,9 @@ def fill(arguments: argparse.Namespace) -> None:
     for name in arguments.all_words:
         if getattr(arguments, name) is None and given:
             setattr(arguments, name, given.pop(0))
-    if given:
+    if arguments.rest is not None:
+        arguments.rest = given
+    elif given:
         raise ConfigError(f"there is a word too many, {given[0][:60]!r}")
     for name in arguments.required_words:
         if getattr(arguments, name) is None:

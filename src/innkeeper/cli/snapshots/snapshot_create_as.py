@@ -1,0 +1,82 @@
+"""`inn snapshot-create-as`: takes a snapshot of a machine's disks, described by options."""
+
+import argparse
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from innkeeper.cli.snapshots import common
+from innkeeper.cli.status import Status
+from innkeeper.cli.storage.common import fill, say, words
+from innkeeper.errors import ConfigError
+from innkeeper.manager.storage.describe import indented
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    words(
+        parser,
+        common.DOMAIN,
+        {"name": "what it is called; by default the time", "description": "words about it"},
+        rest="DISKSPEC",
+    )
+    common.taking(parser)
+    parser.add_argument(
+        "--diskspec",
+        action="append",
+        default=[],
+        metavar="DISK[,snapshot=internal|external|no][,file=FILE]",
+        help="how a disk is part of it; the disk is named by its target or its file. A comma within is written twice",
+    )
+    parser.add_argument("--memspec", help=argparse.SUPPRESS)
+    parser.add_argument("--print-xml", action="store_true", help="show the snapshot's XML, and take none")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    fill(arguments)
+    common.check_taking(arguments)
+    if arguments.memspec is not None:
+        raise ConfigError("--memspec is for snapshots with the machine's memory, and those here are of disks alone")
+    xml = describe(arguments.name, arguments.description, arguments.diskspec + arguments.rest)
+    if arguments.print_xml:
+        say(arguments, xml.rstrip("\n"), {"xml": xml})
+        return Status.DONE
+    taken = common.snapshots(arguments).create(
+        arguments.domain,
+        xml,
+        disk_only=arguments.disk_only,
+        metadata=not arguments.no_metadata,
+        reuse=arguments.reuse_external,
+    )
+    say(arguments, f"Domain snapshot {taken['name']} created", taken)
+    return Status.DONE
+
+
+def describe(name: str | None, description: str | None, specs: list[str]) -> str:
+    """The document that the options mean."""
+    root = ET.Element("domainsnapshot")
+    for tag, text in (("name", name), ("description", description)):
+        if text is not None:
+            ET.SubElement(root, tag).text = text
+    disks = ET.SubElement(root, "disks") if specs else root
+    for spec in specs:
+        disks.append(disk(spec))
+    return indented(root)
+
+
+def disk(spec: str) -> ET.Element:
+    """Raises `ConfigError` for a key that is unknown.
+
+    >>> ET.tostring(disk("vda,snapshot=external,file=/path/to,,new"), encoding="unicode")
+    '<disk name="vda" snapshot="external"><source file="/path/to,new" /></disk>'
+    """
+    name, *pairs = [word.replace("\0", ",") for word in spec.replace(",,", "\0").split(",")]
+    part = ET.Element("disk", name=name)
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if key == "snapshot" and value:
+            part.set("snapshot", value)
+        elif key == "file" and value:
+            ET.SubElement(part, "source", file=str(Path(value).absolute()))
+        elif (key, value) not in (("driver", "qcow2"), ("stype", "file")):
+            known = "snapshot, file, driver=qcow2 and stype=file"
+            raise ConfigError(f"--diskspec {spec!r} has {pair if equals else key!r}; it knows {known}")
+    return part

@@ -1,0 +1,83 @@
+"""The disks of a machine's document, and the same document with other files behind them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from innkeeper import storage
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.manager.elements import Element, attribute, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """One disk. `written` is whether a guest may change it: only those are part of snapshots."""
+
+    target: str
+    path: Path | None
+    format: str | None
+    written: bool
+    is_file: bool
+
+    @property
+    def file(self) -> Path:
+        """Raises `HostError` if it is not there."""
+        if self.path is None or not self.path.exists():
+            raise HostError(f"disk {self.target} is {self.path}, which is not there")
+        return self.path
+
+    @property
+    def kind(self) -> str:
+        """Its format, which is looked at if the document does not say it."""
+        return self.format or storage.probe(self.file)
+
+
+def drives(xml: str) -> list[Drive]:
+    return [drive_of(part) for part in parse(xml, "the domain").findall("devices/disk")]
+
+
+def drive_of(part: Element) -> Drive:
+    is_file = part.get("type", "file") == "file"
+    path = attribute(part, "source", "file" if is_file else "dev")
+    return Drive(
+        target=attribute(part, "target", "dev") or "?",
+        path=Path(path) if path else None,
+        format=attribute(part, "driver", "type"),
+        written=part.get("device", "disk") == "disk" and part.find("readonly") is None,
+        is_file=is_file,
+    )
+
+
+def written_drives(xml: str) -> dict[str, Drive]:
+    """By their targets. Raises `ConfigError` if two have the same."""
+    found: dict[str, Drive] = {}
+    for drive in drives(xml):
+        if drive.written and drive.path is not None:
+            if drive.target in found:
+                raise ConfigError(f"two disks are {drive.target}; give each a <target dev> of its own")
+            found[drive.target] = drive
+    return found
+
+
+def with_files(xml: str, files: Mapping[str, tuple[Path, str]]) -> str:
+    """With other files, and their formats, behind the disks of these targets."""
+    root = parse(xml, "the domain")
+    for part in root.findall("devices/disk"):
+        target = attribute(part, "target", "dev") or "?"
+        if target in files:
+            put(part, *files[target])
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def put(part: Element, path: Path, image_format: str) -> None:
+    part.set("type", "file")
+    source, driver = part.find("source"), part.find("driver")
+    if source is None:
+        source = ET.SubElement(part, "source")
+    if driver is None:
+        driver = ET.Element("driver", name="innkeeper")
+        part.insert(0, driver)
+    source.attrib.pop("dev", None)
+    source.set("file", str(path))
+    driver.set("type", image_format)
