@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from innkeeper import __version__
 from innkeeper.cli import machines, node, snapshots, storage
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
+from innkeeper.cli.words import HelpFormatter, complain, ready
 from innkeeper.errors import EngineError, InnkeeperError
 
 VERBS = {
@@ -43,13 +44,18 @@ class Verb(Protocol):
 class Parser(argparse.ArgumentParser):
     """Takes no abbreviations and answers a mistake with one sentence."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"formatter_class": HelpFormatter} | options))
+
     def error(self, message: str) -> NoReturn:
-        self.exit(Status.MISTAKE, f"error: {message}; see {self.prog} --help\n")
+        complain(f"{message}; see {self.prog} --help")
+        self.exit(Status.MISTAKE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one `inn` command and returns its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    ready()
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogHandler()])
     try:
         with ExitStack() as held:
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = cast("Verb", parsed.verb).execute(parsed)
             sys.stdout.flush()
     except InnkeeperError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return Status.INTERNAL if isinstance(error, EngineError) else Status.MISTAKE
     except KeyboardInterrupt:
         return Status.INTERRUPTED
@@ -69,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("INNKEEPER_TRACEBACK"):
             raise
         described = f"{type(error).__name__}: {error}"
-        print(f"error: internal: {described}; set INNKEEPER_TRACEBACK=1 to see where", file=sys.stderr)
+        complain(f"internal: {described}; set INNKEEPER_TRACEBACK=1 to see where")
         return Status.INTERNAL
     return status
 

@@ -3,6 +3,8 @@
 import logging
 import termios
 
+from innkeeper.language import translate
+
 STDERR = 2
 
 
@@ -19,5 +21,5 @@ class LogHandler(logging.StreamHandler):  # type: ignore[type-arg] # not generic
     """Writes the log to stderr."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = translate(super().format(record))
         return text.replace("\n", "\r\n") + "\r" if is_raw() else text

@@ -7,8 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from innkeeper.errors import ConfigError
+from innkeeper.language import translate
 from innkeeper.manager.client import connect
 
 if TYPE_CHECKING:
@@ -53,12 +55,26 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     -----------------
      a      running
     """
-    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
+    heads = [translate(head) for head in heads]
+    widths = [max(width(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
     lines = [
-        " " + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]
+        " " + "   ".join(padded(cell, wide) for cell, wide in zip(row, widths, strict=True)) for row in [heads, *rows]
     ]
     rule = "-" * (sum(widths) + 3 * len(widths))
     return "\n".join([lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:])]) + "\n"
+
+
+def width(text: str) -> int:
+    """In columns of a terminal (Unicode Standard Annex 11).
+
+    >>> width("名称 a")
+    6
+    """
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def padded(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))
 
 
 def show(arguments: argparse.Namespace, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -70,12 +86,12 @@ def show(arguments: argparse.Namespace, heads: Sequence[str], rows: Sequence[Seq
         print(table(heads, rows))
 
 
-def show_facts(arguments: argparse.Namespace, facts: dict[str, str], *, width: int = 15) -> None:
+def show_facts(arguments: argparse.Namespace, facts: dict[str, str], *, columns: int = 15) -> None:
     """A name and a value a line, as virsh's `*info` print them, or the same as JSON."""
     if arguments.json:
         show_json(facts)
     else:
-        print("".join(f"{name + ':':<{width}} {value}\n" for name, value in facts.items()))
+        print("".join(f"{padded(translate(name) + ':', columns)} {value}\n" for name, value in facts.items()))
 
 
 def show_json(value: Any) -> None:

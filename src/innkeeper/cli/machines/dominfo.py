@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.language import translate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +18,12 @@ def execute(arguments: argparse.Namespace) -> int:
         "Id": str(info["id"] or "-"),
         "Name": info["name"],
         "UUID": info["uuid"],
-        "State": info["state"],
+        "State": translate(info["state"]),
         "CPU(s)": str(info["vcpus"]),
         "Max memory": f"{info['memory_kib']} KiB",
         "Engine": info["engine"],
-        "Persistent": "yes",
-        "Autostart": "enable" if info["autostart"] else "disable",
+        "Persistent": translate("yes"),
+        "Autostart": translate("enable" if info["autostart"] else "disable"),
     }
     common.show_facts(arguments, facts)
     return Status.DONE

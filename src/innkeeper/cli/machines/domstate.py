@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.language import translate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -11,5 +12,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.manager(arguments).domains.state(common.name_of(arguments)) + "\n")
+    print(translate(common.manager(arguments).domains.state(common.name_of(arguments))) + "\n")
     return Status.DONE

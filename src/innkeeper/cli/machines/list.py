@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.language import translate
 
 if TYPE_CHECKING:
     from innkeeper.manager.domains import Listed
@@ -36,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print("".join(f"{word}\n" for word in words), end="")
     else:
         heads = ["Id", "Name", "State"]
-        rows = [[str(each["id"] or "-"), each["name"], each["state"]] for each in found]
+        rows = [[str(each["id"] or "-"), each["name"], translate(each["state"])] for each in found]
         if arguments.title:
             heads.append("Title")
             for row, each in zip(rows, found, strict=True):

@@ -22,5 +22,5 @@ def execute(arguments: argparse.Namespace) -> int:
         "NUMA cell(s)": str(info["nodes"]),
         "Memory size": f"{info['memory_kib']} KiB",
     }
-    common.show_facts(arguments, facts, width=20)
+    common.show_facts(arguments, facts, columns=20)
     return Status.DONE
