@@ -30,6 +30,7 @@ VERBS = {
     "virsh": "the machines' verbs under virsh's name",
     "daemon": "run the manager's daemon in the foreground",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
+    "install": "the same as virt-install",
 }
 VERBS |= machines.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
 

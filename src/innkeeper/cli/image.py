@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from innkeeper.cli import images, rootfs
+from innkeeper.cli import images, installer, rootfs
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 from innkeeper.image import DEFAULT_PACKAGE, InitramfsRecipe, build_initramfs, fetch_kernel
@@ -15,6 +15,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(metavar="KIND", required=True)
     register_kernel(kinds.add_parser("kernel", help="fetch a Debian kernel; prints its path", allow_abbrev=False))
     rootfs.register(kinds.add_parser("rootfs", help="make a bootable Debian disk; prints its path", allow_abbrev=False))
+    about = "make a disc that installs Debian without a network; prints its path"
+    installer.register(kinds.add_parser("installer", help=about, allow_abbrev=False))
     register_initramfs(kinds.add_parser("initramfs", help="build an initramfs; prints its path", allow_abbrev=False))
     images.register(kinds.add_parser)
 

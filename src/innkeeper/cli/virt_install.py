@@ -1,189 +1,301 @@
-"""`inn virt-install …`: makes a machine and starts it from an installer, with the options of the tool of that name.
+"""`inn virt-install …`, and plain `inn install …`: makes a machine and installs it, with the options of the tool of that name.
 
-Spec: virt-install(1). An option that is not here is an error.
+Spec: virt-install(1). An option that cannot be had is an error that names it; none is ignored. Beyond the manual, a machine restarts from
+what was installed also when nobody waits for it.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innkeeper.cli.machines import common, connection, console
+from innkeeper.cli.installing import answering, definitions, devices, options, refused, steps, waiting
+from innkeeper.cli.installing.words import taken
+from innkeeper.cli.machines import common, connection
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
-from innkeeper.config import DiskConfig, GraphicsConfig, MachineConfig
-from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
-from innkeeper.config.graphics import GraphicsKind
-from innkeeper.config.network import NetworkConfig, NetworkKind
-from innkeeper.errors import ConfigError
-from innkeeper.manager import Definition, write_xml
-from innkeeper.manager.definition import Action
-from innkeeper.manager.domain_xml import ENGINES, read_uuid
-from innkeeper.manager.install import Disks
-from innkeeper.manager.normal import normalised
+from innkeeper.config import DiskConfig, MachineConfig
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.manager import Definition
+from innkeeper.manager.domain_xml import read_xml
+from innkeeper.manager.installation import answers, engines, media, seed, systems
+from innkeeper.manager.installation.disks import Disks
+from innkeeper.manager.installation.journal import ANSWERS, INITRD, KERNEL, SEED, Forget, Journal, folder_of, sweep
 
 if TYPE_CHECKING:
     from innkeeper.manager.service import Manager
 
-MEMORY_MIB = 1024
+CHECKS = ("path_in_use", "disk_size", "mac_in_use", "all")
+DEFAULT_POOL = "default"
+NOTICE_S = 10.0  # to notice a password, as the manual has it
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("-n", "--name", required=True, help="what the machine is called")
-    add(
-        "--memory",
-        "--ram",
-        "-r",
-        dest="memory",
-        type=int,
-        default=MEMORY_MIB,
-        metavar="MIB",
-        help="(default: %(default)s)",
-    )
-    add("--vcpus", default="1", metavar="N", help="virtual processors (default: %(default)s)")
-    add("--virt-type", default="auto", choices=ENGINES, help="what runs it: auto takes the fastest that can (default)")
-    add("--os-variant", "--osinfo", metavar="NAME", help="what will be installed; no device depends on it")
-    add("--cdrom", "-c", type=Path, metavar="ISO", help="the installer's disc")
-    add("--import", dest="imports", action="store_true", help="no installation: start from the first disk")
-    add("--boot", default="", metavar="hd,cdrom,uefi,kernel=…,initrd=…,kernel_args=…", help="how it starts")
-    add("--disk", action="append", default=[], metavar="path=…,size=…", help="a disk; none for a machine without")
-    add("--network", "-w", action="append", default=[], metavar="bridge=…|user", help="a network card (default: user)")
-    add("--graphics", action="append", default=[], metavar="vnc,…|none", help="who may see the screen (default: vnc)")
-    add("--title", default="", help="one line about the machine")
-    add("--description", default="", help="more lines about it")
-    add("--uuid", help="by default one is made up")
-    add("--hvm", "-v", action="store_true", help="full virtualization: what every machine here has")
-    add("--noautoconsole", action="store_true", help="do not connect to the serial console")
-    add("--noreboot", action="store_true", help="leave the machine off when the installer has ended")
-    add("--autostart", action="store_true", help="start it with the manager")
-    add("--dry-run", action="store_true", help="make nothing")
-    add("--print-xml", action="store_true", help="show the machine's XML, and make nothing")
-    connection.register(parser)
+    options.register(parser)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be done. `first` is the machine at its first start, if that differs."""
+
+    definition: Definition
+    first: MachineConfig | None
+    steps: steps.Steps
+    disks: Disks
+    unattended: answers.Unattended | None
+    seed: seed.Seed | None
+    documents: definitions.Documents
 
 
 def execute(arguments: argparse.Namespace) -> int:
     connection.check(arguments)
-    disks = Disks(wanted_disks(arguments))
-    definition = define(arguments, disks.resolved())
-    xml = document(definition)
-    if arguments.print_xml or arguments.dry_run:
-        print(xml if arguments.print_xml else f"Domain '{definition.name}' could be made", end="")
+    refused.check(arguments)
+    waiting.mode(arguments)
+    if arguments.osinfo == "list":
+        print("\n".join(sorted(systems.known())))
+        return Status.DONE
+    plan = make_plan(arguments)
+    if arguments.print_xml is not None:
+        print(plan.documents.step(arguments.print_xml), end="")
         return Status.DONE
     manager = common.manager(arguments)
-    if any(each["name"] == definition.name for each in manager.domains.all()):
+    tell_removed(sweep(forgets(manager)))
+    check(arguments, manager, plan)
+    if arguments.dry_run:
+        say(arguments, f"Domain '{plan.definition.name}' could be made")
+        return Status.DONE
+    return install(arguments, manager, plan)
+
+
+def install(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> int:
+    """Whatever ends it before the machine runs, or before the installer has ended that is waited for, undoes it."""
+    name, installs = plan.definition.name, plan.first is not None
+    with ending_signals(), Journal(name) as journal:
+        try:
+            make(arguments, manager, plan, journal)
+        except BaseException:
+            give_up(arguments, name, journal)
+            raise
+        try:
+            return waiting.follow(arguments, manager, name, installs=installs)
+        except (KeyboardInterrupt, SystemExit, waiting.InstallationFailed):
+            if installs:
+                give_up(arguments, name, journal)
+            raise
+
+
+# ---- what is to be done -----------------------------------------------------------------------------
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    """Raises `ConfigError` for what cannot be."""
+    name = definitions.name_of(arguments)
+    wanted = steps.read(arguments)
+    system = system_of(arguments, wanted)
+    disks = Disks(wanted_disks(arguments, name, wanted))
+    definition = definitions.define(arguments, wanted, disks.resolved(), system)
+    unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
+    if unattended is not None and wanted.location is None:
+        raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
+    cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
+    first = first_start(definition, wanted, unattended is not None, cloud is not None)
+    if first is None and arguments.noreboot:
+        raise ConfigError("--noreboot is for installations, and nothing is installed; leave it out")
+    if arguments.transient and (first is not None or arguments.autostart):
         raise ConfigError(
-            f"a machine named {definition.name} exists already; inn undefine {definition.name} forgets it"
+            "--transient is for a machine that is forgotten when it ends; give --import or --boot, and no --autostart"
         )
-    try:
-        make(manager, arguments, definition, disks, xml)
-    except BaseException:
-        undo(manager, definition.name, disks)
-        raise
-    print("Domain creation completed." if arguments.imports else "Domain installation started.", file=sys.stderr)
-    return (
-        Status.DONE if arguments.noautoconsole or not sys.stdin.isatty() else console.connect(manager, definition.name)
+    return Plan(definition, first, wanted, disks, unattended, cloud, definitions.documents(definition, first))
+
+
+def first_start(definition: Definition, wanted: steps.Steps, answered: bool, cloud: bool) -> MachineConfig | None:  # noqa: FBT001 - two facts
+    """The machine as it first starts: its kernel and its seed are in the folder of the installation."""
+    first, folder = wanted.first, folder_of(definition.name)
+    if first is None and not cloud:
+        return None
+    machine = definition.machine
+    if first is not None and wanted.location is not None:
+        words = [first.append] if first.append else []
+        words += [answers.kernel_words(on_serial=not machine.graphics)] if answered else []
+        first = replace(first, kernel=folder / KERNEL, initrd=folder / INITRD, append=" ".join(reversed(words)))
+    elif first is not None and first.kernel is not None and first.initrd is not None:
+        first = replace(first, initrd=folder / INITRD)
+    if first is not None:
+        machine = first.of(machine)
+    if cloud:
+        machine = replace(machine, disks=(*machine.disks, DiskConfig.cdrom(folder / SEED)))
+    return machine
+
+
+def system_of(arguments: argparse.Namespace, wanted: steps.Steps) -> systems.System | None:
+    """What `--osinfo` says, or the medium. Raises `ConfigError` if it must be known and is not."""
+    text = arguments.osinfo or "detect=on,require=off"
+    pairs = (
+        {"name": text} if "=" not in text else taken("--osinfo", text, "name", "short-id", "id", "detect", "require")
     )
+    for key in ("detect", "require"):
+        if pairs.get(key) not in (None, "on", "off", "yes", "no"):
+            raise ConfigError(f"--osinfo has {key}={pairs[key]}; it must be on or off")
+    found = None
+    if pairs.get("detect") in ("on", "yes"):
+        place = wanted.location or (media.Location(path=wanted.cdrom) if wanted.cdrom is not None else None)
+        if place is not None:
+            with place.open() as tree:
+                found = media.system_of(tree)
+    name = found or pairs.get("name") or pairs.get("short-id") or pairs.get("id")
+    if name is None and pairs.get("require") in ("on", "yes"):
+        raise ConfigError(
+            "--osinfo requires to know what will be installed, and the medium does not say; give --osinfo NAME"
+        )
+    return systems.system(name) if name is not None else None
 
 
-def make(manager: Manager, arguments: argparse.Namespace, definition: Definition, disks: Disks, xml: str) -> None:
-    """Disks, definition, machine: in this order, so that what is undone is all there is."""
-    print("\nStarting install..." if not arguments.imports else "\nCreating domain...", file=sys.stderr)
-    for disk in disks.missing():
+def wanted_disks(arguments: argparse.Namespace, name: str, wanted: steps.Steps) -> list[DiskConfig]:
+    texts = [] if arguments.nodisks or arguments.disk == ["none"] else arguments.disk
+    if not arguments.disk and not arguments.nodisks and not arguments.boot and not arguments.filesystem:
+        raise ConfigError("no disk is given; write --disk path=FILE,size=GIB, or --disk none")
+    disks = []
+    for text in texts:
+        disk, places = devices.disk(text)
+        if places:
+            disk = devices.volume(places, disk, name)
+        elif disk.path == Path(devices.UNNAMED):
+            if disk.size_gib is None:
+                raise ConfigError("--disk has neither a path nor a size; say which file, or size=GIB to have one made")
+            disk = devices.volume({"pool": DEFAULT_POOL}, disk, name)
+        disks.append(disk)
+    if wanted.cdrom is not None:
+        disks.append(DiskConfig.cdrom(wanted.cdrom))
+    return disks
+
+
+def check(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> None:
+    """What `--check` can turn off, and whether the host can run it. Raises `InnkeeperError`."""
+    off = {key for text in arguments.check for key in off_of(text)}
+    name, listed = plan.definition.name, manager.domains.all()
+    if any(each["name"] == name for each in listed):
+        raise ConfigError(f"a machine named {name} exists already; inn undefine {name} forgets it")
+    others = {
+        each["name"]: read_xml(manager.domains.xml(each["name"])).machine for each in listed if each["persistent"]
+    }
+    if not {"path_in_use", "all"} & off:
+        plan.disks.check_unused(others)
+    if not {"disk_size", "all"} & off:
+        plan.disks.check_space()
+    if not {"mac_in_use", "all"} & off:
+        devices.check_addresses(plan.definition.machine.networks, others)
+    for machine in (plan.first, plan.definition.machine):
+        if machine is not None:
+            engines.check(machine)
+    if plan.steps.location is not None:
+        with plan.steps.location.open() as tree:
+            media.boot_files(plan.steps.location, tree)
+
+
+def off_of(text: str) -> list[str]:
+    pairs = taken("--check", text, *CHECKS)
+    for key, value in pairs.items():
+        if value not in ("on", "off", "yes", "no"):
+            raise ConfigError(f"--check has {key}={value}; it must be on or off")
+    return [key for key, value in pairs.items() if value in ("off", "no")]
+
+
+# ---- doing it ---------------------------------------------------------------------------------------
+
+
+def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
+    """Disks, the files of the first start, definition, machine. Each is written down before it is made."""
+    definition = plan.definition
+    say(arguments, "\nStarting install..." if plan.first is not None else "\nCreating domain...")
+    for disk in plan.disks.missing():
+        assert disk.path is not None  # noqa: S101 - of those that are missing
+        journal.will_make(disk.path)
         with ProgressBar(f"Allocating '{disk.path}'") as bar:
-            disks.create(disk, bar)
-    manager.domains.define(xml)
+            plan.disks.create(disk, bar)
+    prepare(arguments, plan, journal.folder)
+    if arguments.transient:
+        manager.domains.create(plan.documents.kept)
+        journal.succeeded(goes_on=False)
+        return
+    journal.will_define(str(definition.uuid))
+    manager.domains.define(plan.documents.kept)
     if arguments.autostart:
         manager.domains.autostart(definition.name, on=True)
-    manager.domains.start(definition.name, installing(definition, arguments))
+    if plan.seed is not None and plan.seed.expires:
+        time.sleep(NOTICE_S)
+    then = plan.documents.kept if plan.first is not None and not arguments.noreboot else None
+    scratch = str(journal.folder) if plan.first is not None else None
+    manager.domains.start(definition.name, plan.documents.first, then=then, scratch=scratch)
+    journal.succeeded(goes_on=plan.first is not None)
 
 
-def undo(manager: Manager, name: str, disks: Disks) -> None:
-    """Nothing of a failed installation stays."""
-    if any(each["name"] == name for each in manager.domains.all()):
-        manager.domains.undefine(name)
-    removed = [str(path) for path in disks.remove_created()]
-    also = f", and {', '.join(removed)}" if removed else ""
-    print(f"the machine's definition is removed{also}; the same command can be run again", file=sys.stderr)
+def prepare(arguments: argparse.Namespace, plan: Plan, folder: Path) -> None:
+    """The files that only the first start needs."""
+    inject = list(arguments.initrd_inject)
+    if plan.unattended is not None:
+        answered = folder / ANSWERS
+        answered.touch(mode=0o600)
+        answered.write_text(answers.preseed(plan.unattended, plan.definition.name))
+        inject.append(answered)
+    if plan.steps.location is not None:
+        media.fetch(plan.steps.location, folder, inject)
+    elif plan.steps.first is not None and plan.steps.first.initrd is not None:
+        media.Folder(plan.steps.first.initrd.parent).extract(plan.steps.first.initrd.name, folder / INITRD)
+        media.add_to_initrd(folder / INITRD, inject)
+    if plan.seed is not None:
+        seed.write_seed(plan.seed, plan.definition.name, folder / SEED)
 
 
-def installing(definition: Definition, arguments: argparse.Namespace) -> str:
-    """The first start's document: with `--noreboot` the machine stays off at the installer's end."""
-    return document(replace(definition, on_reboot=Action.DESTROY) if arguments.noreboot else definition)
+@contextmanager
+def ending_signals() -> Iterator[None]:
+    """While it lasts, a signal that would kill the command interrupts it instead, as ^C does."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {
+        number: signal.signal(number, interrupt) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def document(definition: Definition) -> str:
-    return normalised(write_xml(definition))
+def give_up(arguments: argparse.Namespace, name: str, journal: Journal) -> None:
+    """Nothing of a failed or interrupted installation stays."""
+    try:
+        manager = common.manager(arguments)  # the other may have been asked something that it has not answered yet
+        if waiting.runs(manager, name):
+            manager.domains.destroy(name)
+        tell_removed(journal.undo(forgets(manager)), always=True)
+    except HostError as error:  # the manager may have been killed
+        print(f"what the installation had made is removed by the next command: {error}", file=sys.stderr)
 
 
-def wanted_disks(arguments: argparse.Namespace) -> list[DiskConfig]:
-    wanted = [DiskConfig.parse(text) for text in arguments.disk if text != "none"]
-    if not arguments.disk and not arguments.boot:
-        raise ConfigError("no disk is given; write --disk path=FILE,size=GIB, or --disk none")
-    if arguments.cdrom is not None:
-        wanted.append(DiskConfig.cdrom(arguments.cdrom))
-    return wanted
+def forgets(manager: Manager) -> Forget:
+    def forget(uuid: str) -> None:
+        if any(each["uuid"] == uuid for each in manager.domains.all()):
+            manager.domains.undefine(uuid)
+
+    return forget
 
 
-def define(arguments: argparse.Namespace, disks: list[DiskConfig]) -> Definition:
-    """Raises `ConfigError` for what cannot be."""
-    start = read_start(arguments)
-    networks = [NetworkConfig.parse(text) for text in arguments.network if text != "none"]
-    if not arguments.network:
-        networks = [NetworkConfig(kind=NetworkKind.USER)]
-    graphics = [GraphicsConfig.parse(text) for text in arguments.graphics or ["vnc"]]
-    machine = MachineConfig(
-        name=arguments.name,
-        memory_mib=arguments.memory,
-        vcpus=read_vcpus(arguments.vcpus),
-        engine=ENGINES[arguments.virt_type],
-        disks=tuple(disks),
-        networks=tuple(networks),
-        graphics=tuple(one for one in graphics if one.kind is not GraphicsKind.NONE),
-        rng=True,
-    )
-    definition = Definition(
-        name=arguments.name,
-        title=arguments.title,
-        description=arguments.description,
-        machine=replace(machine, **start),  # type: ignore[arg-type]
-        on_reboot=Action.RESTART,
-    )
-    return definition if arguments.uuid is None else replace(definition, uuid=read_uuid(arguments.uuid))
+def tell_removed(files: list[str], *, always: bool = False) -> None:
+    if files or always:
+        also = f", and {', '.join(files)}" if files else ""
+        print(f"what the installation had made is removed{also}; the same command can be run again", file=sys.stderr)
 
 
-def read_vcpus(text: str) -> int:
-    """How many. Sockets, cores and threads cannot be chosen here."""
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"vcpus is {text!r}; it must be a number")
-    return int(text)
-
-
-def read_start(arguments: argparse.Namespace) -> dict[str, object]:
-    """How the machine starts: `--boot` as it is given, else from the disc as long as the disk cannot."""
-    words = [word for word in arguments.boot.split(",") if word]
-    pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    names = [word for word in words if "=" not in word]
-    start: dict[str, object] = {}
-    if "uefi" in names:
-        names.remove("uefi")
-        start["firmware"] = FirmwareConfig(kind=FirmwareKind.UEFI)
-    kernel, initrd, append = (pairs.pop(key, None) for key in ("kernel", "initrd", "kernel_args"))
-    menu = pairs.pop("menu", None)
-    if pairs:
-        raise ConfigError(
-            f"--boot has an unknown key {next(iter(pairs))!r}; it knows kernel, initrd, kernel_args and menu"
-        )
-    if kernel is not None:
-        return {"kernel": Path(kernel), "initrd": Path(initrd) if initrd else None, "append": append or ""}
-    if names or menu is not None:
-        start["boot"] = BootConfig.parse(",".join([*names, *([f"menu={menu}"] if menu else [])]))
-    elif arguments.cdrom is not None and not arguments.imports:
-        # A disk that holds nothing yet is passed over by firmware; once something is installed it comes first.
-        start["boot"] = BootConfig(order=(BootDevice.HD, BootDevice.CDROM))
-    elif not arguments.imports:
-        raise ConfigError("nothing says what to install from; give --cdrom, --boot or --import")
-    return start
+def say(arguments: argparse.Namespace, words: str) -> None:
+    if not arguments.quiet:
+        print(words, file=sys.stderr)

@@ -34,7 +34,7 @@ class KeyValues:
         self.option = option
         self._known: set[str] = set()
         self._pairs: dict[str, str] = {}
-        for index, word in enumerate(self._words(text)):
+        for index, word in enumerate(self.words(text)):
             key, equals, value = word.partition("=")
             if not equals:
                 if index or first is None:
@@ -44,7 +44,7 @@ class KeyValues:
                 raise ConfigError(f"{option} gives {key} twice")
             self._pairs[key] = value
 
-    def _words(self, text: str) -> list[str]:
+    def words(self, text: str) -> list[str]:
         lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
         lexer.whitespace, lexer.whitespace_split, lexer.commenters = ",", True, ""
         try:

@@ -42,6 +42,9 @@ class Definition:
     description: str = ""
     machine: MachineConfig
     on_reboot: Action = Action.RESTART
+    on_poweroff: Action = Action.DESTROY
+    os_id: str = ""
+    """What is, or is to be, installed: a name of libosinfo's, such as http://debian.org/debian/12."""
 
     def __post_init__(self) -> None:
         check_domain_name(self.name)

@@ -7,8 +7,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 from xml.etree import ElementTree as ET
 
-from innkeeper.config import BootConfig, ConsoleConfig, EngineChoice, FirmwareConfig, MachineConfig
-from innkeeper.config.console import ConsoleKind
+from innkeeper.config import BootConfig, EngineChoice, FirmwareConfig, MachineConfig
 from innkeeper.config.firmware import BootDevice, FirmwareKind
 from innkeeper.errors import ConfigError
 from innkeeper.manager.definition import Action, Definition
@@ -21,6 +20,20 @@ from innkeeper.manager.device_xml import (
     write_interface,
 )
 from innkeeper.manager.elements import Element, attribute, choice, memory_bytes, parse, paths, text_of, whole, yes
+from innkeeper.manager.small_devices_xml import (
+    read_balloon,
+    read_consoles,
+    read_filesystem,
+    read_inputs,
+    read_rng,
+    read_video,
+    read_vsock,
+    stand_ins,
+    write_balloon,
+    write_consoles,
+    write_filesystem,
+    write_vsock,
+)
 
 ENGINES = {
     "kvm": EngineChoice.KVM,
@@ -32,6 +45,7 @@ ENGINES = {
 ARCHITECTURES = ("x86_64", "i686")
 MIB = 1 << 20
 OSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
+OS_ID = f"metadata/{{{OSINFO}}}libosinfo/{{{OSINFO}}}os"
 
 UNDERSTOOD = frozenset(
     [
@@ -90,8 +104,11 @@ UNDERSTOOD = frozenset(
         "devices/serial/target",
         "devices/serial/target/model",
         "devices/serial/source",
+        "devices/serial/alias",
         "devices/console",
+        "devices/console/source",
         "devices/console/target",
+        "devices/console/alias",
         "devices/graphics",
         "devices/graphics/listen",
         "devices/video",
@@ -100,6 +117,13 @@ UNDERSTOOD = frozenset(
         "devices/rng/backend",
         "devices/input",
         "devices/memballoon",
+        "devices/filesystem",
+        "devices/filesystem/driver",
+        "devices/filesystem/source",
+        "devices/filesystem/target",
+        "devices/filesystem/readonly",
+        "devices/vsock",
+        "devices/vsock/cid",
     ]
 )
 """What has a meaning here, or asks for what every machine here has."""
@@ -121,6 +145,8 @@ def read_xml(text: str) -> Definition:
         description=text_of(root, "description") or "",
         machine=read_machine(root, name),
         on_reboot=choice(text_of(root, "on_reboot") or "restart", Action, "<on_reboot>"),
+        on_poweroff=choice(text_of(root, "on_poweroff") or "destroy", Action, "<on_poweroff>"),
+        os_id=attribute(root, OS_ID, "id") or "",
     )
 
 
@@ -140,6 +166,10 @@ def read_machine(root: Element, name: str) -> MachineConfig:
     devices = root.find("devices")
     devices = ET.Element("devices") if devices is None else devices
     kernel, initrd = text_of(os_part, "kernel"), text_of(os_part, "initrd")
+    memory_mib, current = memory_bytes(memory) // MIB, root.find("currentMemory")
+    current_mib = memory_bytes(current) // MIB if current is not None else memory_mib
+    vsock = devices.find("vsock")
+    console, virtio_consoles = read_consoles(devices)
     return MachineConfig(
         name=name,
         kernel=Path(kernel) if kernel else None,
@@ -147,14 +177,20 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         append=text_of(os_part, "cmdline") or "",
         firmware=None if kernel else read_firmware(os_part),
         boot=None if kernel else read_boot(os_part),
-        memory_mib=memory_bytes(memory) // MIB,
+        memory_mib=memory_mib,
         vcpus=whole(text_of(root, "vcpu") or "1", "<vcpu>"),
         engine=read_engine(root, os_part),
         disks=tuple(read_disk(disk) for disk in devices.findall("disk")),
         networks=tuple(read_interface(interface) for interface in devices.findall("interface")),
         graphics=tuple(found for part in devices.findall("graphics") if (found := read_graphics(part)) is not None),
-        rng=devices.find("rng") is not None,
-        console=ConsoleConfig(kind=ConsoleKind.NONE),
+        filesystems=tuple(read_filesystem(part) for part in devices.findall("filesystem")),
+        vsock=read_vsock(vsock) if vsock is not None else None,
+        rng=read_rng(devices),
+        balloon=read_balloon(devices, memory_mib, current_mib),
+        video=read_video(devices, firmware=kernel is None),
+        inputs=read_inputs(devices),
+        console=console,
+        virtio_consoles=virtio_consoles,
     )
 
 
@@ -193,15 +229,17 @@ def read_boot(os_part: Element) -> BootConfig | None:
 def unknown_parts(text: str) -> list[str]:
     """The elements that mean nothing here, each place once; below one that is unknown nothing is named."""
     unknown: dict[str, None] = {}
-    for path, _ in paths(parse(text, "the domain")):
+    root = parse(text, "the domain")
+    for path, _ in paths(root):
         hidden = path.startswith("metadata/") or any(path.startswith(f"{each}/") for each in unknown)
         if path not in UNDERSTOOD and not path.startswith("cpu/") and not hidden:
             unknown[path] = None
-    return list(unknown)
+    return [*unknown, *stand_ins(root)]
 
 
 def write_xml(definition: Definition) -> str:
     """The document that a definition makes by itself."""
+    ET.register_namespace("libosinfo", OSINFO)
     machine = definition.machine
     kinds = {engine: kind for kind, engine in reversed(ENGINES.items())}
     kinds[EngineChoice.BT] = "qemu"  # what libvirt's tools call a software processor
@@ -211,15 +249,19 @@ def write_xml(definition: Definition) -> str:
     for tag, value in (("title", definition.title), ("description", definition.description)):
         if value:
             ET.SubElement(root, tag).text = value
-    for tag in ("memory", "currentMemory"):
-        ET.SubElement(root, tag, unit="MiB").text = str(machine.memory_mib)
+    if definition.os_id:
+        about = ET.SubElement(ET.SubElement(root, "metadata"), f"{{{OSINFO}}}libosinfo")
+        ET.SubElement(about, f"{{{OSINFO}}}os", id=definition.os_id)
+    current = machine.balloon.memory_mib if machine.balloon is not None else None
+    for tag, size in (("memory", machine.memory_mib), ("currentMemory", current or machine.memory_mib)):
+        ET.SubElement(root, tag, unit="MiB").text = str(size)
     ET.SubElement(root, "vcpu").text = str(machine.vcpus)
     root.append(write_os(machine))
     features = ET.SubElement(root, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
     ET.SubElement(root, "clock", offset="utc")
-    ET.SubElement(root, "on_poweroff").text = "destroy"
+    ET.SubElement(root, "on_poweroff").text = definition.on_poweroff
     ET.SubElement(root, "on_reboot").text = definition.on_reboot
     ET.SubElement(root, "on_crash").text = "destroy"
     root.append(write_devices(machine))
@@ -254,15 +296,19 @@ def write_devices(machine: MachineConfig) -> Element:
         devices.append(write_disk(disk, names))
     for network in machine.networks:
         devices.append(write_interface(network))
-    serial = ET.SubElement(devices, "serial", type="pty")
-    ET.SubElement(serial, "target", port="0")
-    console = ET.SubElement(devices, "console", type="pty")
-    ET.SubElement(console, "target", type="serial", port="0")
+    for filesystem in machine.filesystems:
+        devices.append(write_filesystem(filesystem))
+    devices.extend(write_consoles(machine))
+    for kind in machine.inputs:
+        ET.SubElement(devices, "input", type=kind, bus="virtio")
     for graphics in machine.graphics:
         devices.append(write_graphics(graphics))
-    if machine.graphics:
+    if machine.graphics or machine.video is not None:
         ET.SubElement(ET.SubElement(devices, "video"), "model", type=machine.card.value)
     if machine.rng:
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"
+    devices.append(write_balloon(machine.balloon))
+    if machine.vsock is not None:
+        devices.append(write_vsock(machine.vsock))
     return devices

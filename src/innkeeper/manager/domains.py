@@ -1,10 +1,12 @@
 """The service of machines: kept, started, watched, ended, forgotten."""
 
+import logging
 import os
 import socket
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,6 +17,7 @@ from innkeeper.machine.names import control_of, running
 from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
+from innkeeper.manager.installation.journal import sweep
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.served import served
@@ -27,6 +30,8 @@ SHUT_OFF = "shut off"
 PATIENCE_S = 20.0  # for a machine whose plug is pulled
 LOOK_S = 0.01
 KIB = 1024
+
+logger = logging.getLogger(__name__)
 
 
 class Listed(TypedDict):
@@ -90,6 +95,7 @@ class Domains:
     @served
     def all(self, *, titles: bool = False) -> list[Listed]:
         """All machines, by name: those that are kept, and those that run without being kept. Titles cost time."""
+        self._sweep_installations()
         active = running()
         with Store() as store:
             rows = {row.name: row for row in store.all()}
@@ -188,13 +194,32 @@ class Domains:
     # ---- running --------------------------------------------------------------------------------
 
     @served
-    def start(self, name: str, xml: str | None = None) -> int:
-        """Returns the number of its process. `xml` is for this time only."""
+    def start(self, name: str, xml: str | None = None, *, then: str | None = None, scratch: str | None = None) -> int:
+        """Returns the number of its process. `xml` is for this time only.
+
+        That may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
+        folder with the installation's files, which go then.
+        """
         row = self._row(name)
         with self._locks[row.name]:
-            process = self._launcher.launch(row.name, {"xml": row.xml if xml is None else xml})
+            order = {"xml": row.xml if xml is None else xml, "then": then, "scratch": scratch}
+            process = self._launcher.launch(row.name, order)
             self._watch.begin(row.name)
         self._events.publish(row.name, "started", "booted")
+        return process
+
+    @served
+    def create(self, xml: str) -> int:
+        """Starts a machine that is forgotten when it ends. Returns the number of its process."""
+        xml = normalised(xml)
+        name = read_xml(xml).name
+        with self._locks[name]:
+            with Store() as store:
+                if any(row.name == name for row in store.all()):
+                    raise ConfigError(f"a machine named {name} exists already; inn start {name} starts it")
+            process = self._launcher.launch(name, {"xml": xml})
+            self._watch.begin(name)
+        self._events.publish(name, "started", "booted")
         return process
 
     @served
@@ -260,8 +285,19 @@ class Domains:
     # ---- parts ----------------------------------------------------------------------------------
 
     def _row(self, name: str) -> Row:
+        self._sweep_installations()
         with Store() as store:
             return store.get(name)
+
+    def _sweep_installations(self) -> None:
+        """What commands left that were killed while they made a machine."""
+
+        def forget(uuid: str) -> None:
+            with suppress(ConfigError), Store() as store:
+                store.remove(uuid)
+
+        for path in sweep(forget):
+            logger.info("%s is removed: its installation was cut short", path)
 
     def _known(self, name: str) -> str:
         """The name of a machine that runs or is kept, from its name or UUID. Raises `ConfigError` if there is none."""

@@ -5,45 +5,82 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from innkeeper.config import ConsoleConfig
+from innkeeper.config import ConsoleConfig, MachineConfig
 from innkeeper.config.console import ConsoleKind
 from innkeeper.errors import InnkeeperError
 from innkeeper.folders import runtime_folder
+from innkeeper.machine import Outcome, OutcomeKind
 from innkeeper.machine.machine import Machine
 from innkeeper.machine.names import running
-from innkeeper.manager.definition import Action
+from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
+from innkeeper.manager.installation.journal import clear
 
 Answer = Callable[[dict[str, Any]], None]
+INSTALLED = (OutcomeKind.POWERED_OFF, OutcomeKind.RESET)
+"""How an installer ends that has done its work."""
 
 
 def run(order: dict[str, Any], answer: Answer) -> int:
-    """Runs the machine of `order["xml"]` to its end; returns the process's exit status.
+    """Runs the machine of `order["xml"]` to its end, and if it was installed that of `order["then"]`; returns an exit status.
 
-    Answers once, as soon as the guest runs or cannot: with `process`, or with `error`.
+    Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
+    the first start needs.
     """
     definition = read_xml(order["xml"])
-    name = definition.name
-    if name in running():
-        answer({"error": f"machine {name} runs already"})
+    then, scratch = order.get("then"), order.get("scratch")
+    if definition.name in running():
+        answer({"error": f"machine {definition.name} runs already"})
         return 1
-    console = ConsoleConfig(kind=ConsoleKind.UNIX, path=console_of(name))
-    config = replace(definition.machine, console=console, no_reboot=definition.on_reboot is Action.DESTROY)
+    outcome = run_once(definition, answer)
+    if outcome is not None and scratch is not None:
+        clear(Path(scratch))
+    if outcome is not None and then is not None and outcome.kind in INSTALLED:
+        logging.info("%s starts from what was installed", definition.name)
+        outcome = run_once(read_xml(then), log_answer)
+    return 0 if outcome is not None and outcome.error is None else 1
+
+
+def run_once(definition: Definition, answer: Answer) -> Outcome | None:
+    """None if the machine could not be started, which `answer` is told."""
+    name = definition.name
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
-    machine = Machine(config)
-    signal.signal(signal.SIGTERM, lambda *_: machine.stop())
-    with machine:
-        try:
-            machine.start()
-        except InnkeeperError as error:
-            answer({"error": str(error), "kind": type(error).__name__})
-            return 1
-        logging.info("%s runs: %s", name, machine.engine_choice)
-        answer({"process": os.getpid()})
-        outcome = machine.wait()
-    logging.info("%s has ended: %s", name, outcome.in_full())
-    return 0 if outcome.error is None else 1
+    while True:
+        machine = Machine(config_of(definition))
+        signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
+        with machine:
+            try:
+                machine.start()
+            except InnkeeperError as error:
+                answer({"error": str(error), "kind": type(error).__name__})
+                return None
+            logging.info("%s runs: %s", name, machine.engine_choice)
+            answer({"process": os.getpid()})
+            outcome = machine.wait()
+        logging.info("%s has ended: %s", name, outcome.in_full())
+        if outcome.kind is not OutcomeKind.POWERED_OFF or definition.on_poweroff is not Action.RESTART:
+            return outcome
+        answer = log_answer
+
+
+def config_of(definition: Definition) -> MachineConfig:
+    """With what belongs to the machine as long as it runs."""
+    config = definition.machine
+    if config.console.kind is ConsoleKind.NONE:
+        config = replace(config, console=ConsoleConfig(kind=ConsoleKind.UNIX, path=console_of(definition.name)))
+    if config.vsock is not None and not config.vsock.path.is_absolute():
+        path = runtime_folder() / definition.name / config.vsock.path
+        path.unlink(missing_ok=True)
+        config = replace(config, vsock=replace(config.vsock, path=path))
+    return replace(config, no_reboot=definition.on_reboot is Action.DESTROY)
+
+
+def log_answer(words: dict[str, Any]) -> None:
+    """Nobody waits for it any more."""
+    if "error" in words:
+        logging.error("it cannot be started again: %s", words["error"])

@@ -6,7 +6,7 @@ import pytest
 
 from innkeeper.config import DiskConfig, DiskFormat
 from innkeeper.errors import ConfigError
-from innkeeper.manager.install import Disks
+from innkeeper.manager.installation.disks import Disks
 from innkeeper.storage import create, info
 
 
@@ -23,12 +23,11 @@ def test_an_overlay_is_made_over_the_image_that_was_named(tmp_path: Path) -> Non
     assert info(tmp_path / "over")["backing-filename"] == f"{tmp_path}/below.qcow2"
 
 
-def test_only_what_was_made_is_removed(tmp_path: Path) -> None:
+def test_a_disk_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(bytes(512))
-    disks = made(f"path={tmp_path}/mine,format=raw", f"path={tmp_path}/new,size=0.01")
-    assert [disk.format for disk in disks.resolved()] == [DiskFormat.RAW, None]
-    assert disks.remove_created() == [tmp_path / "new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    disks = Disks([DiskConfig.parse(f"path={tmp_path}/mine,format=raw"), DiskConfig.parse(f"{tmp_path}/new,size=0.01")])
+    assert [disk.format for disk in disks.resolved()] == [DiskFormat.RAW, DiskFormat.QCOW2]
+    assert [disk.path for disk in disks.missing()] == [tmp_path / "new"]
 
 
 def test_a_disk_without_a_sector_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""virt-install's options: their words, and what they mean here."""

@@ -1,0 +1,177 @@
+"""What follows once the machine runs: a console, or waiting for the end of the installation."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from innkeeper.cli.machines import console
+from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.manager.host_files import console_of, log_of
+from innkeeper.manager.installation.journal import folder_of
+
+if TYPE_CHECKING:
+    from innkeeper.manager.service import Manager
+
+LOOK_S = 0.2
+REDRAW_S = 1.0
+COMING_S = 5.0  # until what was installed starts
+HEARD_LIMIT = 4096
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()].|[^ -~\n\r]")
+SHUT_OFF = "shut off"
+TEXT, GRAPHICAL, NONE = "text", "graphical", "none"
+
+
+def mode(arguments: argparse.Namespace) -> str:
+    """What to connect to. Raises `ConfigError`."""
+    given = arguments.autoconsole
+    if given not in (None, TEXT, GRAPHICAL, NONE):
+        raise ConfigError(f"--autoconsole is {given!r}; it can be {TEXT}, {GRAPHICAL} or {NONE}")
+    if arguments.noautoconsole:
+        return NONE
+    if given is None:
+        return TEXT if sys.stdin.isatty() and arguments.wait is None else NONE
+    return str(given)
+
+
+def follow(arguments: argparse.Namespace, manager: Manager, name: str, *, installs: bool) -> int:
+    """Raises `KeyboardInterrupt` or `SystemExit` if it is interrupted while it waits."""
+    if mode(arguments) == TEXT:
+        at_console(manager, name, installs=installs)
+    elif not arguments.quiet:
+        print("Domain installation started." if installs else "Domain creation completed.", file=sys.stderr)
+    if mode(arguments) == GRAPHICAL:
+        print(f"the screen of {name} is shown where inn vncdisplay {name} says", file=sys.stderr)
+    if arguments.destroy_on_exit and mode(arguments) != NONE:
+        if runs(manager, name):
+            manager.domains.destroy(name)
+        return Status.DONE
+    if arguments.wait is None or arguments.wait == 0:
+        return Status.DONE
+    return wait(arguments, manager, name, installs=installs)
+
+
+def at_console(manager: Manager, name: str, *, installs: bool) -> None:
+    """The serial console; and that of what was installed, when the installer has ended."""
+    console.connect(manager, name)
+    if installs and not folder_of(name).exists() and comes(manager, name):
+        print("Restarting guest.", file=sys.stderr)
+        console.connect(manager, name)
+
+
+def runs(manager: Manager, name: str) -> bool:
+    return any(each["name"] == name and each["state"] != SHUT_OFF for each in manager.domains.all())
+
+
+def comes(manager: Manager, name: str) -> bool:
+    """Whether the machine is started again by its process."""
+    deadline = time.monotonic() + COMING_S
+    while time.monotonic() < deadline:
+        if runs(manager, name):
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def wait(arguments: argparse.Namespace, manager: Manager, name: str, *, installs: bool) -> int:
+    """Until the installation has ended; without one, until the machine has."""
+    patience = arguments.wait * 60 if arguments.wait > 0 else None
+    done: Callable[[], bool] = (lambda: not folder_of(name).exists()) if installs else (lambda: not runs(manager, name))
+    with Elapsed(name, quiet=arguments.quiet) as elapsed:
+        while not done():
+            if installs and not runs(manager, name):
+                time.sleep(LOOK_S)  # it may be about to clear away
+                if not done():
+                    raise InstallationFailed(
+                        f"machine {name} has ended, and its installer had not; {log_of(name)} says why"
+                    )
+            if patience is not None and elapsed.seconds > patience:
+                print(f"the installation goes on after {arguments.wait:g} min; inn console {name}", file=sys.stderr)
+                return Status.TIMEOUT
+            elapsed.listen(LOOK_S)
+    if not arguments.quiet:
+        minutes, seconds = divmod(round(elapsed.seconds), 60)
+        print(f"Domain installation completed after {minutes}:{seconds:02d}." if installs else "", file=sys.stderr)
+    return Status.DONE
+
+
+class InstallationFailed(HostError):  # noqa: N818 - what has happened
+    """The machine has ended before its installer had."""
+
+
+class Elapsed:
+    """A line on a terminal: how long it has taken, and what the guest said last on its serial port."""
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        self._name, self._begun, self._drawn = name, time.monotonic(), 0.0
+        self._shown = sys.stderr.isatty() and not quiet
+        self._line: socket.socket | None = None
+        self._heard = ""
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def __enter__(self) -> Elapsed:  # noqa: PYI034 - it is final
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._line is not None:
+            self._line.close()
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def listen(self, seconds: float) -> None:
+        time.sleep(seconds)
+        if not self._shown:
+            return
+        self._receive()
+        if time.monotonic() - self._drawn >= REDRAW_S:
+            self._draw()
+
+    def _receive(self) -> None:
+        if self._line is None:
+            line = socket.socket(socket.AF_UNIX)
+            try:
+                line.connect(str(console_of(self._name)))
+            except OSError:
+                line.close()  # it goes to a file, or the machine is about to end
+                return
+            line.settimeout(0)
+            self._line = line
+        with suppress(BlockingIOError, OSError):
+            while data := self._line.recv(HEARD_LIMIT):
+                self._heard = (self._heard + data.decode(errors="replace"))[-HEARD_LIMIT:]
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        minutes, seconds = divmod(int(self.seconds), 60)
+        words = f"Installing '{self._name}' {minutes}:{seconds:02d}  {last_line(self._heard)}"
+        sys.stderr.write(f"\r{words[: width() - 1]}\x1b[K")
+        sys.stderr.flush()
+
+
+def last_line(heard: str) -> str:
+    """What was said last, without what moves a cursor.
+
+    >>> last_line("Booting" + chr(10) + chr(27) + "[1mInstalling... 30%")
+    'Installing... 30%'
+    """
+    lines = [line.strip() for line in re.split(r"[\n\r]+", CONTROL.sub("", heard))]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 80

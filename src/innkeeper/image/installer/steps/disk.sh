@@ -1,0 +1,44 @@
+#!/bin/sh
+# One partition over the whole disk, with ext4, mounted at /target.
+set -e
+. /usr/share/debconf/confmodule
+
+fail() {
+    logger -t innkeeper "$2"
+    db_input critical "$1" || true
+    db_go || true
+    exit 1
+}
+
+db_get partman-auto/disk || RET=
+disk=${RET%% *}
+if [ -z "$disk" ]; then
+    for name in vda sda nvme0n1; do
+        [ -b "/dev/$name" ] && disk=/dev/$name && break
+    done
+fi
+[ -b "$disk" ] || fail innkeeper/no-disk "there is no disk '$disk'"
+
+db_subst partman/confirm DISK "$disk"
+db_input critical partman/confirm || true
+db_go || exit 10
+db_get partman/confirm
+[ "$RET" = true ] || exit 10
+
+db_progress START 0 3 innkeeper/disk
+umount /target 2>/dev/null || true
+echo ',,L,*' | log-output -t innkeeper sfdisk --quiet --label dos --wipe always --wipe-partitions always "$disk" ||
+    fail innkeeper/no-partition "sfdisk fails"
+udevadm settle --timeout=30 || true
+case $disk in *[0-9]) part=${disk}p1 ;; *) part=${disk}1 ;; esac
+db_progress STEP 1
+log-output -t innkeeper mke2fs -q -F -t ext4 "$part" || fail innkeeper/no-partition "mke2fs fails"
+db_progress STEP 1
+mkdir -p /target
+mount -t ext4 "$part" /target
+mkdir -p /target/etc
+uuid=$(block-attr --uuid "$part")
+printf '# <file system> <mount point> <type> <options> <dump> <pass>\nUUID=%s / ext4 errors=remount-ro 0 1\n' "$uuid" \
+    >/target/etc/fstab
+echo "$disk" >/var/lib/innkeeper-disk
+db_progress STOP
