@@ -25,6 +25,8 @@ VERBS = {
     "screenshot": "save what a running machine's screen shows",
     "send-key": "press keys in a running machine",
     "type": "type text in a running machine",
+    "completion": "print a script that has your shell complete inn's words",
+    "complete": "say how a command line could go on: for those scripts",
     "doctor": "say what this host offers, and what follows from it",
     "image": "make disk images and work on them; fetch a kernel, build an initramfs",
     "virsh": "the machines' verbs under virsh's name",
@@ -97,7 +99,8 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--system", action="store_true", help="the host's machines, not this user's own")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     asked = next((word for word in words if not word.startswith("-")), None)
-    for name, summary in VERBS.items():
+    for name in [asked] if asked in VERBS else VERBS:  # a parser for each verb costs time, and is for help alone
+        summary = VERBS[name]
         verb_parser = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if asked == name:
             verb = load(name)

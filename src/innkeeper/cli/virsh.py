@@ -18,14 +18,17 @@ class Command(Parser):
 
     name: str | None = None
 
+    def load(self) -> None:
+        """Idempotent."""
+        if self.name is not None:
+            verb = load(f"virsh-{self.name}" if self.name in ONLY_HERE else self.name)
+            self.name = None
+            verb.register(self)
+            self.set_defaults(command=verb)
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.name is None:
-            return super().parse_known_args(args, namespace)
-        verb = load(f"virsh-{self.name}" if self.name in ONLY_HERE else self.name)
-        self.name = None
-        verb.register(self)
-        self.set_defaults(command=verb)
-        return self.parse_known_args(args, namespace)
+        self.load()
+        return super().parse_known_args(args, namespace)
 
 
 def register(parser: argparse.ArgumentParser) -> None:

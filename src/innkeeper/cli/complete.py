@@ -1,0 +1,89 @@
+"""`inn complete -- WORDS`: how the last of some words could go on, one possibility a line; `/` where a file is meant.
+
+Verbs and options are those of the commands' own parsers; names of machines, networks, pools and volumes are asked of the manager.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from innkeeper.cli.status import Status
+from innkeeper.cli.virsh import Command
+from innkeeper.errors import InnkeeperError
+from innkeeper.manager.client import connect
+
+if TYPE_CHECKING:
+    from innkeeper.manager.service import Manager
+
+FILE = "/"
+FILES = ("FILE", "PATH", "ISO", "DIR")
+NAMES: dict[str, Callable[[Manager], Iterable[str]]] = {
+    "domain": lambda manager: (each["name"] for each in manager.domains.all()),
+    "pool": lambda manager: (each["name"] for each in manager.pools.list()),
+}
+"""By what an argument is called."""
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="*", metavar="WORD", help="a command line without inn; the last may be empty")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    for possibility in possibilities(arguments.words or [""]):
+        print(possibility)
+    return Status.DONE
+
+
+def possibilities(words: Sequence[str]) -> list[str]:
+    """What may stand in the last word's place. None where nothing is known."""
+    from innkeeper.cli import make_parser
+
+    *before, last = words
+    parser: argparse.ArgumentParser = make_parser(before)
+    given: list[str] = []  # since the last verb
+    for word in before:
+        inner = verbs_of(parser).get(word)
+        given = [*given, word] if inner is None else []
+        parser = inner or parser
+        if isinstance(parser, Command):
+            parser.load()
+    if last.startswith("-"):
+        found: Iterable[str] = (name for action in parser._actions for name in action.option_strings)  # noqa: SLF001
+    else:
+        found = verbs_of(parser) or values(parser, given)
+    return sorted(word for word in found if word.startswith(last) or word == FILE)
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Those that a parser goes on with, by their names."""
+    for action in parser._actions:  # noqa: SLF001 - argparse tells nobody
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    return {}
+
+
+def values(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
+    """Of the option before, or of the first argument in line that is not given yet."""
+    actions = parser._actions  # noqa: SLF001
+    asked = [action for action in actions if given and given[-1] in action.option_strings and action.nargs != 0]
+    arguments = [action for action in actions if not action.option_strings]
+    at = len([word for word in given if not word.startswith("-")])
+    last = [action for action in arguments[-1:] if action.nargs in (argparse.ONE_OR_MORE, argparse.ZERO_OR_MORE)]
+    for action in asked or arguments[at : at + 1] or last:
+        if action.choices is not None:
+            return [str(choice) for choice in action.choices]
+        if action.dest in NAMES:
+            return names(action.dest)
+        return [FILE] if action.metavar in FILES else []
+    return []
+
+
+def names(kind: str) -> list[str]:
+    """What there is of a kind. Nothing, if the manager cannot be asked: nobody wants to read of it here."""
+    try:
+        with connect() as manager:
+            return list(NAMES[kind](manager))
+    except InnkeeperError:
+        return []
