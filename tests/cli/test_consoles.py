@@ -5,22 +5,16 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
+from tests.view.outside import machine
 
-from innkeeper._core import MemoryScreen
 from innkeeper.cli import main
 from innkeeper.config import ConsoleConfig, GraphicsConfig, MachineConfig
 from innkeeper.config.console import ConsoleKind
-from innkeeper.console import open_console
-from innkeeper.devices.uart import IER, Uart
-from innkeeper.machine.desk import Desk
-from innkeeper.machine.front import Front
-from innkeeper.machine.serial import SerialLine, with_console
+from innkeeper.devices.uart import IER
+from innkeeper.machine.serial import with_console
 
 SECRET = GraphicsConfig(password="secret")
 
@@ -28,31 +22,6 @@ SECRET = GraphicsConfig(password="secret")
 @pytest.fixture(autouse=True)
 def folders(user: Path) -> Path:
     return user
-
-
-@contextmanager
-def machine(kind: ConsoleKind, *graphics: GraphicsConfig) -> Iterator[Uart]:
-    """The outside of a machine named one, whose serial port the caller plays."""
-    path = Path(os.environ["XDG_RUNTIME_DIR"]) / "line" if kind is ConsoleKind.UNIX else None
-    serial = ConsoleConfig(kind=kind, path=path)
-    config = MachineConfig(kernel=Path("vmlinuz"), name="one", console=serial, graphics=graphics)
-    console = open_console(serial)
-    uart = Uart(Mock(), console)
-    screen = MemoryScreen()
-    desk = Desk(screen.screen if graphics else None)
-    front = Front(config, desk, None, SerialLine(config, console, lambda: uart).commands())
-    console.start(uart.receive, lambda: None)
-    front.start()
-    try:
-        yield uart
-    finally:
-        front.close()
-        console.close()
-
-
-def says(uart: Uart, words: bytes) -> None:
-    for byte in words:
-        uart.write(0, 1, byte)
 
 
 def inn(*words: str, stdin: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
@@ -76,11 +45,11 @@ def hears(console: "subprocess.Popen[bytes]", words: bytes) -> None:
 
 
 def test_a_console_shows_what_was_said_before(capsys: pytest.CaptureFixture[str]) -> None:
-    with machine(ConsoleKind.UNIX) as uart:
-        says(uart, b"welcome\r\n")
+    with machine(ConsoleKind.UNIX) as one:
+        one.says(b"welcome\r\n")
         console = inn("console", "one")
         hears(console, b"welcome\r\n")
-        says(uart, b"login: ")
+        one.says(b"login: ")
         hears(console, b"login: ")
         assert main(["console", "one"]) == 2
         assert f"process {console.pid} is connected to the console already; --force" in capsys.readouterr().err
@@ -97,8 +66,8 @@ def test_a_console_shows_what_was_said_before(capsys: pytest.CaptureFixture[str]
 @pytest.mark.slow
 @pytest.mark.parametrize("listens", [False, True])
 def test_a_guest_that_does_not_know_of_its_serial_port_gets_advice(listens: bool) -> None:
-    with machine(ConsoleKind.UNIX, SECRET) as uart:
-        uart.write(IER, 1, listens)
+    with machine(ConsoleKind.UNIX, SECRET) as one:
+        one.uart.write(IER, 1, listens)
         console = inn("console", "one")
         assert console.stderr is not None
         complaint = b""
@@ -114,7 +83,7 @@ def test_a_guest_that_does_not_know_of_its_serial_port_gets_advice(listens: bool
 
 
 def test_a_pseudo_terminal_is_connected_to_as_well(capsys: pytest.CaptureFixture[str]) -> None:
-    with machine(ConsoleKind.PTY) as uart:
+    with machine(ConsoleKind.PTY) as one:
         assert main(["ttyconsole", "one"]) == 0
         path = capsys.readouterr().out.strip()
         assert path.startswith("/dev/pts/")
@@ -124,15 +93,15 @@ def test_a_pseudo_terminal_is_connected_to_as_well(capsys: pytest.CaptureFixture
         assert console.stderr is not None
         assert console.stderr.readline() == b"Connected to domain 'one'\n"
         time.sleep(0.5)  # a pseudo-terminal's end does not say when it is open
-        says(uart, b"hello\r\n")
+        one.says(b"hello\r\n")
         hears(console, b"hello")
         leave(console)
 
 
 def test_the_terminal_comes_back_as_it_was() -> None:
     main_end, terminal = pty.openpty()
-    with machine(ConsoleKind.UNIX) as uart:
-        says(uart, b"welcome\r\n")
+    with machine(ConsoleKind.UNIX) as one:
+        one.says(b"welcome\r\n")
         console = inn("console", "one", stdin=terminal)
         hears(console, b"welcome")
         os.write(main_end, b"\x1d")

@@ -31,6 +31,7 @@ VERBS = {
     "image": "make disk images and work on them; fetch a kernel, build an initramfs",
     "virsh": "the machines' verbs under virsh's name",
     "daemon": "run the manager's daemon in the foreground",
+    "virt-viewer": "show a machine's screen in a window, or on a page, with virt-viewer's options",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
     "install": "the same as virt-install",
 }

@@ -153,11 +153,11 @@ def is_ours(connection: socket.socket) -> bool:
     return bool(uid == os.geteuid())
 
 
-def ask(path: Path, do: str, **values: object) -> Any:
+def ask(path: Path, do: str, *, patience_s: float = PATIENCE_S, **values: object) -> Any:
     """One request to a machine, and its answer. Raises `HostError` if there is no machine, or with its complaint."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(PATIENCE_S)
+            connection.settimeout(patience_s)
             connection.connect(os.fspath(path))
             connection.sendall(json.dumps({"version": VERSION, "do": do, **values}).encode() + b"\n")
             with connection.makefile("rb") as lines:

@@ -254,7 +254,7 @@ class Domains:
 
     @served
     def control(self, name: str, do: str, values: dict[str, Any] | None = None) -> Any:
-        """What a running machine answers to a command of its control socket."""
+        """What a running machine answers to a command of its control socket; `patience_s` among the values is for how long to wait."""
         return ask(control_of(self._running(name)), do, **(values or {}))
 
     @served
@@ -270,6 +270,23 @@ class Domains:
                 f"the console of {name} is {line['path']}, which others can open meanwhile; leave out --safe"
             )
         return open_line(line["path"], name)
+
+    @served
+    def line(self, name: str) -> Descriptor:
+        """The serial console of a running machine, beside whoever holds it."""
+        name = self._running(name)
+        line = ask(control_of(name), "console")
+        if line["path"] is None:
+            raise HostError(
+                f"the serial console of {name} is {line['kind']} of its inn run, which nobody else can open"
+            )
+        return open_line(line["path"], name)
+
+    @served
+    def screen(self, name: str) -> Descriptor:
+        """A conversation with a running machine's VNC server that asks for no password."""
+        name = self._running(name)
+        return open_line(ask(control_of(name), "view")["path"], name)
 
     def start_marked(self) -> None:
         """Those that are to start with the manager; what goes wrong with one is told as an event."""
@@ -336,7 +353,7 @@ def files_of(row: Row, *, storage: bool, nvram: bool) -> list[Path]:
 
 
 def open_line(path: str, name: str) -> Descriptor:
-    """A console's socket or pseudo-terminal. Raises `HostError`."""
+    """A machine's socket or pseudo-terminal. Raises `HostError`."""
     try:
         if not Path(path).is_socket():
             return Descriptor(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
@@ -344,4 +361,4 @@ def open_line(path: str, name: str) -> Descriptor:
             line.connect(path)
             return Descriptor(line.detach())
     except OSError as error:
-        raise HostError(f"cannot reach the serial console of {name}: {error.strerror}") from error
+        raise HostError(f"cannot reach {path} of {name}: {error.strerror}") from error

@@ -21,6 +21,7 @@ VERBS = {
     "domblklist": "list a machine's disks",
     "ttyconsole": "say where a machine's serial console is",
     "domdisplay": "say where a machine's screen is shown, as an address",
+    "view": "show a machine's screen and console in a browser",
     "vncdisplay": "say where a machine's screen is shown",
     "autostart": "start a machine with the manager, or no longer",
 }

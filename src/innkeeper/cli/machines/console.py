@@ -78,7 +78,7 @@ def converse(line: int, advise: Callable[[], str | None]) -> None:
             data = heard(line)
             if not data:
                 return
-            silent_at = None
+            silent_at = time.monotonic() + SILENT_S if silent_at is not None else None
             os.write(sys.stdout.fileno(), data)
         if sys.stdin.fileno() in ready:
             typed = os.read(sys.stdin.fileno(), CHUNK)

@@ -92,6 +92,11 @@ class StreamChannel(asyncio.Protocol):
         await self._have(count)
         return self._take(count)
 
+    async def read_some(self, limit: int) -> bytes:
+        """What has come, as soon as anything has. Raises `Gone`."""
+        await self._have(1)
+        return self._take(min(limit, len(self._buffer)))
+
     async def read_line_block(self, limit: int) -> bytes:
         """Up to and with the first empty line, as HTTP's headers end. Raises `Refused` beyond `limit`."""
         while (end := self._buffer.find(b"\r\n\r\n", 0, limit)) < 0:

@@ -38,6 +38,18 @@ class WebSocketChannel:
             self._rest -= size
         return bytes(data)
 
+    async def read_some(self, limit: int) -> bytes:
+        """What has come, as soon as anything has."""
+        while not self._rest:
+            await self._next_frame()
+        data = await self._stream.read_some(min(self._rest, limit))
+        self._rest -= len(data)
+        return self._unmask(data)
+
+    def close(self, status: int) -> None:
+        """Says why this is the end. Nothing may be written afterwards."""
+        self._stream.write(header(CLOSE, 2) + status.to_bytes(2))
+
     def write(self, data: bytes, /) -> None:
         if data:
             self._stream.write(header(BINARY, len(data)))
@@ -100,12 +112,27 @@ def header(operation: int, size: int) -> bytes:
 
 async def accept(stream: StreamChannel, origins: tuple[str, ...]) -> WebSocketChannel:
     """Answers a browser's request. Raises `Refused` if it is none, or comes from a page that may not."""
-    request = await stream.read_line_block(HEADERS_LIMIT)
-    line, *lines = request.decode("latin-1").split("\r\n")
+    line, headers = parse(await stream.read_line_block(HEADERS_LIMIT))
+    check_upgrade(stream, line, headers)
+    origin = headers.get("origin")
+    if origin is not None and not may_come(origin, headers.get("host", ""), origins):
+        _answer(stream, "403 Forbidden")
+        raise Refused(f"a page of {origin[:80]!r} may not connect; name it with origin=")
+    return switch(stream, headers)
+
+
+def parse(block: bytes) -> tuple[str, dict[str, str]]:
+    """A request's first line, and its headers by their names in small letters; of several of a name the first."""
+    line, *lines = block.decode("latin-1").split("\r\n")
     headers: dict[str, str] = {}
     for text in lines:
         name, _, value = text.partition(":")
         headers.setdefault(name.strip().lower(), value.strip())
+    return line, headers
+
+
+def check_upgrade(stream: StreamChannel, line: str, headers: dict[str, str]) -> None:
+    """Answers what asks for no WebSocket that we speak, and raises `Refused`."""
     key = headers.get("sec-websocket-key", "")
     if not line.endswith(" HTTP/1.1") or headers.get("upgrade", "").lower() != "websocket" or not _is_key(key):
         _answer(stream, "426 Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")
@@ -113,13 +140,14 @@ async def accept(stream: StreamChannel, origins: tuple[str, ...]) -> WebSocketCh
     if headers.get("sec-websocket-version") != "13":
         _answer(stream, "426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n")
         raise Refused("a WebSocket of another version than 13")
-    origin = headers.get("origin")
-    if origin is not None and not may_come(origin, headers.get("host", ""), origins):
-        _answer(stream, "403 Forbidden")
-        raise Refused(f"a page of {origin[:80]!r} may not connect; name it with origin=")
+
+
+def switch(stream: StreamChannel, headers: dict[str, str]) -> WebSocketChannel:
+    """From here on both sides speak in frames."""
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
     chosen = "Sec-WebSocket-Protocol: binary\r\n" if "binary" in offered else ""
-    proof = b64encode(hashlib.sha1(key.encode() + ACCEPT_KEY, usedforsecurity=False).digest()).decode()
+    key = headers["sec-websocket-key"].encode()
+    proof = b64encode(hashlib.sha1(key + ACCEPT_KEY, usedforsecurity=False).digest()).decode()
     stream.write(
         f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {proof}\r\n{chosen}\r\n".encode()
