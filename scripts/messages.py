@@ -15,6 +15,7 @@ import polib
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "innkeeper"
+LINES_LIMIT = 3
 LOCALES = SOURCE / "language" / "locales"
 SPEAKERS = {
     "say",
@@ -110,6 +111,8 @@ class Collector(ast.NodeVisitor):
     def _add(self, text: str, node: ast.expr, *, sentences: bool) -> None:
         core = text.strip()
         bare = re.sub(r"\{\d+\}", "", core)
+        if core.count("\n") > LINES_LIMIT:
+            return  # a file's text
         if HAS_WORD.search(bare) and (not sentences or SENTENCE.search(bare)):
             self.found.append((core, node.lineno))
 
