@@ -59,7 +59,7 @@ def test_forwards_are_written_as_virt_install_or_qemu_do() -> None:
         ("user,portForward=70000:22", "port 70000; it must be between 0 and 65535"),
         ("user,portForward=1-999:1", "a range has between 1 and 256 ports"),
         ("user,forward=tcp:localhost:1-1", "'localhost'; it must be an IP address"),
-        ("bridge=br0,tap=tap0", "more than one of user, tap and bridge"),
+        ("bridge=br0,tap=tap0", "more than one of user, tap, bridge and network"),
         ("bridge", "does not name it; write bridge=NAME"),
         ("tap=a/b", "none of them a space, slash or colon"),
         ("tap=interface-name-too-long", "1 to 15 characters"),

@@ -12,6 +12,7 @@ import pytest
 from innkeeper.config import ForwardConfig, NetworkConfig, NetworkKind, UserBackend
 from innkeeper.errors import HostError
 from innkeeper.net import open_link, stable_mac
+from innkeeper.net.host import realise
 from innkeeper.net.passt import ports
 
 MAC = bytes.fromhex("525400000001")
@@ -51,8 +52,18 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_a_bridge_that_is_not_there_is_named_with_the_next_step() -> None:
-    with pytest.raises(HostError, match="ip link add nobridge0 type bridge"):
+    if not realise.may_change():
+        pytest.skip("without root the built-in network takes its place")
+    with pytest.raises(HostError, match="make it with: inn net create nobridge0 --address"):
         open_link(NetworkConfig(kind=NetworkKind.BRIDGE, name="nobridge0"), MAC)
+
+
+def test_without_rights_the_built_in_network_takes_a_bridges_place_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realise, "may_change", lambda: False)
+    opened = open_link(NetworkConfig(kind=NetworkKind.BRIDGE, name="nobridge0"), MAC)
+    opened.close()
+    assert "built-in address translation, in place of bridge nobridge0, which is not there" in opened.described
+    assert "sudo inn net create nobridge0" in opened.described
 
 
 def test_forwards_are_passts_too() -> None:

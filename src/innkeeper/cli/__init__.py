@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any, NoReturn, Protocol, cast
 
 from innkeeper import __version__
-from innkeeper.cli import machines, node, snapshots, storage
+from innkeeper.cli import machines, networks, node, snapshots, storage
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
 from innkeeper.cli.words import HelpFormatter, complain, ready
@@ -29,13 +29,14 @@ VERBS = {
     "complete": "say how a command line could go on: for those scripts",
     "doctor": "say what this host offers, and what follows from it",
     "image": "make disk images and work on them; fetch a kernel, build an initramfs",
+    "net": "networks of machines: bridges with addresses, NAT, DHCP and DNS",
     "virsh": "the machines' verbs under virsh's name",
     "daemon": "run the manager's daemon in the foreground",
     "virt-viewer": "show a machine's screen in a window, or on a page, with virt-viewer's options",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
     "install": "the same as virt-install",
 }
-VERBS |= machines.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
+VERBS |= machines.VERBS | networks.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
 
 
 class Verb(Protocol):
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def load(name: str) -> Verb:
     """A verb's module."""
     room = "innkeeper.cli"
-    for group in (machines, storage, snapshots, node):
+    for group in (machines, networks, storage, snapshots, node):
         if name in group.VERBS or (group is machines and name.startswith("virsh-")):
             room = group.__name__
     return cast("Verb", importlib.import_module(f"{room}.{name.replace('-', '_')}"))

@@ -29,6 +29,7 @@ from innkeeper.config import (
     InputKind,
     MachineConfig,
     NetworkConfig,
+    NetworkKind,
     VideoModel,
     VsockConfig,
 )
@@ -264,7 +265,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineConfig:
-    return MachineConfig(
+    config = MachineConfig(
         kernel=arguments.kernel,
         firmware=firmware_of(arguments),
         boot=arguments.boot,
@@ -295,6 +296,11 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         stats=arguments.stats,
         debug_exit=arguments.debug_exit,
     )
+    if not any(card.kind is NetworkKind.NETWORK for card in config.networks):
+        return config
+    from innkeeper.manager.networks.resolve import resolve
+
+    return resolve(config)
 
 
 def graphics_of(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from innkeeper.cli import Parser, load, node, snapshots, storage
+from innkeeper.cli import Parser, load, networks, node, snapshots, storage
 from innkeeper.cli.machines import VERBS, connection
 
 ONLY_HERE = {
@@ -35,7 +35,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Commands have the arguments of the plain verbs: inn virsh list --all is inn list --all"
     connection.register(parser, "-c")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Command)
-    for name, summary in (VERBS | storage.VERBS | snapshots.VERBS | node.VERBS | ONLY_HERE).items():
+    for name, summary in (VERBS | networks.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS | ONLY_HERE).items():
         each = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         each.name = name
 

@@ -1,4 +1,4 @@
-"""One network card, in virt-install's words: `user,model=virtio,portForward=8080:80`, `bridge=br0`, `tap=tap0`, `none`."""
+"""One network card, in virt-install's words: `user,model=virtio,portForward=8080:80`, `network=default`, `bridge=br0`, `tap=tap0`, `none`."""
 
 import ipaddress
 import re
@@ -13,6 +13,7 @@ PORT_LIMIT = 65535
 QUEUES_LIMIT = 16
 MTU_MINIMUM, MTU_LIMIT = 68, 65535
 INTERFACE_NAME_LIMIT = 15  # IFNAMSIZ, less its closing NUL
+NETWORK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 DNS_PORT = 53
 LOOPBACK = "127.0.0.1"
 FORWARD_RANGE_LIMIT = 256  # ports of one forward
@@ -31,6 +32,7 @@ class NetworkKind(StrEnum):
     USER = "user"  # to a network of the guest's own, with the way out by address translation
     TAP = "tap"  # to an interface of the host's
     BRIDGE = "bridge"  # to a bridge of the host's
+    NETWORK = "network"  # to a network that the manager knows by name
     NONE = "none"  # there is no card
 
 
@@ -105,7 +107,7 @@ class NetworkConfig:
     """One card and its cable. Raises `ConfigError` for what cannot be."""
 
     kind: NetworkKind = NetworkKind.USER
-    name: str = ""  # of the tap interface, or the bridge
+    name: str = ""  # of the tap interface, the bridge, or the network
     model: CardModel = CardModel.VIRTIO
     mac: str | None = None  # made of what the machine is, if it is not given
     link: LinkState = LinkState.UP
@@ -123,6 +125,10 @@ class NetworkConfig:
         if named and not (0 < len(self.name) <= INTERFACE_NAME_LIMIT and not re.search(r"[\s/:\0]", self.name)):
             limit = f"1 to {INTERFACE_NAME_LIMIT} characters, none of them a space, slash or colon"
             raise ConfigError(f"{OPTION} has {self.kind}={self.name!r}; an interface's name has {limit}")
+        if self.kind is NetworkKind.NETWORK and not NETWORK_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"{OPTION} has network={self.name!r}; a network's name has at most 63 letters, digits and . _ -"
+            )
         if self.kind is not NetworkKind.USER and (
             self.forwards or self.loopback or self.backend is not UserBackend.BUILTIN
         ):
@@ -160,17 +166,19 @@ class NetworkConfig:
 
 
 def parse_kind(pairs: KeyValues) -> tuple[NetworkKind, str]:
-    tap, bridge = pairs.text("tap"), pairs.text("bridge")
+    tap, bridge, network = pairs.text("tap"), pairs.text("bridge"), pairs.text("network")
     words = pairs.text("type")
-    if [tap, bridge, words].count(None) < 2 and words not in ("tap", "bridge"):
-        raise ConfigError(f"{OPTION} names more than one of user, tap and bridge; a card has one cable")
+    if [tap, bridge, network, words].count(None) < 3 and words not in ("tap", "bridge", "network"):
+        raise ConfigError(f"{OPTION} names more than one of user, tap, bridge and network; a card has one cable")
     if words == "passt":
         raise ConfigError(f"{OPTION} is of type passt; write user,backend=passt")
     if tap is not None:
         return NetworkKind.TAP, tap
     if bridge is not None:
         return NetworkKind.BRIDGE, bridge
-    if words in ("tap", "bridge"):
+    if network is not None:
+        return NetworkKind.NETWORK, network
+    if words in ("tap", "bridge", "network"):
         raise ConfigError(f"{OPTION} is of type {words} and does not name it; write {words}=NAME")
     return pairs.choice("type", NetworkKind, NetworkKind.USER) or NetworkKind.USER, ""
 

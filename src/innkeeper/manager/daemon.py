@@ -114,6 +114,8 @@ class Daemon:
         seen, boot = state_folder() / BOOT, Path("/proc/sys/kernel/random/boot_id").read_text()
         if not seen.exists() or seen.read_text() != boot:
             seen.write_text(boot)
+            for wrong in self._manager.networks.start_marked():  # before the machines that are on them
+                logger.warning("%s", wrong)
             self._manager.domains.start_marked()
 
     # ---- conversations --------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from innkeeper.manager.elements import Element, attribute, choice, text_of, whol
 
 PREFIXES = {DiskBus.VIRTIO: "vd", DiskBus.IDE: "hd", DiskBus.SATA: "sd"}
 CACHES = {"default": DiskCache.WRITEBACK}
-USER_NETWORKS = ("user", "network")  # a libvirt network of this user's is a network of the guest's own
 
 
 def read_disk(disk: Element) -> DiskConfig:
@@ -100,8 +99,10 @@ def read_interface(interface: Element) -> NetworkConfig:
         "link": choice(attribute(interface, "link", "state") or "up", LinkState, "the link of an interface"),
         "mtu": whole(mtu, "the MTU of an interface") if mtu else None,
     }
-    if kind in USER_NETWORKS:
+    if kind == "user":
         return NetworkConfig(kind=NetworkKind.USER, **common)  # type: ignore[arg-type]
+    if kind == "network":
+        return NetworkConfig(kind=NetworkKind.NETWORK, name=attribute(interface, "source", "network") or "", **common)  # type: ignore[arg-type]
     if kind == "bridge":
         return NetworkConfig(kind=NetworkKind.BRIDGE, name=attribute(interface, "source", "bridge") or "", **common)  # type: ignore[arg-type]
     if kind == "ethernet":
@@ -110,12 +111,14 @@ def read_interface(interface: Element) -> NetworkConfig:
 
 
 def write_interface(network: NetworkConfig) -> Element:
-    kinds = {NetworkKind.BRIDGE: "bridge", NetworkKind.TAP: "ethernet"}
+    kinds = {NetworkKind.BRIDGE: "bridge", NetworkKind.TAP: "ethernet", NetworkKind.NETWORK: "network"}
     part = ET.Element("interface", type=kinds.get(network.kind, "user"))
     if network.mac is not None:
         ET.SubElement(part, "mac", address=network.mac)
     if network.kind is NetworkKind.BRIDGE:
         ET.SubElement(part, "source", bridge=network.name)
+    if network.kind is NetworkKind.NETWORK:
+        ET.SubElement(part, "source", network=network.name)
     if network.kind is NetworkKind.TAP:
         ET.SubElement(part, "target", dev=network.name, managed="no")
     ET.SubElement(part, "model", type=network.model)

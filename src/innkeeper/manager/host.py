@@ -19,6 +19,7 @@ from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
 from innkeeper.manager.installation.journal import clear
+from innkeeper.manager.networks.resolve import resolve
 
 Answer = Callable[[dict[str, Any]], None]
 INSTALLED = (OutcomeKind.POWERED_OFF, OutcomeKind.RESET)
@@ -70,7 +71,7 @@ def run_once(definition: Definition, answer: Answer) -> Outcome | None:
 
 def config_of(definition: Definition) -> MachineConfig:
     """With what belongs to the machine as long as it runs."""
-    config = definition.machine
+    config = resolve(definition.machine)
     if config.console.kind is ConsoleKind.NONE:
         config = replace(config, console=ConsoleConfig(kind=ConsoleKind.UNIX, path=console_of(definition.name)))
     if config.vsock is not None and not config.vsock.path.is_absolute():

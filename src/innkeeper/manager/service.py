@@ -12,6 +12,7 @@ from innkeeper.errors import ConfigError
 from innkeeper.manager.domains import Domains
 from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
+from innkeeper.manager.networks import Networks
 from innkeeper.manager.node import Node
 from innkeeper.manager.served import is_served
 from innkeeper.manager.snapshots import Snapshots
@@ -26,6 +27,7 @@ class Manager:
     def __init__(self, launcher: Launcher) -> None:
         self.events = Events()
         self.node = Node()
+        self.networks = Networks()
         self.domains = Domains(launcher, self.events)
         self.pools = Pools()
         self.volumes = Volumes()

@@ -60,6 +60,30 @@ MIGRATIONS = (
     ) STRICT;
     CREATE TABLE snapshot_files (path TEXT PRIMARY KEY, domain TEXT NOT NULL) STRICT;
     """,
+    """
+    CREATE TABLE networks (
+        uuid TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        xml TEXT NOT NULL,
+        autostart INTEGER NOT NULL DEFAULT 0 CHECK (autostart IN (0, 1))
+    ) STRICT;
+    INSERT INTO networks (uuid, name, xml) VALUES (
+        'b9c1e4a6-4d3f-4c55-9d0a-6e6e00000001',
+        'default',
+        '<network>
+  <name>default</name>
+  <uuid>b9c1e4a6-4d3f-4c55-9d0a-6e6e00000001</uuid>
+  <forward mode="nat" />
+  <bridge name="virbr0" stp="off" delay="0" />
+  <ip address="192.168.122.1" netmask="255.255.255.0">
+    <dhcp>
+      <range start="192.168.122.2" end="192.168.122.254" />
+    </dhcp>
+  </ip>
+</network>
+'
+    );
+    """,
 )
 
 

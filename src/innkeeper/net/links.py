@@ -1,4 +1,8 @@
-"""Opens what a card's cable leads to: the built-in network, passt, a tap interface, a bridge."""
+"""Opens what a card's cable leads to: the built-in network, passt, a tap interface, a bridge.
+
+Where a bridge needs rights that this process has not, it takes a tap that root made for its user; without one, the built-in network, and
+says so.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
@@ -39,7 +43,9 @@ def open_link(config: NetworkConfig, mac: bytes, host_name: str | None = None) -
     if config.kind is NetworkKind.TAP:
         return open_tap(config.name)
     if config.kind is NetworkKind.BRIDGE:
-        return open_bridge(config.name)
+        return open_bridge(config, mac, host_name)
+    if config.kind is NetworkKind.NETWORK:
+        return open_bridge(replace(config, kind=NetworkKind.BRIDGE, name=bridge_of(config.name)), mac, host_name)
     if config.backend is UserBackend.PASST:
         return open_passt(config)
     return open_user(config, mac, host_name)
@@ -105,18 +111,58 @@ def open_tap(name: str) -> Opened:
     return Opened(link, f"tap interface {link.name}{'' if there else ', made for this run'}")
 
 
-def open_bridge(bridge: str) -> Opened:
-    from innkeeper._core import NetLink
+def bridge_of(network: str) -> str:
+    """Of a network that is active on this host. Raises `HostError` for any other."""
+    from innkeeper.net.host import realise, records
 
+    record = records.read(network)
+    if record is None or not realise.is_active(record):
+        raise HostError(f"network {network} is not active; inn net-start {network} starts it")
+    return record.bridge
+
+
+def open_bridge(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opened:
+    from innkeeper._core import NetLink
+    from innkeeper.net.host import realise, taps
+
+    bridge = config.name
+    make = f"inn net create {bridge} --address 10.0.2.1/24"
     if not is_there(bridge):
-        raise HostError(
-            f"cannot join bridge {bridge}, which is not there; make it with: ip link add {bridge} type bridge"
-        )
+        if realise.may_change():
+            raise HostError(f"cannot join bridge {bridge}, which is not there; make it with: {make}")
+        return instead_of(config, mac, host_name, f"which is not there, and which root makes: sudo {make}")
     try:
         link = NetLink.tap(NEW_TAP, bridge)
     except OSError as error:
-        raise refused_tap(error, f"bridge {bridge}", "join", bridge) from error
-    return Opened(link, f"bridge {bridge}, through {link.name}")
+        if error.errno not in REFUSALS:
+            raise refused_tap(error, f"bridge {bridge}", "join", bridge) from error
+    else:
+        return Opened(link, f"bridge {bridge}, through {link.name}")
+    user = os.geteuid()
+    for name in taps.owned(bridge, user):
+        try:
+            link = NetLink.tap(name, None)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                continue  # another machine's
+            raise refused_tap(error, f"tap interface {name}", "attach", name) from error
+        return Opened(link, f"bridge {bridge}, through {link.name}, which root made for this user")
+    return instead_of(
+        config, mac, host_name, f"where this user has no free tap; once: sudo inn net tap {bridge} --user {user}"
+    )
+
+
+def instead_of(config: NetworkConfig, mac: bytes, host_name: str | None, why: str) -> Opened:
+    """The built-in network in a bridge's place. Raises `HostError` where that would lead where the bridge does not."""
+    from innkeeper.net.host import records
+
+    if any(record.bridge == config.name and record.mode == "none" for record in records.every()):
+        raise HostError(
+            f"cannot join bridge {config.name}, {why}; its network is isolated, so nothing else can take its place"
+        )
+    opened = open_user(NetworkConfig(), mac, host_name)
+    words = f"{opened.described}, in place of bridge {config.name}, {why}"
+    return replace(opened, described=words)
 
 
 def is_there(interface: str) -> bool:

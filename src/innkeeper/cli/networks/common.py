@@ -1,0 +1,97 @@
+"""What the networks' verbs have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from innkeeper.cli.machines.common import manager
+from innkeeper.errors import ConfigError
+
+if TYPE_CHECKING:
+    from innkeeper.manager.networks import Networks
+
+LIMIT_S = 60
+
+
+def networks(arguments: argparse.Namespace) -> Networks:
+    """The networks that the command line means."""
+    return manager(arguments).networks
+
+
+def network(parser: argparse.ArgumentParser, what: str = "the network's name or UUID") -> None:
+    """The network that a verb is about. virsh's `--network NAME` says the same."""
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help=what)
+    parser.add_argument("--network", dest="named", metavar="NETWORK", help=argparse.SUPPRESS)
+
+
+def name_of(arguments: argparse.Namespace) -> str:
+    """Raises `ConfigError` unless exactly one network is named."""
+    given = [name for name in (arguments.network, arguments.named) if name is not None]
+    if len(given) != 1:
+        raise ConfigError("no network is named; say which" if not given else "two networks are named; say which one")
+    return str(given[0])
+
+
+def owner(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--user", metavar="NAME", help="let this user's machines join without root (default: who ran sudo)"
+    )
+
+
+def user_of(arguments: argparse.Namespace) -> str | None:
+    """Whose machines are to join: who is named, or who ran sudo."""
+    if arguments.user is not None:
+        return str(arguments.user)
+    number = os.environ.get("SUDO_UID", "0")
+    return number if os.geteuid() == 0 and number.isdigit() and number != "0" else None
+
+
+def read(file: Path) -> str:
+    """Raises `ConfigError`."""
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or 'no text'}") from error
+
+
+def tell(unknown: list[str], notes: list[str]) -> None:
+    """What is to be known beside what was asked for."""
+    if unknown:
+        print(f"kept, and without meaning here: {', '.join(unknown)}", file=sys.stderr)
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+def kept_by_who_ran_sudo(name: str) -> str | None:
+    """The definition that this user keeps of a network, asked for with no more than the user's rights; None if there is none."""
+    number = os.environ.get("SUDO_UID", "")
+    if os.geteuid() != 0 or not number.isdigit() or number == "0":
+        return None
+    try:
+        entry = pwd.getpwuid(int(number))
+    except KeyError:
+        return None
+    environment = {"HOME": entry.pw_dir, "USER": entry.pw_name, "PATH": os.environ.get("PATH", os.defpath)}
+    if (runtime := Path(f"/run/user/{number}")).is_dir():
+        environment["XDG_RUNTIME_DIR"] = str(runtime)
+    command = [sys.executable, "-m", "innkeeper.cli", "net-dumpxml", "--inactive", name]
+    done = subprocess.run(
+        command,
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+        env=environment,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_S,
+    )
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,19 @@
+"""`inn net-define`: keeps a network that an XML file describes."""
+
+import argparse
+from pathlib import Path
+
+from innkeeper.cli.networks import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="libvirt's network XML")
+    parser.add_argument("--validate", action="store_true", help="it is always checked")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    done = common.networks(arguments).define(common.read(arguments.file))
+    common.tell(done["unknown"], done["notes"])
+    print(f"Network {done['name']} defined from {arguments.file}\n")
+    return Status.DONE

@@ -1,0 +1,16 @@
+"""`inn net-dumpxml`: a network's XML."""
+
+import argparse
+
+from innkeeper.cli.networks import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.network(parser)
+    parser.add_argument("--inactive", action="store_true", help="what it will be started from, even if it is active")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    print(common.networks(arguments).xml(common.name_of(arguments), inactive=arguments.inactive))
+    return Status.DONE

@@ -1,0 +1,43 @@
+"""`inn net-update`: one element of a network changed, while it is active or for its next start."""
+
+import argparse
+from pathlib import Path
+
+from innkeeper.cli.networks import common
+from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError
+
+COMMANDS = "add, add-first, add-last, delete or modify"
+SECTIONS = "ip-dhcp-host, ip-dhcp-range, dns-host, forward-interface, bridge or domain"
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("network", metavar="NETWORK", help="the network's name or UUID")
+    add("command", metavar="COMMAND", help=COMMANDS)
+    add("section", metavar="SECTION", help=SECTIONS)
+    add("xml", metavar="XML", help="the element, or a file that holds it")
+    add("--parent-index", type=int, metavar="N", help="which <ip> it belongs to, from 0")
+    add("--live", action="store_true", help="of the active network")
+    add("--config", action="store_true", help="of its definition")
+    add(
+        "--current", action="store_true", help="of the active network if it is active, else of its definition (default)"
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    if arguments.current and (arguments.live or arguments.config):
+        raise ConfigError("--current is given with --live or --config; it means neither")
+    element = arguments.xml if arguments.xml.lstrip().startswith("<") else common.read(Path(arguments.xml))
+    done = common.networks(arguments).update(
+        arguments.network,
+        arguments.command,
+        arguments.section,
+        element,
+        parent_index=arguments.parent_index,
+        live=arguments.live,
+        config=arguments.config,
+    )
+    changed = [words for words, is_so in (("persistent config", done["config"]), ("live state", done["live"])) if is_so]
+    print(f"Updated network {done['name']} {' and '.join(changed)}\n")
+    return Status.DONE

@@ -1,0 +1,257 @@
+"""Networks on a host of their own: what is there, what passes, and what is left whatever happens to whoever makes them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.namespaces import Namespace, skip_unless_possible
+from tests.net.host.looking import Seen
+
+pytestmark = pytest.mark.slow
+
+INN = (sys.executable, "-m", "innkeeper.cli")
+NAT = ("net", "create", "br0", "--address", "10.0.2.1/24", "--address", "fd00:2::1/64")
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    skip_unless_possible("nft", "dnsmasq")
+    with Namespace() as host:
+        yield host
+
+
+def inn(host: Namespace, *words: str, status: int = 0, given: str = "") -> str:
+    done = host.run(*INN, *words, check=False, given=given)
+    assert done.returncode == status, (words, done.stdout, done.stderr)
+    return done.stdout if status == 0 else done.stderr
+
+
+def state(host: Namespace) -> Seen:
+    found: Seen = json.loads(host.run(sys.executable, "-m", "tests.net.host.looking").stdout)
+    return found
+
+
+def servers(host: Namespace) -> list[int]:
+    """The processes of DHCP and DNS."""
+    found = []
+    for process in host.processes():
+        with suppress(OSError):
+            if "dnsmasq" in Path(f"/proc/{process}/cmdline").read_text():
+                found.append(process)
+    return found
+
+
+def test_starting_twice_is_starting_once_and_ending_leaves_nothing(host: Namespace) -> None:
+    before = state(host)
+    inn(host, *NAT)
+    there = state(host)
+    assert there["links"] == {"lo": ["127.0.0.1", "::1"], "br0": ["10.0.2.1", "fd00:2::1"]}
+    assert "masquerade" in str(there["rules"])
+    assert there["forwarding"] == ["1", "1"]
+    assert len(there["servers"]) == 1
+    inn(host, "net-start", "br0")
+    inn(host, *NAT)
+    assert state(host) == there
+    inn(host, "net-destroy", "br0")
+    assert state(host) == before
+    assert "network br0 is not active" in inn(host, "net-destroy", "br0", status=2)
+
+
+def test_what_was_broken_is_whole_after_another_start(host: Namespace) -> None:
+    inn(host, *NAT)
+    there = state(host)
+    host.shell(
+        "nft flush ruleset; ip link set br0 down; ip address flush dev br0; echo 0 > /proc/sys/net/ipv4/ip_forward"
+    )
+    for process in servers(host):
+        os.kill(process, signal.SIGKILL)
+    inn(host, "net-start", "br0")
+    assert state(host) == there
+    host.shell("ip link delete br0")
+    assert "inactive" in inn(host, "net-list", "--all")
+    inn(host, "net-start", "br0")
+    assert state(host)["links"] == there["links"]
+    host.shell("ip link delete br0")
+    inn(host, "net-destroy", "br0")
+    assert state(host)["rules"] == ""
+
+
+def test_rules_and_forwarding_of_others_stay_as_they_are(host: Namespace) -> None:
+    host.shell("nft add table ip theirs; nft add chain ip theirs c '{ type nat hook postrouting priority 100; }'")
+    host.shell("nft add rule ip theirs c ip saddr 192.0.2.0/24 masquerade")
+    theirs = host.run("nft", "list", "ruleset").stdout
+    inn(host, *NAT)
+    assert theirs in host.run("nft", "list", "ruleset").stdout
+    done = host.run(*INN, "net-destroy", "br0")
+    assert host.run("nft", "list", "ruleset").stdout == theirs
+    assert "the host goes on forwarding" in done.stderr  # theirs may count on it
+
+
+def test_forwarding_stays_for_the_network_that_is_left_and_goes_with_the_last(host: Namespace) -> None:
+    forwarding = "cat /proc/sys/net/ipv4/ip_forward"
+    inn(host, "net", "create", "br0", "--address", "10.0.2.1/24")
+    inn(host, "net", "create", "br1", "--address", "10.0.3.1/24")
+    inn(host, "net-destroy", "br0")
+    assert host.shell(forwarding) == "1\n"
+    inn(host, "net-destroy", "br1")
+    assert host.shell(forwarding) == "0\n"
+    host.shell("echo 1 > /proc/sys/net/ipv4/ip_forward")
+    inn(host, "net-start", "br0")
+    inn(host, "net-destroy", "br0")
+    assert host.shell(forwarding) == "1\n"  # it was so before us
+
+
+@pytest.mark.parametrize(
+    ("mode", "out", "into"), [("nat", True, False), ("route", True, True), ("isolated", False, False)]
+)
+def test_what_passes(host: Namespace, mode: str, out: bool, into: bool) -> None:
+    with Namespace() as outside, Namespace() as machine:
+        host.wire("eth0", outside, "wire")
+        host.shell("ip address add 198.51.100.1/24 dev eth0")
+        outside.shell("ip address add 198.51.100.2/24 dev wire; ip route add 10.0.2.0/24 via 198.51.100.1")
+        inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--mode", mode)
+        host.wire("port", machine, "eth0")
+        host.shell("ip link set port master br0")
+        machine.shell("ip address add 10.0.2.9/24 dev eth0; ip route add default via 10.0.2.1")
+        assert machine.reaches("10.0.2.1")
+        assert machine.reaches("198.51.100.2") is out
+        assert outside.reaches("10.0.2.9") is into
+        assert "port" in host.run(*INN, "net-destroy", "br0").stderr  # whose cable was pulled
+
+
+@pytest.mark.parametrize("policy", ["nft", "iptables"])
+def test_a_firewall_that_drops_what_it_does_not_know_lets_us_pass(host: Namespace, policy: str) -> None:
+    if policy == "nft":
+        for hook in ("forward", "input"):
+            host.shell(
+                f"nft add table inet fw; nft add chain inet fw {hook} '{{ type filter hook {hook} priority 0; policy drop; }}'"
+            )
+        theirs = "nft list ruleset"
+    else:
+        skip_unless_possible("iptables")
+        host.shell("iptables -P FORWARD DROP; iptables -P INPUT DROP; iptables -A FORWARD -i eth7 -j ACCEPT")
+        theirs = "iptables -S"
+    before = host.shell(theirs)
+    with Namespace() as outside, Namespace() as machine:
+        host.wire("eth0", outside, "wire")
+        host.shell("ip address add 198.51.100.1/24 dev eth0")
+        outside.shell("ip address add 198.51.100.2/24 dev wire")
+        done = host.run(*INN, "net", "create", "br0", "--address", "10.0.2.1/24")
+        assert "it lets br0 pass now" in done.stderr
+        inn(host, "net-start", "br0")
+        host.wire("port", machine, "eth0")
+        host.shell("ip link set port master br0")
+        machine.shell("ip address add 10.0.2.9/24 dev eth0; ip route add default via 10.0.2.1")
+        assert machine.reaches("198.51.100.2")
+        inn(host, "net-destroy", "br0")
+    assert host.shell(theirs) == before
+
+
+def test_what_is_somebody_elses_is_refused(host: Namespace) -> None:
+    host.shell(
+        "ip link add br0 type bridge; ip link add d0 type veth peer name d1; ip address add 10.0.2.77/24 dev d0; ip link set d0 up"
+    )
+    before = state(host)
+    assert "br0 is a bridge that somebody else made" in inn(host, *NAT, status=2)
+    assert "this host reaches 10.0.2.0/24 by d0" in inn(
+        host, "net", "create", "br1", "--address", "10.0.2.1/24", status=2
+    )
+    assert state(host) == before
+    inn(host, "net", "create", "theirs", "--mode", "bridge", "--bridge", "br0")
+    assert "active" in inn(host, "net-list")
+    inn(host, "net-destroy", "theirs")
+    assert "br0" in state(host)["links"]
+
+
+def test_a_server_that_cannot_start_takes_everything_back(host: Namespace) -> None:
+    holder = subprocess.Popen(
+        host.inside(
+            sys.executable,
+            "-c",
+            "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 67)); "
+            "print('there', flush=True); time.sleep(60)",
+        ),
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        before = state(host)
+        assert "no DHCP and DNS on br0: dnsmasq: failed to bind DHCP server socket" in inn(host, *NAT, status=2)
+        assert state(host) == before
+        assert "there is no network 'br0'" in inn(host, "net-info", "br0", status=2)
+        holder.kill()
+
+
+def test_whoever_is_killed_leaves_what_the_next_start_or_end_mends(host: Namespace) -> None:
+    inn(host, *NAT, "--no-start")
+    said = host.run(sys.executable, "-m", "tests.net.host.killed").stdout
+    assert said == "start: 8 steps\ndestroy: 10 steps\n"
+
+
+def test_a_manager_that_is_killed_at_any_moment(host: Namespace) -> None:
+    inn(host, *NAT)
+    there = state(host)
+    seed = random.randrange(1 << 30)
+    chance = random.Random(seed)
+    for _ in range(6):
+        verb = chance.choice(["net-start", "net-destroy"])
+        process = subprocess.Popen(host.inside(*INN, verb, "br0"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.1, 0.6))
+        host.run("sh", "-c", "kill -9 $(cat /run/own/innkeeper/manager.lock)", check=False)
+        process.wait()
+    inn(host, "net-start", "br0")
+    assert state(host) == there, seed
+    inn(host, "net-destroy", "br0")
+    assert state(host)["rules"] == "", seed
+
+
+JOIN = """
+import sys
+from innkeeper.config import NetworkConfig, NetworkKind
+from innkeeper.net import open_link
+opened = [open_link(NetworkConfig(kind=NetworkKind.BRIDGE, name="br0"), bytes(6)) for _ in range(3)]
+for it in opened: print(it.described)
+"""
+USER = 12345
+
+
+def test_a_users_machines_join_by_taps_that_root_made_for_them(host: Namespace) -> None:
+    host.shell("mknod -m 666 /run/tun c 10 200; mount --bind /run/tun /dev/net/tun; chmod 711 /run/own")
+    inn(host, "net", "create", "br0", "--address", "10.0.2.1/24")
+    as_user = ("setpriv", f"--reuid={USER}", "--clear-groups", sys.executable, "-c", JOIN)
+    said = host.run(*as_user).stdout
+    assert (
+        said.count(f"in place of bridge br0, where this user has no free tap; once: sudo inn net tap br0 --user {USER}")
+        == 3
+    )
+    inn(host, "net", "tap", "br0", "--user", str(USER), "--count", "2")
+    for _ in range(2):  # those of whoever has ended are free again
+        joined = host.run(*as_user).stdout.splitlines()
+        assert ["which root made for this user" in it for it in joined] == [True, True, False]
+    assert "2 taps removed" in inn(host, "net", "tap", "br0", "--remove")
+    host.run(*INN, "net-start", "br0", "--user", str(USER))
+    assert len(state(host)["links"]) == 10  # lo, br0 and eight taps
+    inn(host, "net-destroy", "br0")
+    assert list(state(host)["links"]) == ["lo"]
+
+
+def test_hosts_are_told_to_a_server_that_runs(host: Namespace) -> None:
+    inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--domain", "inn.test")
+    [server] = servers(host)
+    entry = "<host mac='52:54:00:00:00:01' name='web' ip='10.0.2.50'/>"
+    inn(host, "net-update", "br0", "add", "ip-dhcp-host", entry, "--live", "--config")
+    inn(host, "net-update", "br0", "add", "dns-host", "<host ip='10.0.2.60'><hostname>db</hostname></host>", "--live")
+    ask = f"{sys.executable} -c \"import socket; print(socket.gethostbyname('%s.inn.test'))\""
+    host.shell("echo nameserver 10.0.2.1 > /run/resolv.conf; mount --bind /run/resolv.conf /etc/resolv.conf")
+    assert host.shell(ask % "web") == "10.0.2.50\n"
+    assert host.shell(ask % "db") == "10.0.2.60\n"
+    assert servers(host) == [server]
