@@ -1,5 +1,6 @@
 """A stock kernel's ACPI hot plug: a card and a disk come and go while the guest runs."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from innkeeper.machine import Machine
 from innkeeper.storage.images import create
 from tests.boot.conftest import SHELL, Initramfs, fetched
 from tests.boot.inn import APPEND, LIMIT_S
+from tests.boot.test_machines import User
 from tests.engines import fastest_software
 
 pytestmark = pytest.mark.boot
@@ -123,3 +125,33 @@ def test_an_e1000_comes_and_goes(initramfs: Initramfs) -> None:
 
         assert guest.machine.live.detach_card(card.mac, 60)
         assert "eth0" not in guest.ask("ls /sys/class/net")
+
+
+@pytest.mark.slow
+def test_the_verbs_change_a_machine_that_runs(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> None:
+    user, image = User(tmp_path), tmp_path / "more.qcow2"
+    create(image, 8 << 20, image_format=DiskFormat.QCOW2)
+    script = (
+        "ip link set lo up; while sleep 0.2; do ip link set eth0 up && udhcpc -i eth0 -n -q && break; done; sleep 1000"
+    )
+    boot = f"kernel={debian.vmlinuz},initrd={initramfs(script, modules=MODULES)},kernel_args={APPEND} quiet"
+    user.inn("virt-install", "--name", "one", "--memory", "256", "--boot", boot, "--network", "none", "--disk", "none",
+             "--graphics", "none", "--noautoconsole")  # fmt: skip
+    try:
+        user.inn("virsh", "attach-interface", "one", "--type", "user", "--live")
+        mac = json.loads(user.inn("domiflist", "one", "--json"))[0]["mac"]
+        deadline = time.monotonic() + LIMIT_S
+        while "10.0.2.15/24" not in user.inn("virsh", "domifaddr", "one"):
+            assert time.monotonic() < deadline, "the card gets no address"
+            time.sleep(0.2)
+        assert int(user.inn("domifstat", "one", mac).partition("rx_packets ")[2].split()[0]) > 0
+        user.inn("virsh", "attach-disk", "one", str(image), "vdb", "--persistent")
+        assert str(image) in user.inn("domblklist", "one")
+        user.inn("virsh", "blockresize", "one", "vdb", "16M")
+        assert f"block.0.capacity={16 << 20}" in user.inn("domstats", "one", "--block")
+        assert "detached" in user.inn("virsh", "detach-interface", "one", "--type", "user", "--mac", mac)
+        assert "detached" in user.inn("virsh", "detach-disk", "one", "vdb", "--live")
+        assert str(image) in user.inn("domblklist", "one", "--inactive")
+    finally:
+        user.inn("destroy", "one")
+    user.inn("undefine", "one")

@@ -80,9 +80,11 @@ FULL = Definition(
         firmware=FirmwareConfig(kind=FirmwareKind.UEFI, vars=Path("/v/full.fd")),
         boot=BootConfig(order=(BootDevice.HD, BootDevice.NETWORK), menu=True),
         disks=(
-            DiskConfig(path=Path("/d/a"), format=DiskFormat.QCOW2, serial="one", boot_order=1),
-            DiskConfig(path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE, readonly=True, format=DiskFormat.RAW),
-            DiskConfig(path=Path("/d/b"), bus=DiskBus.SATA, readonly=True),
+            DiskConfig(path=Path("/d/a"), format=DiskFormat.QCOW2, serial="one", boot_order=1, target="vda"),
+            DiskConfig(
+                path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE, readonly=True, format=DiskFormat.RAW, target="hda"
+            ),
+            DiskConfig(path=Path("/d/b"), bus=DiskBus.SATA, readonly=True, target="sda"),
         ),
         networks=(
             NetworkConfig(kind=NetworkKind.BRIDGE, name="br0", mac="52:54:00:00:00:01", link=LinkState.DOWN),

@@ -87,8 +87,8 @@ class DiskConfig:
             raise ConfigError("a disk has no path; say which file holds it, as in path=disk.qcow2")
         if self.device is DiskDevice.CDROM and self.bus is DiskBus.VIRTIO:
             raise ConfigError("a CD-ROM drive is on bus virtio; it must be on ide or sata")
-        if self.target and not re.fullmatch(r"[a-z]{3,8}", self.target):
-            raise ConfigError(f"disk target is {self.target!r}; it must be like vda, sdb or hdc")
+        if self.target and not re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", self.target):
+            raise ConfigError(f"disk target is {self.target!r}; it must be at most 32 letters and digits, as in vda")
         if len(self.serial.encode()) > SERIAL_LIMIT or not self.serial.isascii():
             raise ConfigError(f"disk serial is {self.serial!r}; it must be at most {SERIAL_LIMIT} ASCII characters")
 

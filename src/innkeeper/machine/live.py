@@ -6,21 +6,28 @@ The lists say what there is now, which no configuration knows any more.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 from innkeeper.config import CardModel, DiskConfig, MachineConfig, NetworkConfig
 from innkeeper.config.disk import DiskBus, DiskDevice
 from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
-from innkeeper.config.targets import free_target
+from innkeeper.config.targets import free_target, targets
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.drives import CdromDrive, Drive
+from innkeeper.machine.figures import AllFigures, Figures, image_of, source_of
 from innkeeper.machine.network import Card, open_card
 from innkeeper.machine.peripherals import Peripherals
+from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.virtio import VirtioDisk
 
+KIB = 1024
+REFRESH_S = 0.05  # for a guest to tell of its memory; what comes later is there the next time
 PATIENCE_S = 5.0  # for a guest to let go of a device; it may do so later all the same
 
 
@@ -48,19 +55,31 @@ class DiskNow(TypedDict):
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a machine shows of itself here."""
+
+    peripherals: Callable[[], Peripherals | None]
+    """None while it does not run."""
+    run: Callable[[], BoardRun]
+    statistics: Callable[[], Mapping[str, Any]]
+    press_power_button: Callable[[], None]
+
+
 class Live:
     """From any thread. What does not run, or is not there, raises `InnkeeperError`."""
 
-    def __init__(self, config: MachineConfig, peripherals: Callable[[], Peripherals | None]) -> None:
+    def __init__(self, config: MachineConfig, inside: Inside) -> None:
         self._config = config
-        self._peripherals = peripherals
+        self._inside = inside
+        self._figures = Figures(config, inside.run, inside.statistics)
         self._one_at_a_time = threading.Lock()  # changes
         self._opened = sum(network.kind is not NetworkKind.NONE for network in config.networks)
 
     # ---- cards ----------------------------------------------------------------------------------
 
     def cards(self) -> list[Card]:
-        return [item for item in self._there().backplane.contents() if isinstance(item, Card)]
+        return [item for item in self.there().backplane.contents() if isinstance(item, Card)]
 
     def card(self, name: str) -> Card:
         """By its MAC address, or its interface on the host."""
@@ -80,7 +99,7 @@ class Live:
                 raise ConfigError(f"the machine has a card with the address {network.mac}; give another")
             card = open_card(self._config, network, self._opened)
             try:
-                self._there().backplane.plug(card)
+                self.there().backplane.plug(card)
             except BaseException:
                 card.close()
                 raise
@@ -89,15 +108,18 @@ class Live:
 
     def detach_card(self, name: str, patience_s: float = PATIENCE_S) -> bool:
         """Asks the guest to let go of a card; whether it has within that time. It may do so later."""
-        card, backplane = self.card(name), self._there().backplane
+        card, backplane = self.card(name), self.there().backplane
         backplane.ask_for(card)
         return backplane.wait_until_gone(card, patience_s)
 
     # ---- disks ----------------------------------------------------------------------------------
 
     def disks(self) -> list[VirtioDisk | Drive]:
-        there = self._there()
-        return [*there.drives, *(item for item in there.backplane.contents() if isinstance(item, VirtioDisk))]
+        """In the order of the configuration, then those that came later."""
+        there, order = self.there(), targets(self._config.disks)
+        virtio = [item for item in there.backplane.contents() if isinstance(item, VirtioDisk)]
+        disks: list[VirtioDisk | Drive] = [*there.drives, *virtio]
+        return sorted(disks, key=lambda disk: order.index(disk.target) if disk.target in order else len(order))
 
     def disk(self, target: str) -> VirtioDisk | Drive:
         """By its target, or the file in it."""
@@ -121,7 +143,7 @@ class Live:
                 raise ConfigError(f"the machine has a disk {config.target}; {free_target(config.bus, taken)} is free")
             disk = VirtioDisk(config, config.target or free_target(config.bus, taken), self._config.vcpus)
             try:
-                self._there().backplane.plug(disk)
+                self.there().backplane.plug(disk)
             except BaseException:
                 disk.close()
                 raise
@@ -129,7 +151,7 @@ class Live:
 
     def detach_disk(self, target: str, patience_s: float = PATIENCE_S) -> bool:
         """As `detach_card`."""
-        disk, backplane = self.disk(target), self._there().backplane
+        disk, backplane = self.disk(target), self.there().backplane
         if not isinstance(disk, VirtioDisk):
             raise HostError(
                 f"disk {disk.target} is on bus {disk.config.bus}, where nothing comes off while the machine runs"
@@ -137,7 +159,54 @@ class Live:
         backplane.ask_for(disk)
         return backplane.wait_until_gone(disk, patience_s)
 
-    # ---- what there is --------------------------------------------------------------------------
+    def resize_disk(self, target: str, size: int) -> None:
+        """Makes a virtio disk larger; the guest's driver is told."""
+        disk = self.disk(target)
+        if not isinstance(disk, VirtioDisk):
+            raise HostError(
+                f"disk {disk.target} is on bus {disk.config.bus}, whose guests hear of no new size; "
+                "stop the machine and use inn image resize"
+            )
+        with self._one_at_a_time:
+            disk.grow(size)
+
+    def change_media(self, target: str, path: Path | None, how: str, *, force: bool = False) -> None:
+        """Changes the disc in a CD-ROM drive. `how` is eject, insert (into an empty drive) or update."""
+        drive = self.disk(target)
+        cdrom = drive.contents if isinstance(drive, Drive) else None
+        if not isinstance(cdrom, CdromDrive):
+            raise ConfigError(f"disk {drive.target} is no CD-ROM drive, so there is nothing to change in it")
+        with self._one_at_a_time:
+            if how == "insert" and cdrom.path is not None:
+                raise HostError(f"drive {drive.target} has {cdrom.path} in it; eject that first, or update it")
+            if how == "eject" and cdrom.path is None:
+                raise HostError(f"drive {drive.target} has no disc in it")
+            cdrom.change(path, force=force)
+
+    # ---- the rest -------------------------------------------------------------------------------
+
+    def set_memory(self, kib: int) -> None:
+        """How much of its memory shall be left to the guest; its balloon driver gives it up by and by."""
+        balloon = self.there().balloon
+        if balloon is None:
+            raise HostError("the machine has no balloon, by which its guest could give memory back")
+        if not 0 < kib <= self._config.memory_mib * KIB:
+            raise ConfigError(f"memory is {kib} KiB; it must be between 1 and {self._config.memory_mib * KIB}")
+        balloon.set_memory(kib * KIB)
+
+    def reboot(self) -> None:
+        """Presses the power button; when the guest has shut down, it is reset rather than over."""
+        self.there()
+        self._inside.run().reboots = True
+        self._inside.press_power_button()
+
+    def figures(self, *, refresh: bool = False) -> AllFigures:
+        """What the machine has used and moved so far. `refresh` asks the guest for its memory's figures first."""
+        there = self.there()
+        if refresh and there.balloon is not None:
+            there.balloon.refresh()
+            time.sleep(REFRESH_S)
+        return self._figures.all(self.cards(), self.disks(), there.balloon)
 
     def describe(self) -> dict[str, list[Any]]:
         """Cards and disks as they are now."""
@@ -151,13 +220,33 @@ class Live:
             "attach-disk": lambda asked: disk_now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
             "detach-card": lambda asked: {"gone": self.detach_card(word(asked, "card"))},
             "detach-disk": lambda asked: {"gone": self.detach_disk(word(asked, "disk"))},
+            "set-link": lambda asked: self.card(word(asked, "card")).set_link(up=bool(asked.get("up"))),
+            "resize-disk": lambda asked: self.resize_disk(word(asked, "disk"), number(asked, "size")),
+            "change-media": lambda asked: self.change_media(
+                word(asked, "disk"), path_of(asked), word(asked, "how"), force=bool(asked.get("force"))
+            ),
+            "set-memory": lambda asked: self.set_memory(number(asked, "kib")),
+            "reboot": lambda _asked: self.reboot(),
+            "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
         }
 
-    def _there(self) -> Peripherals:
-        peripherals = self._peripherals()
+    def there(self) -> Peripherals:
+        peripherals = self._inside.peripherals()
         if peripherals is None:
             raise HostError("the machine does not run")
         return peripherals
+
+
+def number(asked: Mapping[str, Any], key: str) -> int:
+    """Raises `BadRequest` unless it is a whole number."""
+    value = asked.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadRequest(f"{key} is {value!r}; it must be a whole number")
+    return value
+
+
+def path_of(asked: Mapping[str, Any]) -> Path | None:
+    return Path(word(asked, "source")) if asked.get("source") is not None else None
 
 
 def card_now(card: Card) -> CardNow:
@@ -184,19 +273,6 @@ def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
         "readonly": disk.config.readonly,
         "size": core.size if core is not None else 0,
     }
-
-
-def image_of(disk: VirtioDisk | Drive) -> Any:
-    """The open image, if there is one."""
-    if isinstance(disk, VirtioDisk):
-        return disk.disk
-    return disk.contents.disc if isinstance(disk.contents, CdromDrive) else disk.contents
-
-
-def source_of(disk: VirtioDisk | Drive) -> str:
-    cdrom = isinstance(disk, Drive) and isinstance(disk.contents, CdromDrive)
-    path = disk.contents.path if cdrom else disk.config.path  # type: ignore[union-attr] # as was just asked
-    return str(path) if path is not None else ""
 
 
 def word(asked: Mapping[str, Any], key: str) -> str:

@@ -19,7 +19,6 @@ from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.devices.virtio import Balloon
 from innkeeper.engine import Choice, Engine, Vm
-from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage, open_kernel
 from innkeeper.gdb import GdbServer
 from innkeeper.machine import statistics
@@ -41,8 +40,9 @@ from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
-from innkeeper.machine.live import Live
+from innkeeper.machine.live import Inside, Live
 from innkeeper.machine.outcome import Outcome, OutcomeKind
+from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.serial import SerialLine
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -78,7 +78,8 @@ class Machine(Shown):
         self._choice: Choice | None = None
         self.balloon: Balloon | None = None  # once started, if the configuration has one
         self._parts: Parts | None = None  # while it runs
-        self.live = Live(config, lambda: parts.peripherals if (parts := self._parts) is not None else None)
+        inside = Inside(self._peripherals, lambda: self._run, self.statistics, self.press_power_button)
+        self.live = Live(config, inside)
         self._console: Console | None = None
         self._tap: ConsoleTap | None = None
         self._assembly: Assembly | None = None
@@ -194,11 +195,11 @@ class Machine(Shown):
         Raises `InnkeeperError`; the old disc is then still there. `force` opens a tray that the guest has locked;
         `check` is for discs to hold a file system of discs.
         """
-        with self._lock:
-            parts = self._parts
-        if parts is None:
-            raise HostError("the machine does not run; a disc is changed while it does")
-        parts.peripherals.cdrom(drive).change(disc, force=force, check=check)
+        self.live.there().cdrom(drive).change(disc, force=force, check=check)
+
+    def _peripherals(self) -> Peripherals | None:
+        parts = self._parts
+        return parts.peripherals if parts is not None else None
 
     def statistics(self) -> dict[str, Any]:
         """The ledger so far; see `docs/reference/statistics.md`."""

@@ -33,6 +33,8 @@ class BoardRun:
         self._gate = gate
         self._outcome: Outcome | Sleep | None = None
         self._woken = False
+        self.reboots = False
+        """A guest that powers off is reset instead: its user wants it back."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._vcpus: Sequence[Vcpu] = ()
@@ -41,7 +43,7 @@ class BoardRun:
     # ---- what the guest asks for (platforms.Control) --------------------------------------------
 
     def power_off(self) -> None:
-        self.end(Outcome(OutcomeKind.POWERED_OFF))
+        self.end(Outcome(OutcomeKind.RESET if self.reboots else OutcomeKind.POWERED_OFF))
 
     def suspend(self) -> None:
         with self._lock:
@@ -87,6 +89,10 @@ class BoardRun:
             self._threads.append(thread)
         for thread in self._threads:
             thread.start()
+
+    def thread_ids(self) -> list[int | None]:
+        """What the host calls the thread of each vCPU, if it runs."""
+        return [thread.native_id if thread.is_alive() else None for thread in self._threads]
 
     def wait(self, deadline: float | None) -> Outcome | Sleep:
         """The first request, or a timeout when `time.monotonic()` reaches `deadline`."""

@@ -1,7 +1,6 @@
 """Disks, network interfaces and graphics in libvirt's XML ⇄ their configuration."""
 
 from pathlib import Path
-from string import ascii_lowercase
 from xml.etree import ElementTree as ET
 
 from innkeeper.config import (
@@ -16,10 +15,10 @@ from innkeeper.config import (
 )
 from innkeeper.config.graphics import GraphicsKind
 from innkeeper.config.network import CardModel, LinkState, NetworkConfig, NetworkKind
+from innkeeper.config.targets import PREFIXES
 from innkeeper.errors import ConfigError
 from innkeeper.manager.elements import Element, attribute, choice, text_of, whole
 
-PREFIXES = {DiskBus.VIRTIO: "vd", DiskBus.IDE: "hd", DiskBus.SATA: "sd"}
 CACHES = {"default": DiskCache.WRITEBACK}
 
 
@@ -43,6 +42,7 @@ def read_disk(disk: Element) -> DiskConfig:
         detect_zeroes=choice(attribute(disk, "driver", "detect_zeroes") or "off", DetectZeroes, f"disk {target}"),
         serial=text_of(disk, "serial") or "",
         boot_order=whole(order, f"the boot order of disk {target}") if order else None,
+        target=attribute(disk, "target", "dev") or "",
     )
 
 
@@ -51,8 +51,7 @@ def bus_of(target: str) -> str:
     return next((bus for bus, prefix in PREFIXES.items() if target.startswith(prefix)), DiskBus.VIRTIO)
 
 
-def write_disk(disk: DiskConfig, names: dict[str, int]) -> Element:
-    """`names` counts the targets of each bus."""
+def write_disk(disk: DiskConfig, target: str) -> Element:
     part = ET.Element("disk", type="block" if disk.path and disk.path.is_block_device() else "file", device=disk.device)
     driver = ET.SubElement(part, "driver", name="innkeeper")
     settings = {"type": disk.format, "cache": disk.cache, "discard": disk.discard, "detect_zeroes": disk.detect_zeroes}
@@ -63,7 +62,7 @@ def write_disk(disk: DiskConfig, names: dict[str, int]) -> Element:
         driver.set("type", "raw")
     if disk.path is not None:
         ET.SubElement(part, "source", {"dev" if part.get("type") == "block" else "file": str(disk.path)})
-    ET.SubElement(part, "target", dev=next_name(disk.bus, names), bus=disk.bus)
+    ET.SubElement(part, "target", dev=target, bus=disk.bus)
     if disk.readonly:
         ET.SubElement(part, "readonly")
     if disk.serial:
@@ -71,22 +70,6 @@ def write_disk(disk: DiskConfig, names: dict[str, int]) -> Element:
     if disk.boot_order is not None:
         ET.SubElement(part, "boot", order=str(disk.boot_order))
     return part
-
-
-def next_name(bus: DiskBus, names: dict[str, int]) -> str:
-    """The next target on a bus, as Linux would count: vda … vdz, vdaa.
-
-    >>> next_name(DiskBus.VIRTIO, {"vd": 26})
-    'vdaa'
-    """
-    prefix = PREFIXES[bus]
-    number, letters = names.get(prefix, 0), ""
-    names[prefix] = number + 1
-    number += 1
-    while number:
-        number, digit = divmod(number - 1, 26)
-        letters = ascii_lowercase[digit] + letters
-    return prefix + letters
 
 
 def read_interface(interface: Element) -> NetworkConfig:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from innkeeper.config import BootConfig, EngineChoice, FirmwareConfig, MachineConfig
 from innkeeper.config.firmware import BootDevice, FirmwareKind
+from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError
 from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.device_xml import (
@@ -178,7 +179,7 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         firmware=None if kernel else read_firmware(os_part),
         boot=None if kernel else read_boot(os_part),
         memory_mib=memory_mib,
-        vcpus=whole(text_of(root, "vcpu") or "1", "<vcpu>"),
+        vcpus=whole(attribute(root, "vcpu", "current") or text_of(root, "vcpu") or "1", "<vcpu>"),
         engine=read_engine(root, os_part),
         disks=tuple(read_disk(disk) for disk in devices.findall("disk")),
         networks=tuple(read_interface(interface) for interface in devices.findall("interface")),
@@ -291,9 +292,8 @@ def write_os(machine: MachineConfig) -> Element:
 
 def write_devices(machine: MachineConfig) -> Element:
     devices = ET.Element("devices")
-    names: dict[str, int] = {}
-    for disk in machine.disks:
-        devices.append(write_disk(disk, names))
+    for disk, target in zip(machine.disks, targets(machine.disks), strict=True):
+        devices.append(write_disk(disk, target))
     for network in machine.networks:
         devices.append(write_interface(network))
     for filesystem in machine.filesystems:

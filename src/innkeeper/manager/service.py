@@ -11,6 +11,7 @@ from typing import Any, Self
 from innkeeper.errors import ConfigError
 from innkeeper.manager.domains import Domains
 from innkeeper.manager.events import Events
+from innkeeper.manager.hardware import Hardware
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.networks import Networks
 from innkeeper.manager.node import Node
@@ -29,6 +30,7 @@ class Manager:
         self.node = Node()
         self.networks = Networks()
         self.domains = Domains(launcher, self.events)
+        self.hardware = Hardware()
         self.pools = Pools()
         self.volumes = Volumes()
         self.snapshots = Snapshots()

@@ -75,8 +75,10 @@ def read_rng(devices: Element) -> bool:
 
 
 def read_balloon(devices: Element, memory_mib: int, current_mib: int) -> BalloonConfig | None:
+    """There is one unless the document says that there is none, as in libvirt."""
     part = devices.find("memballoon")
-    if part is None or part.get("model") not in BALLOONS:
+    part = ET.Element("memballoon", model="virtio") if part is None else part
+    if part.get("model") not in BALLOONS:
         return None
     return BalloonConfig(
         memory_mib=current_mib if current_mib < memory_mib else None,

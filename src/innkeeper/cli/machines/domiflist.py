@@ -1,20 +1,20 @@
-"""`inn domiflist`: a machine's network interfaces."""
+"""`inn domiflist`: a machine's network interfaces, as they are now."""
 
 import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.manager import read_xml
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("--inactive", action="store_true", help="those of the definition, though the machine runs")
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    xml = common.manager(arguments).domains.xml(common.name_of(arguments))
-    networks = read_xml(xml).machine.networks
-    rows = [("-", card.kind.value, card.name or "-", card.model.value, card.mac or "-") for card in networks]
+    cards = common.manager(arguments).hardware.cards(common.name_of(arguments), inactive=arguments.inactive)
+    keys = ("target", "type", "source", "model", "mac")
+    rows = [[card[key] or "-" for key in keys] for card in cards]  # type: ignore[literal-required] # as named above
     common.show(arguments, ("Interface", "Type", "Source", "Model", "MAC"), rows)
     return Status.DONE

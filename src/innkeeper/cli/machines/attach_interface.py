@@ -1,0 +1,37 @@
+"""`inn attach-interface`: gives a machine another network card."""
+
+import argparse
+
+from innkeeper.cli.machines import changing, common
+from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError
+
+KINDS = ("bridge", "network", "user", "ethernet")
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    changing.operand(parser, "type", f"where its cable leads: {', '.join(KINDS)}")
+    changing.operand(parser, "source", "which bridge, network or tap interface")
+    parser.add_argument("--target", metavar="NAME", help="the tap interface, for type ethernet")
+    parser.add_argument("--mac", metavar="ADDRESS", help="made up if it is not given")
+    parser.add_argument("--model", metavar="MODEL", help="virtio or e1000")
+    parser.add_argument("--mtu", metavar="BYTES", help="what the cable carries")
+    parser.add_argument("--print-xml", action="store_true", help="print the device's XML and change nothing")
+    changing.flags(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    kind, source = changing.word(arguments, "type"), changing.maybe(arguments, "source")
+    if kind not in KINDS:
+        raise ConfigError(f"type is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if source is None and kind in ("bridge", "network"):
+        raise ConfigError(f"source is missing; say which {kind}, as in --source br0")
+    xml = changing.interface_of(kind, source, arguments.mac, arguments.model, arguments.target, arguments.mtu)
+    if arguments.print_xml:
+        print(xml)
+        return Status.DONE
+    hardware = common.manager(arguments).hardware
+    hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
+    print("Interface attached successfully\n")
+    return Status.DONE

@@ -1,0 +1,32 @@
+"""`inn detach-interface`: takes a network card from a machine."""
+
+import argparse
+
+from innkeeper.cli.machines import changing, common
+from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError
+
+KINDS = {"ethernet": "tap", "network": "user"}  # what some are called elsewhere
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    changing.operand(parser, "type", "where its cable leads, as for attach-interface")
+    changing.operand(parser, "mac", "its address; needed if there is more than one card of the type")
+    changing.flags(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name, flags = common.name_of(arguments), changing.flags_of(arguments)
+    kind, mac = changing.word(arguments, "type"), changing.maybe(arguments, "mac")
+    hardware = common.manager(arguments).hardware
+    if mac is None:
+        cards = hardware.cards(name, inactive="config" in flags and "live" not in flags)
+        found = [card for card in cards if card["type"] in (kind, KINDS.get(kind))]
+        if len(found) != 1:
+            how = f"has {len(found)} of them; say which with --mac" if found else "has none"
+            raise ConfigError(f"which interface of type {kind} is meant: machine {name} {how}")
+        mac = found[0]["mac"]
+    changed = hardware.detach(name, changing.interface_of(kind, None, mac, None, None, None), flags)
+    changing.tell(changed, "Interface", "detached")
+    return Status.DONE

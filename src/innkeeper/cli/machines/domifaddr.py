@@ -1,0 +1,92 @@
+"""`inn domifaddr`: the addresses of a running machine's cards, as far as this host knows them."""
+
+import argparse
+import ipaddress
+from pathlib import Path
+
+from innkeeper.cli.machines import changing, common
+from innkeeper.cli.status import Status
+
+NEIGHBOURS = Path("/proc/net/arp")
+LEASES = ("/var/lib/misc/dnsmasq.leases", "/var/lib/libvirt/dnsmasq/*.leases", "/run/innkeeper/**/*leases*")
+COMPLETE = 0x2  # of an entry in the neighbour table
+PREFIXES = {"user": 24}
+HEADS = ("Name", "MAC address", "Protocol", "Address")
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    changing.operand(parser, "interface", "only this one: its MAC address, or its interface on the host")
+    parser.add_argument("--full", action="store_true", help="the card's name and address on every line")
+    parser.add_argument(
+        "--source", choices=("lease", "arp"), help="DHCP's leases, or the host's neighbours; both if not given"
+    )
+    common.as_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    wanted = changing.maybe(arguments, "interface")
+    rows: list[list[str]] = []
+    for card in common.manager(arguments).hardware.cards(common.name_of(arguments)):
+        if wanted is not None and wanted.lower() != card["mac"] and wanted != card["target"]:
+            continue
+        found: dict[str, None] = {}
+        if arguments.source in (None, "lease"):
+            found |= dict.fromkeys(address for mac, address in card["leases"] if mac == card["mac"])
+            found |= dict.fromkeys(leased(card["mac"], Path("/"), LEASES))
+        if arguments.source in (None, "arp"):
+            found |= dict.fromkeys(neighbours(card["mac"], NEIGHBOURS))
+        for index, address in enumerate(found):
+            head = (
+                [card["target"] or "-", card["mac"]] if index == 0 or arguments.full or arguments.json else ["-", "-"]
+            )
+            version = ipaddress.ip_address(address).version
+            prefix = PREFIXES.get(card["type"], 32 if version == 4 else 128)
+            rows.append([*head, f"ipv{version}", f"{address}/{prefix}"])
+    show(arguments, rows)
+    return Status.DONE
+
+
+def show(arguments: argparse.Namespace, rows: list[list[str]]) -> None:
+    """In virsh's columns, which are as wide as they are."""
+    if arguments.json:
+        common.show_json([dict(zip(("name", "mac", "protocol", "address"), row, strict=True)) for row in rows])
+        return
+    print(f" {HEADS[0]:<10} {HEADS[1]:<20} {HEADS[2]:<8}     {HEADS[3]}")
+    print("-" * 79)
+    for name, mac, protocol, address in rows:
+        print(f" {name:<10} {mac:<17}    {protocol:<12} {address}")
+    print()
+
+
+def leased(mac: str, root: Path, patterns: tuple[str, ...]) -> list[str]:
+    """What dnsmasq has given: a line each, of expiry, address of the card, IP address, name."""
+    found = []
+    for file in (file for pattern in patterns for file in root.glob(pattern.lstrip("/"))):
+        try:
+            lines = [line.split() for line in file.read_text().splitlines()]
+        except (OSError, UnicodeDecodeError):
+            continue  # root's, perhaps
+        found += [words[2] for words in lines if len(words) >= 3 and words[1].lower() == mac and is_address(words[2])]
+    return found
+
+
+def neighbours(mac: str, table: Path) -> list[str]:
+    """Whom the host's kernel has met: IP address, kind, flags, address of the card (proc(5), /proc/net/arp)."""
+    try:
+        lines = [line.split() for line in table.read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    return [
+        words[0]
+        for words in lines
+        if len(words) >= 4 and words[3].lower() == mac and int(words[2], 0) & COMPLETE and is_address(words[0])
+    ]
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

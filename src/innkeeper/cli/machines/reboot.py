@@ -1,0 +1,17 @@
+"""`inn reboot`: asks the guest to shut down, and starts it again when it has."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    parser.add_argument("--mode", choices=("acpi",), help="by the power button, which is the only way")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.manager(arguments).hardware.reboot(common.name_of(arguments))
+    print(f"Domain '{name}' is being rebooted\n")
+    return Status.DONE
