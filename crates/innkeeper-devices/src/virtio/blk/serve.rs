@@ -1,7 +1,9 @@
 //! The threads of one queue: one that listens and serves what is quick, and helpers for what keeps a thread.
 //!
 //! A request that the host answers from its page cache costs less than waking a thread for it. One that waits for a
-//! device, or copies a lot while others wait, goes to a helper, so that the queue moves on.
+//! device, or copies a lot while others wait, goes to a helper, so that the queue moves on. Large writes do not while the
+//! host takes them as fast as it copies: its file systems let one at a time write to a file, and threads that wait for
+//! that keep a processor from the guest.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +22,10 @@ const HELPERS: usize = 8;
 const LARGE: u64 = 128 << 10;
 /// A request that took so long did not only copy.
 const SLOW: Duration = Duration::from_micros(200);
+/// The same for each MiB of a large write.
+const SLOW_MIB: Duration = Duration::from_millis(1);
+/// The largest write that others in the queue wait for.
+const HUGE: u64 = 4 << 20;
 
 /// What the threads of a queue share.
 struct Team {
@@ -33,6 +39,8 @@ struct Team {
     idle: AtomicUsize,
     /// The last small request took long: it was no copy from the page cache.
     slow: AtomicBool,
+    /// The same of the last large write.
+    slow_write: AtomicBool,
 }
 
 /// Starts the threads of a queue. They end with `workers`.
@@ -46,6 +54,7 @@ pub fn start(workers: &Workers, device: &Arc<Link>, queue: VirtQueue, server: &A
         spare: Mutex::default(),
         idle: AtomicUsize::new(0),
         slow: AtomicBool::new(false),
+        slow_write: AtomicBool::new(false),
         helpers,
     });
     for bell in &team.helpers {
@@ -96,9 +105,15 @@ impl Team {
     }
 
     fn keeps_a_thread(&self, chain: &Chain) -> bool {
-        let large = chain.readable().max(chain.writable()) >= LARGE;
-        let waits = self.slow.load(Ordering::Relaxed) || self.server.waits(chain);
-        (waits || large && lock(&self.queue).has_more()) && self.idle.load(Ordering::SeqCst) > 0
+        let waits = self.server.waits(chain)
+            || match chain.readable() {
+                LARGE..HUGE => self.slow_write.load(Ordering::Relaxed),
+                readable => {
+                    let large = readable.max(chain.writable()) >= LARGE;
+                    self.slow.load(Ordering::Relaxed) || large && lock(&self.queue).has_more()
+                }
+            };
+        waits && self.idle.load(Ordering::SeqCst) > 0
     }
 
     fn hand_over(&self, chain: Chain) {
@@ -123,8 +138,13 @@ impl Team {
     fn serve(&self, chain: &Chain) {
         let begun = Instant::now();
         let result = self.server.serve(chain);
-        if chain.readable().max(chain.writable()) < LARGE {
-            self.slow.store(begun.elapsed() > SLOW, Ordering::Relaxed);
+        match (chain.readable(), chain.writable()) {
+            (LARGE.., _) => {
+                let most = SLOW_MIB.mul_f64(chain.readable() as f64 / f64::from(1 << 20));
+                self.slow_write.store(begun.elapsed() > most, Ordering::Relaxed);
+            }
+            (_, LARGE..) => {}
+            _ => self.slow.store(begun.elapsed() > SLOW, Ordering::Relaxed),
         }
         let mut queue = lock(&self.queue);
         match result {
