@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from innkeeper.cli import VERBS, make_parser
+from innkeeper.cli import VERBS, Parser, make_parser
 
 HEAD = (
     "# The `inn` command\n\nMade by `make docs` from the command's own parsers; a test says when it is out of date.\n"
@@ -21,6 +21,8 @@ def sections(parser: argparse.ArgumentParser, verb: str) -> Iterator[str]:
     found = subparsers(parser)[verb]
     kinds = subparsers(found) if verb != "virsh" else {}  # whose commands are verbs that have sections already
     for words, leaf in {f"inn {verb} {kind}": kinds[kind] for kind in kinds}.items() or {f"inn {verb}": found}.items():
+        if isinstance(leaf, Parser):
+            leaf.load()
         yield section(words, leaf)
 
 

@@ -38,6 +38,7 @@ def machines(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["screenshot", "--format", ""], ["png", "ppm", "txt"]),
         (["completion", "f"], ["fish"]),
         (["image", "conv"], ["convert"]),
+        (["image", "convert", "-O", "q"], ["qcow2"]),
         (["nonsense", "x"], []),
     ],
 )

@@ -8,7 +8,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NoReturn, Protocol, cast
 
@@ -49,8 +49,21 @@ class Verb(Protocol):
 class Parser(argparse.ArgumentParser):
     """Takes no abbreviations and answers a mistake with one sentence."""
 
+    later: Callable[[], None] | None = None
+    """Adds its arguments, when they are first asked for: so a kind of a verb that is not named need not be loaded."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**({"formatter_class": HelpFormatter} | options))
+
+    def load(self) -> None:
+        """Idempotent."""
+        later, self.later = self.later, None
+        if later is not None:
+            later()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.load()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message}; see {self.prog} --help")

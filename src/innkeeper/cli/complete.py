@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.status import Status
-from innkeeper.cli.virsh import Command
 from innkeeper.errors import InnkeeperError
 from innkeeper.manager.client import connect
 
@@ -38,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def possibilities(words: Sequence[str]) -> list[str]:
     """What may stand in the last word's place. None where nothing is known."""
-    from innkeeper.cli import make_parser
+    from innkeeper.cli import Parser, make_parser
 
     *before, last = words
     parser: argparse.ArgumentParser = make_parser(before)
@@ -47,7 +46,7 @@ def possibilities(words: Sequence[str]) -> list[str]:
         inner = verbs_of(parser).get(word)
         given = [*given, word] if inner is None else []
         parser = inner or parser
-        if isinstance(parser, Command):
+        if isinstance(parser, Parser):
             parser.load()
     if last.startswith("-"):
         found: Iterable[str] = (name for action in parser._actions for name in action.option_strings)  # noqa: SLF001

@@ -1,7 +1,6 @@
 """`inn virsh …`: the verbs of machines, where scripts and fingers look for them."""
 
 import argparse
-from typing import Any
 
 from innkeeper.cli import Parser, load, networks, node, snapshots, storage
 from innkeeper.cli.machines import VERBS, connection
@@ -25,10 +24,6 @@ class Command(Parser):
             self.name = None
             verb.register(self)
             self.set_defaults(command=verb)
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.load()
-        return super().parse_known_args(args, namespace)
 
 
 def register(parser: argparse.ArgumentParser) -> None:

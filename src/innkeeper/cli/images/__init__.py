@@ -1,7 +1,6 @@
 """The verbs of `inn image` that work on disk images: one file each, with qemu-img's words and options."""
 
 import argparse
-from collections.abc import Callable
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -26,10 +25,8 @@ class Tool(Protocol):
     def execute(self, arguments: argparse.Namespace) -> int: ...
 
 
-def register(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Adds a parser for each tool with `add`, which is argparse's `add_parser`."""
-    for name, summary in TOOLS.items():
-        parser = add(name, help=summary, allow_abbrev=False)
-        tool = cast("Tool", import_module(f"innkeeper.cli.images.{name}"))
-        tool.register(parser)
-        parser.set_defaults(tool=tool)
+def register(parser: argparse.ArgumentParser, name: str) -> None:
+    """Gives a tool's parser its arguments."""
+    tool = cast("Tool", import_module(f"innkeeper.cli.images.{name}"))
+    tool.register(parser)
+    parser.set_defaults(tool=tool)

@@ -245,3 +245,59 @@ fn a_disk_that_grows_is_a_change_of_configuration() {
     assert_ne!(driver.modern.read(0x15, 1), generation);
     assert_eq!(driver.modern.read(0x2000, 4), 16);
 }
+
+/// Counts how many write to it at a time; each takes as long as it is told to.
+struct Crowd {
+    takes: std::time::Duration,
+    now: AtomicU32,
+    most: AtomicU32,
+}
+
+impl Disk for Crowd {
+    fn size(&self) -> u64 {
+        64 << 20
+    }
+    fn is_read_only(&self) -> bool {
+        false
+    }
+    fn read(&self, _: u64, _: &mut [IoSliceMut<'_>]) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn write(&self, _: u64, _: &[IoSlice<'_>]) -> std::io::Result<()> {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        std::thread::sleep(self.takes);
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
+    }
+    fn flush(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn write_zeroes(&self, _: u64, _: u64, _: bool) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn discard(&self, _: u64, _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn extent(&self, offset: u64, length: u64) -> std::io::Result<Extent> {
+        Ok(Extent { offset, length, zero: false, here: true })
+    }
+}
+
+#[test]
+fn large_writes_go_side_by_side_where_the_disk_is_slow() {
+    let (now, most) = (AtomicU32::new(0), AtomicU32::new(0));
+    let disk = Arc::new(Crowd { takes: std::time::Duration::from_millis(20), now, most });
+    let mut driver = Driver::ready(Arc::new(Blk::new(disk.clone(), Options::default())), ALL);
+    driver.write(BUFFERS, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let pieces = [readable(BUFFERS, 16), readable(BUFFERS, 0x10_0000), writable(STATUS, 1)];
+    for _ in 0..2 {
+        // The first tells how slow it is, so the others may go together.
+        assert_eq!(driver.request(0, &pieces), Some(1));
+    }
+    assert_eq!(disk.most.load(Ordering::SeqCst), 1);
+    (0..4).for_each(|_| _ = driver.offer(0, &pieces));
+    driver.kick(0);
+    (0..4).for_each(|_| assert!(driver.wait_used(0).is_some()));
+    assert!(disk.most.load(Ordering::SeqCst) > 1);
+}
