@@ -35,7 +35,8 @@ def test_every_verb_explains_itself(verb: list[str], capsys: pytest.CaptureFixtu
     ("words", "sentence"),
     [
         ([], "the following arguments are required: VERB"),
-        (["fly"], "invalid choice: 'fly'"),
+        (["fly"], "there is no command 'fly'; see inn --help"),
+        (["lsit"], "there is no command 'lsit'; did you mean 'list'?"),
         (["--verbose"], "required: VERB"),
         (["image"], "the following arguments are required: KIND"),
         (["image", "kernel", "--pack", "x"], "unrecognized arguments: --pack x"),

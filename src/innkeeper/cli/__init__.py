@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from difflib import get_close_matches
 from typing import Any, NoReturn, Protocol, cast
 
 from innkeeper import __version__
@@ -64,6 +65,13 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.load()
         return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:  # noqa: SLF001
+            like = get_close_matches(value, action.choices, 1)
+            hint = f"; did you mean {like[0]!r}?" if like else ""
+            raise argparse.ArgumentError(None, f"there is no command {value!r}{hint}")
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         complain(f"{message}; see {self.prog} --help")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TextIO
 
-from innkeeper.language import translate
+from innkeeper.language import chosen, translate
 
 
 def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
@@ -18,7 +18,8 @@ def complain(text: str) -> None:
 
 
 def ready() -> None:
-    """Lets the terminal show what its character set has; what it lacks is escaped, and nobody fails for it."""
+    """Chooses the language. What the terminal's character set lacks is escaped: nobody fails for it."""
+    chosen()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

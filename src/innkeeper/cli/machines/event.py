@@ -61,7 +61,7 @@ def wait(arguments: argparse.Namespace, wanted: str | None) -> int:
             if event is None or wanted not in (None, event["domain"]):
                 continue
             number += 1
-            say(arguments, event["time"], event["domain"], event["what"], event["detail"])
+            tell(arguments, event["time"], event["domain"], event["what"], event["detail"])
             if not arguments.loop:
                 break
     except OutOfTime:
@@ -78,7 +78,7 @@ def out_of_time(_signal: int, _frame: FrameType | None) -> None:
     raise OutOfTime
 
 
-def say(arguments: argparse.Namespace, moment: float, domain: str, what: str, detail: str) -> None:
+def tell(arguments: argparse.Namespace, moment: float, domain: str, what: str, detail: str) -> None:
     if arguments.json:
         common.show_json({"time": moment, "domain": domain, "event": "lifecycle", "what": what, "detail": detail})
         return
