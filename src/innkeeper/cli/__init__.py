@@ -33,6 +33,7 @@ VERBS = {
     "net": "networks of machines: bridges with addresses, NAT, DHCP and DNS",
     "virsh": "the machines' verbs under virsh's name",
     "daemon": "run the manager's daemon in the foreground",
+    "top": "show what machines use, each second",
     "virt-viewer": "show a machine's screen in a window, or on a page, with virt-viewer's options",
     "virt-install": "make a machine and install a system on it, with virt-install's options",
     "install": "the same as virt-install",

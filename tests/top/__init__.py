@@ -1,0 +1,1 @@
+"""What machines use, and how it is shown."""
