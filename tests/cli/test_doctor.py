@@ -6,7 +6,18 @@ import pytest
 
 from innkeeper.cli import main
 
-NAMES = ["processor", "KVM", "translation", "memory", "huge pages", "user namespaces", "tap", "firmware", "image tools"]
+NAMES = [
+    "processor",
+    "KVM",
+    "translation",
+    "memory",
+    "huge pages",
+    "user namespaces",
+    "tap",
+    "firmware",
+    "image tools",
+    "network tools",
+]
 
 
 def test_every_finding_has_a_consequence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -194,4 +194,5 @@ def test_everything_is_examined_on_this_very_host() -> None:
         "tap",
         "firmware",
         "image tools",
+        "network tools",
     ]

@@ -20,6 +20,7 @@ FILE = "/"
 FILES = ("FILE", "PATH", "ISO", "DIR")
 NAMES: dict[str, Callable[[Manager], Iterable[str]]] = {
     "domain": lambda manager: (each["name"] for each in manager.domains.all()),
+    "network": lambda manager: (each["name"] for each in manager.networks.list()),
     "pool": lambda manager: (each["name"] for each in manager.pools.list()),
 }
 """By what an argument is called."""

@@ -7,7 +7,7 @@ from innkeeper.host.finding import Finding, Status
 from innkeeper.host.kvm import find_kvm
 from innkeeper.host.memory import find_huge_pages, find_memory
 from innkeeper.host.namespaces import find_tap, find_user_namespaces, try_namespaces
-from innkeeper.host.packages import find_firmware, find_image_tools
+from innkeeper.host.packages import find_firmware, find_image_tools, find_network_tools
 from innkeeper.host.processor import find_processor
 from innkeeper.host.translation import find_translation
 
@@ -27,4 +27,5 @@ def examine(kvm_probe: Mapping[str, Any], features: Mapping[str, bool], bt_unava
         find_tap(namespaces),
         find_firmware(),
         find_image_tools(),
+        find_network_tools(),
     ]

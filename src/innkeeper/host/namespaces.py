@@ -60,14 +60,14 @@ def find_tap(report: dict[str, Any], tun: Path = TUN) -> Finding:
     facts = {"device": opened, "host": direct, "namespace": report["tap"]}
     if direct:
         status, summary = Status.YES, "this process may make one on the host"
-        consequence = "network cards, once guests have them, can join the host's bridges"
+        consequence = "network cards can join the host's bridges"
     elif private:
         status, summary = Status.PARTLY, "only in a network namespace of our own"
-        consequence = "network cards, once guests have them, go through a user-mode stack"
+        consequence = "network cards go through the built-in user network, or taps that root made"
     else:
         status, summary = Status.NO, f"cannot be made: {opened or report['tap']}"
-        consequence = "network cards, once guests have them, go through a user-mode stack"
-    advice = None if direct else "CAP_NET_ADMIN, or a tap device made for you: ip tuntap add mode tap user YOU"
+        consequence = "network cards go through the built-in user network, or taps that root made"
+    advice = None if direct else "CAP_NET_ADMIN, or taps made for you: sudo inn net tap BRIDGE --user YOU"
     return Finding(name="tap", status=status, summary=summary, consequence=consequence, advice=advice, facts=facts)
 
 

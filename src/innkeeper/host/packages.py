@@ -1,5 +1,6 @@
 """Debian packages that Innkeeper uses when they are there: firmware, and the tools behind `inn image`."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,8 @@ FIRMWARE = {
 }
 NETWORK_ROMS = {"virtio": Path("/usr/lib/ipxe/qemu/efi-virtio.rom"), "e1000": Path("/usr/lib/ipxe/qemu/efi-e1000.rom")}
 VIDEO_BIOS = Path("/usr/share/seabios/vgabios-stdvga.bin")
+NETWORK_TOOLS = {"nft": "nftables", "dnsmasq": "dnsmasq-base"}
+ADMINISTRATORS = ("/usr/sbin", "/sbin")  # where their programs are, which users' paths may leave out
 IMAGE_TOOLS = {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"}
 
 
@@ -65,5 +68,22 @@ def find_image_tools() -> Finding:
             else "inn image fetches kernels and busybox from Debian, without privileges"
         ),
         advice="a Debian host" if missing else None,
+        facts={"missing": missing},
+    )
+
+
+def find_network_tools() -> Finding:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *ADMINISTRATORS])
+    missing = sorted(package for tool, package in NETWORK_TOOLS.items() if shutil.which(tool, path=path) is None)
+    return Finding(
+        name="network tools",
+        status=Status.NO if missing else Status.YES,
+        summary=f"not there: {', '.join(missing)}" if missing else "nft and dnsmasq are there",
+        consequence=(
+            "inn net makes no networks with NAT, DHCP or DNS; machines have the built-in user network"
+            if missing
+            else "inn net makes networks of machines, with NAT, DHCP and DNS, as root"
+        ),
+        advice=f"as root: apt-get install {' '.join(missing)}" if missing else None,
         facts={"missing": missing},
     )

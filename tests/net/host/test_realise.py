@@ -109,22 +109,39 @@ def test_forwarding_stays_for_the_network_that_is_left_and_goes_with_the_last(ho
     assert host.shell(forwarding) == "1\n"  # it was so before us
 
 
-@pytest.mark.parametrize(
-    ("mode", "out", "into"), [("nat", True, False), ("route", True, True), ("isolated", False, False)]
-)
-def test_what_passes(host: Namespace, mode: str, out: bool, into: bool) -> None:
+def test_what_passes(host: Namespace) -> None:
     with Namespace() as outside, Namespace() as machine:
         host.wire("eth0", outside, "wire")
         host.shell("ip address add 198.51.100.1/24 dev eth0")
         outside.shell("ip address add 198.51.100.2/24 dev wire; ip route add 10.0.2.0/24 via 198.51.100.1")
-        inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--mode", mode)
+        host.wire("port", machine, "eth0")
+        machine.shell("ip address add 10.0.2.9/24 dev eth0; ip route add default via 10.0.2.1")
+        for mode, out, into in (("nat", True, False), ("route", True, True), ("isolated", False, False)):
+            inn(host, "net", "create", mode, "--bridge", "br0", "--address", "10.0.2.1/24", "--mode", mode)
+            host.shell("ip link set port master br0")
+            machine.shell("ip neighbour flush all")  # another network's bridge is another
+            assert machine.reaches("10.0.2.1")
+            assert machine.reaches("198.51.100.2") is out, mode
+            assert outside.reaches("10.0.2.9") is into, mode
+            said = host.run(*INN, "net-destroy", mode).stderr
+            assert f"unplugged until {mode} is started again: port" in said
+        inn(host, "net-start", "nat")
+        machine.shell("ip neighbour flush all")
+        assert machine.reaches("198.51.100.2")  # it was plugged in again
+
+
+def test_ipv6_is_advertised_and_routed(host: Namespace) -> None:
+    with Namespace() as machine:
+        inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--address", "fd00:2::1/64")
         host.wire("port", machine, "eth0")
         host.shell("ip link set port master br0")
-        machine.shell("ip address add 10.0.2.9/24 dev eth0; ip route add default via 10.0.2.1")
-        assert machine.reaches("10.0.2.1")
-        assert machine.reaches("198.51.100.2") is out
-        assert outside.reaches("10.0.2.9") is into
-        assert "port" in host.run(*INN, "net-destroy", "br0").stderr  # whose cable was pulled
+        deadline = time.monotonic() + 30
+        while "fd00:2::" not in (there := machine.run("ip", "-6", "address").stdout):
+            assert time.monotonic() < deadline, there
+            time.sleep(0.1)
+        while not machine.reaches("fd00:2::1"):
+            assert time.monotonic() < deadline, there
+        assert "default via fe80:" in machine.run("ip", "-6", "route").stdout
 
 
 @pytest.mark.parametrize("policy", ["nft", "iptables"])
@@ -194,7 +211,7 @@ def test_a_server_that_cannot_start_takes_everything_back(host: Namespace) -> No
 def test_whoever_is_killed_leaves_what_the_next_start_or_end_mends(host: Namespace) -> None:
     inn(host, *NAT, "--no-start")
     said = host.run(sys.executable, "-m", "tests.net.host.killed").stdout
-    assert said == "start: 8 steps\ndestroy: 10 steps\n"
+    assert said == "start: 10 steps\ndestroy: 10 steps\n"
 
 
 def test_a_manager_that_is_killed_at_any_moment(host: Namespace) -> None:
@@ -255,3 +272,38 @@ def test_hosts_are_told_to_a_server_that_runs(host: Namespace) -> None:
     assert host.shell(ask % "web") == "10.0.2.50\n"
     assert host.shell(ask % "db") == "10.0.2.60\n"
     assert servers(host) == [server]
+
+
+ALICE = "alice:x:12345:12345::/run/alice:/bin/sh"
+HER_HOST = """
+cat /etc/passwd > /run/passwd; echo "$1" >> /run/passwd; mount --bind /run/passwd /etc/passwd
+mkdir -p -m 700 /run/alice /run/user/12345; chown 12345 /run/alice /run/user/12345
+mknod -m 666 /run/tun c 10 200; mount --bind /run/tun /dev/net/tun
+shift
+for path; do  # what root runs is there for her too, though it may be in root's own folder
+    top=$(echo "$path" | cut -d / -f 2); below=$(echo "$path" | cut -d / -f 3)
+    [ "$(stat -c %a "/$top")" = 700 ] || continue
+    mkdir "/run/$top"; mount --bind "/$top" "/run/$top"; mount -t tmpfs -o mode=755 none "/$top"
+    mkdir "/$top/$below"; mount --bind "/run/$top/$below" "/$top/$below"
+done
+"""
+
+
+def test_root_is_needed_once_and_finds_what_a_user_defined(host: Namespace) -> None:
+    host.run("sh", "-ec", HER_HOST, "sh", ALICE, os.path.realpath(sys.executable))
+    her = ("HOME=/run/alice", "XDG_STATE_HOME=", "XDG_RUNTIME_DIR=/run/user/12345")
+    alice = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "env", *her)
+    denied = host.run(*alice, *INN, "net", "create", "br0", "--address", "10.0.2.1/24", check=False)
+    if "ermission denied" in denied.stderr:
+        pytest.skip("python is not there for other users")
+    assert denied.returncode == 2
+    assert "making bridge br0 needs root: run `sudo inn net-start br0` once" in denied.stderr
+    host.run("env", "SUDO_UID=12345", *INN, "net-start", "br0")
+    assert "active" in host.run(*alice, *INN, "net-list").stdout
+    joined = host.run(*alice, sys.executable, "-c", JOIN).stdout.splitlines()
+    assert ["which root made for this user" in it for it in joined] == [True, True, True]
+    assert "ending network br0 needs root" in host.run(*alice, *INN, "net-destroy", "br0", check=False).stderr
+    inn(host, "net-destroy", "br0")
+    assert list(state(host)["links"]) == ["lo"]
+    assert "br0" in host.run(*alice, *INN, "net-list", "--all").stdout
+    assert "br0" not in host.run(*INN, "net-list", "--all").stdout

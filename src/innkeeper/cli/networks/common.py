@@ -81,17 +81,20 @@ def kept_by_who_ran_sudo(name: str) -> str | None:
     if (runtime := Path(f"/run/user/{number}")).is_dir():
         environment["XDG_RUNTIME_DIR"] = str(runtime)
     command = [sys.executable, "-m", "innkeeper.cli", "net-dumpxml", "--inactive", name]
-    done = subprocess.run(
-        command,
-        user=entry.pw_uid,
-        group=entry.pw_gid,
-        extra_groups=[],
-        env=environment,
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_S,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            user=entry.pw_uid,
+            group=entry.pw_gid,
+            extra_groups=[],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT_S,
+        )
+    except OSError:
+        return None  # what root runs is not there for this user
     return done.stdout if done.returncode == 0 else None

@@ -139,7 +139,7 @@ class Networks:
         if live and record is not None:
             text = updated(record.document, what, where, element, parent_index)
             network = read_network(text)
-            self._require_root(record.name, record.bridge, f"changing network {record.name}", "net-update …")
+            self._require_root(f"changing network {record.name}", "net-update …")
             realise.update(network, text)
         if changed is not None and row is not None:
             with self._store() as store:
@@ -207,7 +207,7 @@ class Networks:
         if own is not None and (record == own):
             records.remove(record.name, own_folder())
             return Done(name=record.name, unknown=[], notes=[])
-        self._require_root(record.name, record.bridge, f"ending network {record.name}", f"net-destroy {record.name}")
+        self._require_root(f"ending network {record.name}", f"net-destroy {record.name}")
         return Done(name=record.name, unknown=[], notes=realise.end(record.name))
 
     def start_marked(self) -> Names:
@@ -229,14 +229,14 @@ class Networks:
         where = self._bridge_of(name)
         if not 1 <= count <= taps.COUNT_LIMIT:
             raise ConfigError(f"count is {count}; it must be between 1 and {taps.COUNT_LIMIT}")
-        self._require_root(name, where, f"making taps on {where}", f"net-tap {name} --user {user}")
+        self._require_root(f"making taps on {where}", f"net-tap {name} --user {user}")
         return taps.ensure(where, number_of(user), count)
 
     @served
     def remove_taps(self, name: str, user: str | None = None) -> Names:
         """Those of a user, or all that we made on that bridge; returns their names."""
         where = self._bridge_of(name)
-        self._require_root(name, where, f"removing taps of {where}", f"net-tap {name} --remove")
+        self._require_root(f"removing taps of {where}", f"net-tap {name} --remove")
         return taps.remove(where, None if user is None else number_of(user))
 
     # ---- how --------------------------------------------------------------------------------------
@@ -282,7 +282,12 @@ class Networks:
         if network.mode is Mode.USER:
             self._record_own(network, text)
             return Done(name=network.name, unknown=[], notes=[])
-        self._require_root(network.name, network.bridge, f"making bridge {network.bridge}", f"net-start {network.name}")
+        then = ", and until then run over user-mode networking" if network.mode is Mode.NAT else ""
+        self._require_root(
+            f"making bridge {network.bridge}",
+            f"net-start {network.name}",
+            f" once; your machines can join it then{then}",
+        )
         owner = None if user is None else realise.Owner(number_of(user))
         return Done(name=network.name, unknown=[], notes=realise.start(network, text, owner))
 
@@ -303,15 +308,10 @@ class Networks:
             own_folder(),
         )
 
-    def _require_root(self, name: str, where: str, doing: str, verb: str) -> None:
-        if realise.may_change():
-            return
-        if not verb.startswith("net-start"):
-            raise HostError(f"{doing} needs root: run `sudo inn {verb}`")
-        raise HostError(
-            f"{doing} needs root: run `sudo inn net-start {name}` once; your machines then join {where}, "
-            "and until then those of network mode nat run over user-mode networking"
-        )
+    def _require_root(self, doing: str, verb: str, then: str = "") -> None:
+        """Raises `HostError` with the one command that root is needed for."""
+        if not realise.may_change():
+            raise HostError(f"{doing} needs root: run `sudo inn {verb}`{then}")
 
     def _bridge_of(self, name: str) -> str:
         try:

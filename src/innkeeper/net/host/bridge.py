@@ -125,6 +125,20 @@ def members(name: str) -> list[Link]:
     return [] if master is None else [link for link in links if link.master == master]
 
 
+def plug(name: str, links: list[tuple[int, str]]) -> None:
+    """Joins what was on the bridge before and is on no other now. Raises `HostError`."""
+    if not links:
+        return
+    try:
+        with Netlink() as netlink:
+            master = netlink.link(name)
+            for link in netlink.links():
+                if master is not None and (link.index, link.name) in links and link.master is None:
+                    netlink.set_master(link.index, master.index)
+    except OSError as error:
+        raise HostError(f"cannot plug machines into bridge {name} again: {taps.words(error)}") from error
+
+
 def remove(name: str, mac: str) -> None:
     """Only if it is ours. Idempotent. Raises `HostError`."""
     try:

@@ -147,6 +147,8 @@ def steps_to_start(network: Network, document: str, owner: Owner | None, notes: 
             lambda: rules.apply(network) if rules.has_rules(network) else None,
             lambda: notes.said.extend(foreign.allow(network)) if rules.has_rules(network) else None,
             lambda: dnsmasq.start(network) if network.needs_server else dnsmasq.stop(network.name),
+            lambda: bridge.plug(network.bridge, records.unplugged(network.name)),
+            lambda: records.forget_unplugged(network.name),
         ]
     if owner is not None:
         steps.append(lambda: ignore(taps.ensure(network.bridge, owner.number, owner.taps)))
@@ -179,8 +181,11 @@ def unplugged(record: Record) -> str | None:
     if not bridge.is_there(record.bridge, record.mac):
         return None
     own = taps.prefix(record.bridge)
-    there = [link.name for link in bridge.members(record.bridge) if not link.name.startswith(own)]
-    return f"unplugged from {record.bridge}: {', '.join(there)}" if there else None
+    there = [link for link in bridge.members(record.bridge) if not link.name.startswith(own)]
+    if not there:
+        return None
+    records.write_unplugged(record.name, [(link.index, link.name) for link in there])
+    return f"unplugged until {record.name} is started again: {', '.join(link.name for link in there)}"
 
 
 def ignore(_: object) -> None:

@@ -6,7 +6,7 @@ They are root's to write and everybody's to read. The folder is of /run, so that
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -15,7 +15,7 @@ from pathlib import Path
 from innkeeper.errors import HostError
 
 FOLDER = Path("/run/innkeeper-networks")
-SUFFIX = ".json"
+SUFFIX, UNPLUGGED = ".json", ".unplugged"
 LOCK = "lock"
 VERSION = 1
 
@@ -112,6 +112,20 @@ def every(where: Path | None = None) -> list[Record]:
     """In the order of their names. Raises `HostError`."""
     names = sorted(path.name.removesuffix(SUFFIX) for path in (where or folder()).glob(f"[!.]*{SUFFIX}"))
     return [record for name in names if (record := read(name, where)) is not None]
+
+
+def write_unplugged(name: str, links: Iterable[tuple[int, str]]) -> None:
+    """Machines' interfaces that lost a network's bridge, for when it comes back: their numbers and names."""
+    write_file(folder() / f"{name}{UNPLUGGED}", json.dumps(list(links)))
+
+
+def unplugged(name: str) -> list[tuple[int, str]]:
+    path = folder() / f"{name}{UNPLUGGED}"
+    return [(int(index), str(link)) for index, link in json.loads(path.read_text())] if path.exists() else []
+
+
+def forget_unplugged(name: str) -> None:
+    (folder() / f"{name}{UNPLUGGED}").unlink(missing_ok=True)
 
 
 def remove(name: str, where: Path | None = None) -> None:
