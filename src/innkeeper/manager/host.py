@@ -1,5 +1,6 @@
 """One machine's process: it outlives whoever started it, and is found again by the machine's name."""
 
+import gc
 import logging
 import os
 import signal
@@ -52,6 +53,7 @@ def run_once(definition: Definition, answer: Answer) -> Outcome | None:
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
+        gc.collect()  # what a machine before this one still holds in cycles: its disks are locked as long
         machine = Machine(config_of(definition))
         signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
         with machine:
