@@ -31,6 +31,13 @@ def test_a_file_has_all_that_the_guest_said(debian: KernelImage, initramfs: Init
     assert text.endswith("reboot: Power down\n")
 
 
+def test_linux_talks_there_without_being_told_of_a_console(debian: KernelImage, initramfs: Initramfs) -> None:
+    done = inn_run(*guest(debian.vmlinuz, initramfs(SAY), append="quiet"))
+
+    assert done.status == Status.DONE, done.complaint
+    assert "INIT RUNS" in done.lines
+
+
 def test_none_is_silent(debian: KernelImage, initramfs: Initramfs) -> None:
     done = inn_run(*guest(debian.vmlinuz, initramfs(SAY)), "--console", "none")
 
