@@ -1,7 +1,9 @@
 """Machines on a bridge that `inn net` made, in network namespaces: among themselves, by name, and through NAT to the outside."""
 
+import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +114,58 @@ def test_machines_reach_each_other_by_name_and_the_outside_through_nat(
     assert not [name for name in interfaces(host) if name.startswith("inn")]  # neither the killed one's nor the other's
     host.run(*INN, "net-destroy", "br0")
     assert interfaces(host) == ["lo", "eth0"]
+
+
+PLUGGED = r"""
+cat > /tmp/dhcp <<'X'
+#!/bin/sh
+[ "$1" = bound ] && echo "LEASE $interface $ip"
+X
+chmod +x /tmp/dhcp
+for card in eth0 eth1; do
+    until ip link set $card up 2> /dev/null; do sleep 0.1; done
+    udhcpc -i $card -s /tmp/dhcp -n -q -t 20 -T 1
+done
+sleep 1000
+"""
+
+
+def test_a_kept_machines_cards_on_a_network_come_and_go(
+    debian: KernelImage, initramfs: Initramfs, host: Namespace, tmp_path: Path
+) -> None:
+    archive = initramfs(PLUGGED, modules=("virtio_pci", "virtio_net"))
+    host.run(*INN, "net", "create", "br0", "--address", "10.0.2.1/24", "--host", "52:54:00:00:00:09=10.0.2.99,nine")
+    file = tmp_path / "kept.xml"
+    file.write_text(
+        f"<domain type='qemu'><name>kept</name><memory unit='MiB'>256</memory><os><type>hvm</type><kernel>{debian.vmlinuz}</kernel>"
+        f"<initrd>{archive}</initrd><cmdline>console=ttyS0 cryptomgr.notests quiet</cmdline></os><devices>"
+        "<interface type='network'><source network='br0'/><mac address='52:54:00:00:00:08'/></interface></devices></domain>"
+    )
+    host.run(*INN, "define", str(file))
+    host.run(*INN, "start", "kept")
+    assert leased(host, "52:54:00:00:00:08").startswith("10.0.2.")
+    table = host.run(*INN, "domiflist", "kept").stdout
+    assert [line.split()[1:3] for line in table.splitlines() if "52:54" in line] == [["network", "br0"]]
+    host.run(*INN, "attach-interface", "kept", "network", "br0", "--mac", "52:54:00:00:00:09", "--live")
+    assert leased(host, "52:54:00:00:00:09") == "10.0.2.99"
+    assert "10.0.2.99" in host.run(*INN, "domifaddr", "kept").stdout
+    assert len([name for name in interfaces(host) if name.startswith("inn")]) == 2
+    host.run(*INN, "detach-interface", "kept", "network", "--mac", "52:54:00:00:00:09", "--live")
+    assert len([name for name in interfaces(host) if name.startswith("inn")]) == 1
+    host.run(*INN, "destroy", "kept")
+    deadline = time.monotonic() + 20
+    while [name for name in interfaces(host) if name.startswith("inn")]:
+        assert time.monotonic() < deadline, "the tap of a machine that has ended stays"
+        time.sleep(0.1)
+
+
+def leased(host: Namespace, mac: str) -> str:
+    """The address that a card has got, once it has."""
+    deadline = time.monotonic() + 120
+    while not (found := json.loads(host.run(*INN, "net-dhcp-leases", "br0", mac, "--json").stdout)):
+        assert time.monotonic() < deadline, f"{mac} has no lease"
+        time.sleep(0.3)
+    return str(found[0]["address"])
 
 
 def interfaces(host: Namespace) -> list[str]:

@@ -8,7 +8,7 @@ from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
 
 NEIGHBOURS = Path("/proc/net/arp")
-LEASES = ("/var/lib/misc/dnsmasq.leases", "/var/lib/libvirt/dnsmasq/*.leases", "/run/innkeeper/**/*leases*")
+LEASES = ("/var/lib/misc/dnsmasq.leases", "/var/lib/libvirt/dnsmasq/*.leases", "/run/innkeeper-networks/*/leases")
 COMPLETE = 0x2  # of an entry in the neighbour table
 PREFIXES = {"user": 24}
 HEADS = ("Name", "MAC address", "Protocol", "Address")

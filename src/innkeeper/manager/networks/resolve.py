@@ -23,6 +23,11 @@ def resolve(machine: MachineConfig, networks: Networks | None = None) -> Machine
     return replace(machine, networks=tuple(resolve_card(card, known, logger.warning) for card in machine.networks))
 
 
+def resolve_now(card: NetworkConfig) -> NetworkConfig:
+    """One card, which is about to be plugged in. Raises `InnkeeperError` for a network that is not there."""
+    return resolve_card(card, Networks(), logger.warning)
+
+
 def resolve_card(card: NetworkConfig, networks: Networks, say: Callable[[str], None]) -> NetworkConfig:
     """The same card, on the bridge or on a network of its own."""
     if card.kind is not NetworkKind.NETWORK:
