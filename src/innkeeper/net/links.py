@@ -137,7 +137,13 @@ def open_bridge(config: NetworkConfig, mac: bytes, host_name: str | None) -> Ope
         if error.errno not in REFUSALS:
             raise refused_tap(error, f"bridge {bridge}", "join", bridge) from error
     else:
-        return Opened(link, f"bridge {bridge}, through {link.name}")
+        opened = Opened(link, f"bridge {bridge}, through {link.name}")
+        try:
+            taps.match(str(link.name), bridge)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
     user = os.geteuid()
     for name in taps.owned(bridge, user):
         try:

@@ -78,6 +78,25 @@ def test_what_root_started_is_there_for_everybody(networks: Networks, monkeypatc
         networks.destroy("roots")
 
 
+def test_what_is_marked_starts_with_the_manager_and_what_cannot_is_told(networks: Networks) -> None:
+    networks.define("<network><name>mine</name><forward mode='user'/></network>")
+    for name in ("mine", "default"):
+        networks.set_autostart(name, on=True)
+    [wrong] = networks.start_marked()
+    assert wrong.startswith("network default: making bridge virbr0 needs root")
+    assert networks.info("mine")["active"]
+
+
+def test_a_definition_that_names_no_bridge_gets_one_and_keeps_it(networks: Networks) -> None:
+    text = "<network><name>n</name><forward/><ip address='10.8.0.1' prefix='24'/></network>"
+    networks.define(text)
+    first = networks.info("n")
+    assert (first["bridge"] or "").startswith("virbr")
+    assert first["bridge"] != "virbr0"  # the default network's
+    networks.define(text)
+    assert networks.info("n") == first
+
+
 @pytest.mark.parametrize(
     ("do", "words"),
     [

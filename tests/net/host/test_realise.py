@@ -261,6 +261,26 @@ def test_a_users_machines_join_by_taps_that_root_made_for_them(host: Namespace) 
     assert list(state(host)["links"]) == ["lo"]
 
 
+def test_long_frames_pass_where_the_network_has_them(host: Namespace) -> None:
+    inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--mtu", "9000")
+    inn(host, "net", "tap", "br0", "--user", str(USER), "--count", "1")
+    look = "\nimport subprocess; print(subprocess.run(['ip', '-j', 'link'], capture_output=True, text=True).stdout)"
+    links = json.loads(host.run(sys.executable, "-c", JOIN + look).stdout.strip().splitlines()[-1])
+    assert [it["mtu"] for it in links if it["ifname"].startswith("inn")] == [9000] * 4  # root's own, and the user's
+    assert [it["mtu"] for it in links if it["ifname"] == "br0"] == [9000]
+
+
+def test_machines_of_two_networks_do_not_reach_each_other(host: Namespace) -> None:
+    with Namespace() as one, Namespace() as two:
+        for number, machine in ((3, one), (4, two)):
+            inn(host, "net", "create", f"br{number}", "--address", f"10.0.{number}.1/24")
+            host.wire(f"port{number}", machine, "eth0")
+            host.shell(f"ip link set port{number} master br{number}")
+            machine.shell(f"ip address add 10.0.{number}.9/24 dev eth0; ip route add default via 10.0.{number}.1")
+        assert one.reaches("10.0.3.1")
+        assert not one.reaches("10.0.4.9")
+
+
 def test_hosts_are_told_to_a_server_that_runs(host: Namespace) -> None:
     inn(host, "net", "create", "br0", "--address", "10.0.2.1/24", "--domain", "inn.test")
     [server] = servers(host)

@@ -257,7 +257,7 @@ class Networks:
         wanted = row.name if row is not None else name
         record = next((it for it in known if it.name == wanted or it.uuid == name.lower()), None)
         if row is None and record is None:
-            raise ConfigError(f"there is no network {name!r}; inn net-list --all shows all")
+            raise ConfigError(f"there is no network {name[:80]!r}; inn net-list --all shows all")
         return row, record
 
     def _kept(self, name: str) -> Row:
@@ -268,11 +268,10 @@ class Networks:
         return row
 
     def _normal(self, xml: str, store: NetworkStore) -> tuple[Network, str]:
-        rows = store.networks()
+        rows, name = store.networks(), read_name(xml)
+        known = next((row for row in rows if row.name == name), None)
         taken = [read_network(row.xml).bridge for row in rows] + [record.bridge for record in self._records()]
-        first = read_name(xml)
-        uuid = next((str(row.uuid) for row in rows if row.name == first), None)
-        text = normalised(xml, taken, uuid)
+        text = normalised(xml, taken, known.xml if known is not None else None)
         return read_network(text), text
 
     def _realise(self, network: Network, text: str, user: str | None) -> Done:

@@ -11,19 +11,20 @@ BRIDGES = "virbr"
 BRIDGES_LIMIT = 1000
 
 
-def normalised(text: str, taken: Iterable[str], uuid: str | None = None) -> str:
-    """The same document with a UUID (of the network of that name, if one is given) and a bridge that is not `taken`.
+def normalised(text: str, taken: Iterable[str], before: str | None = None) -> str:
+    """The same document with a UUID, and a bridge that is not `taken`; those of the network's document `before`, if it had one.
 
     Raises `ConfigError` if it describes no network.
     """
     root = root_of(text)
-    if root.find("uuid") is None and uuid is not None:
-        add_text(root, "uuid", uuid)
+    known = None if before is None else read_root(root_of(before))
     bridge = root.find("bridge")
     mode = "none" if (forward := root.find("forward")) is None else forward.get("mode", "nat")
     if mode in OWN_BRIDGE and (bridge is None or not bridge.get("name")):
         bridge = ET.SubElement(root, "bridge") if bridge is None else bridge
-        bridge.set("name", free_bridge(taken))
+        bridge.set("name", known.bridge if known is not None and known.mode in OWN_BRIDGE else free_bridge(taken))
+    if root.find("uuid") is None and known is not None:
+        add_text(root, "uuid", str(known.uuid))
     network = read_root(root)
     if root.find("uuid") is None:
         add_text(root, "uuid", str(network.uuid))

@@ -58,10 +58,23 @@ def join(netlink: Netlink, link: Link, master: Link) -> None:
     try:
         if link.master != master.index:
             netlink.set_master(link.index, master.index)
+        if link.mtu != master.mtu:
+            netlink.set_mtu(link.index, master.mtu)
         if not link.up:
             netlink.set_up(link.index)
     except OSError as error:
         raise HostError(f"cannot put {link.name} on {master.name}: {words(error)}") from error
+
+
+def match(name: str, bridge: str) -> None:
+    """A bridge drops what is longer than a tap's MTU: they shall be the same. Raises `HostError`."""
+    with Netlink() as netlink:
+        link, master = netlink.link(name), netlink.link(bridge)
+        if link is not None and master is not None and link.mtu != master.mtu:
+            try:
+                netlink.set_mtu(link.index, master.mtu)
+            except OSError as error:
+                raise HostError(f"cannot give {name} the MTU {master.mtu} of {bridge}: {words(error)}") from error
 
 
 def make(name: str, owner: int) -> None:
