@@ -48,11 +48,12 @@ class Manager:
         return FIGURES
 
 
-def test_a_machine_that_ends_meanwhile_is_left_out() -> None:
+def test_a_machine_that_ends_meanwhile_has_no_figures() -> None:
     found = collect(cast("Any", Manager()))
     assert [(one.name, one.state, one.vcpus) for one in found] == [
         ("web", "running", 2),
         ("off", SHUT_OFF, 0),
+        ("gone", "running", 0),
         ("still", "paused", 2),
     ]
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 from innkeeper.manager.client import connect
 from innkeeper.top.rates import Look, Rates, between, collect
@@ -74,7 +78,6 @@ def take_terminal(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "inn top needs textual for the terminal: pip install 'innkeeper[tui]'; inn top --batch does without"
         ) from error
-    from innkeeper.cli.machines import console, view
 
     def at_manager(act: Callable[[Manager, str], object]) -> Callable[[str], None]:
         """A conversation of its own: several may go on at once."""
@@ -92,16 +95,25 @@ def take_terminal(arguments: argparse.Namespace) -> int:
             "shutdown": at_manager(lambda manager, name: manager.domains.shutdown(name)),
             "destroy": at_manager(lambda manager, name: manager.domains.destroy(name)),
         },
-        {
-            "console": at_manager(console.connect),
-            "view": at_manager(lambda manager, name: view.serve(arguments, name, manager.domains.state(name))),
-        },
+        {verb: partial(take_over, verb, system=arguments.system) for verb in ("console", "view")},
         delay_s=arguments.delay,
         sort=arguments.sort,
         words=arguments.filter,
     )
     top.run()
     return Status.DONE
+
+
+def take_over(verb: str, name: str, *, system: bool) -> None:
+    """Another `inn` has the terminal as long as it lasts, and its ^C too. What it complains about can be read before we come back."""
+    command = [sys.executable, "-m", "innkeeper.cli", *(["--system"] if system else []), verb, name]
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored, which the other one would inherit
+    try:
+        if subprocess.run(command, check=False).returncode == Status.MISTAKE:
+            say("press Enter to go back", file=sys.stderr)
+            sys.stdin.readline()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Looker:

@@ -74,7 +74,7 @@ class Rates:
 
 
 def collect(manager: Manager) -> list[Look]:
-    """All machines, now. One that ends meanwhile is left out."""
+    """All machines, now. One that ends meanwhile, or does not answer, has no figures."""
     looks = []
     for listed in manager.domains.all():
         name, state, process = listed["name"], listed["state"], listed["id"]
@@ -82,10 +82,9 @@ def collect(manager: Manager) -> list[Look]:
             looks.append(Look(name, state, time.monotonic_ns()))
             continue
         try:
-            figures = manager.hardware.figures(name)
+            looks.append(look_of(name, state, process, manager.hardware.figures(name)))
         except InnkeeperError:
-            continue
-        looks.append(look_of(name, state, process, figures))
+            looks.append(Look(name, state, time.monotonic_ns(), process))
     return looks
 
 
