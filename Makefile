@@ -92,6 +92,7 @@ bench: build ## measure boot, guest programs, start, memory, latency, VNC, image
 	python benches/image/bench.py --append docs/benchmarks.md
 	python -m benches.disk.disk --append docs/benchmarks.md
 	python benches/network/bench.py --append docs/benchmarks.md
+	python benches/manager/bench.py --append docs/benchmarks.md
 
 docs: build ## render the pages that are made from the code
 	python scripts/render_cli_reference.py docs/reference/inn.md

@@ -12,7 +12,6 @@ r"""Innkeeper: a hypervisor for x86-64 machines, Python outside and Rust inside.
 The rooms and what each may import are drawn in `docs/architecture.md`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from innkeeper.errors import (
@@ -24,6 +23,7 @@ from innkeeper.errors import (
     ImageError,
     InnkeeperError,
 )
+from innkeeper.lazy import lazily
 
 if TYPE_CHECKING:
     from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
@@ -51,19 +51,16 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {  # imported when first asked for: the command line starts faster without them
-    "ConsoleConfig": "innkeeper.config",
-    "ConsoleKind": "innkeeper.config",
-    "EngineChoice": "innkeeper.config",
-    "Machine": "innkeeper.machine",
-    "MachineConfig": "innkeeper.config",
-    "MemoryConsole": "innkeeper.console",
-    "Outcome": "innkeeper.machine",
-    "OutcomeKind": "innkeeper.machine",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "ConsoleConfig": "innkeeper.config",
+        "ConsoleKind": "innkeeper.config",
+        "EngineChoice": "innkeeper.config",
+        "Machine": "innkeeper.machine",
+        "MachineConfig": "innkeeper.config",
+        "MemoryConsole": "innkeeper.console",
+        "Outcome": "innkeeper.machine",
+        "OutcomeKind": "innkeeper.machine",
+    },
+)

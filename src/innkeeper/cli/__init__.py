@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from difflib import get_close_matches
 from typing import Any, NoReturn, Protocol, cast
 
 from innkeeper import __version__
@@ -69,6 +68,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:  # noqa: SLF001
+            from difflib import get_close_matches
+
             like = get_close_matches(value, action.choices, 1)
             hint = f"; did you mean {like[0]!r}?" if like else ""
             raise argparse.ArgumentError(None, f"there is no command {value!r}{hint}")

@@ -1,5 +1,7 @@
 """`inn run`: one guest, from its kernel's first instruction until it powers off."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import signal
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from innkeeper.cli import live
@@ -34,8 +37,11 @@ from innkeeper.config import (
     VsockConfig,
 )
 from innkeeper.console.stdio import is_ours
-from innkeeper.machine import Machine, Outcome, OutcomeKind
 from innkeeper.machine.names import check_name
+from innkeeper.machine.outcome import Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from innkeeper.machine import Machine
 
 STATUSES = {
     OutcomeKind.POWERED_OFF: Status.DONE,
@@ -258,6 +264,8 @@ def shortened(text: str) -> str:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from innkeeper.machine import Machine
+
     outcome, signals = run_to_its_end(Machine(config_of(arguments)), arguments)
     if signals:
         die_of(signals[0])

@@ -1,11 +1,16 @@
 """`inn trace`: a guest under binary translation, and afterwards its hottest blocks beside their translations."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from innkeeper.cli import listing
 from innkeeper.cli.run import add_options, config_of, die_of, run_to_its_end, shortened, status_of, whole_number
-from innkeeper.machine import Machine, statistics
+
+if TYPE_CHECKING:
+    from innkeeper.machine import Machine
 
 BLOCKS = 10
 
@@ -43,6 +48,8 @@ def address(text: str) -> int:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from innkeeper.machine import Machine, statistics
+
     if arguments.json is not None:
         statistics.check_writable(arguments.json, "the trace")
     machine = Machine(config_of(arguments, trace=True))
@@ -55,6 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def show(machine: Machine, arguments: argparse.Namespace) -> None:
     from innkeeper._core import disassemble
+    from innkeeper.machine import statistics
 
     chosen = listing.choose_blocks(machine.trace(), at=arguments.at, most=arguments.blocks)
     if arguments.json is not None:

@@ -1,31 +1,23 @@
 """The host side of a serial console: where its bytes go and come from."""
 
-from innkeeper.config import ConsoleConfig, ConsoleKind
-from innkeeper.console.base import Console
-from innkeeper.console.memory import MemoryConsole
-from innkeeper.console.plain import FileConsole, NoConsole
-from innkeeper.console.pty import PtyConsole
-from innkeeper.console.raw import raw_terminal
-from innkeeper.console.stdio import StdioConsole
-from innkeeper.console.unix import UnixConsole
+from typing import TYPE_CHECKING
+
+from innkeeper.lazy import lazily
+
+if TYPE_CHECKING:
+    from innkeeper.console.base import Console
+    from innkeeper.console.memory import MemoryConsole
+    from innkeeper.console.opening import open_console
+    from innkeeper.console.raw import raw_terminal
 
 __all__ = ["Console", "MemoryConsole", "open_console", "raw_terminal"]
 
-
-def open_console(config: ConsoleConfig) -> Console:
-    """The console that `config` describes. Raises `HostError` if the host does not give it."""
-    match config.kind, config.path:
-        case ConsoleKind.STDIO, None:
-            return StdioConsole()
-        case ConsoleKind.NONE, None:
-            return NoConsole()
-        case ConsoleKind.PTY, None:
-            return PtyConsole()
-        case ConsoleKind.MEMORY, None:
-            return MemoryConsole()
-        case ConsoleKind.FILE, path if path is not None:
-            return FileConsole(path)
-        case ConsoleKind.UNIX, path if path is not None:
-            return UnixConsole(path)
-        case kind, path:
-            raise AssertionError(f"a console of kind {kind} with path {path} passed validation")
+__getattr__ = lazily(
+    __name__,
+    {
+        "Console": "innkeeper.console.base",
+        "MemoryConsole": "innkeeper.console.memory",
+        "open_console": "innkeeper.console.opening",
+        "raw_terminal": "innkeeper.console.raw",
+    },
+)

@@ -3,9 +3,9 @@
 `connect()` reaches the manager's daemon, which does the work; in this process only what it answers is seen.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from innkeeper.lazy import lazily
 from innkeeper.manager.client import connect
 
 if TYPE_CHECKING:
@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Definition", "Store", "connect", "read_xml", "unknown_parts", "write_xml"]
 
-_HOMES = {  # imported when first asked for: commands that only call the daemon start faster without them
-    "Definition": "innkeeper.manager.definition",
-    "Store": "innkeeper.manager.store",
-    "read_xml": "innkeeper.manager.domain_xml",
-    "unknown_parts": "innkeeper.manager.domain_xml",
-    "write_xml": "innkeeper.manager.domain_xml",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "Definition": "innkeeper.manager.definition",
+        "Store": "innkeeper.manager.store",
+        "read_xml": "innkeeper.manager.domain_xml",
+        "unknown_parts": "innkeeper.manager.domain_xml",
+        "write_xml": "innkeeper.manager.domain_xml",
+    },
+)

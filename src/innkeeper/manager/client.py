@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -72,6 +71,8 @@ def start_daemon(*, system: bool) -> None:
     """Returns when it listens, or when another one was quicker. Raises `HostError` if neither happens."""
     if system and os.geteuid() != 0:
         raise HostError("the host's manager does not run; as root, inn daemon --system starts it")
+    import subprocess  # which takes its time, and is seldom needed
+
     ready, told = os.pipe()
     words = [sys.executable, "-m", "innkeeper.manager.daemon", "--ready", str(told)]
     with open(ready, "rb") as answers:  # noqa: PTH123 - a descriptor
