@@ -42,7 +42,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
-    assert sorted(loaded) == ["innkeeper", "innkeeper.errors"]
+    assert sorted(loaded) == ["innkeeper", "innkeeper.errors", "innkeeper.lazy"]
 
 
 def test_every_error_is_in_the_tree_and_in_its_drawing() -> None:
