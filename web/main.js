@@ -23,7 +23,7 @@ function tell() {
   status.textContent = words;
   status.classList.toggle("trouble", words !== "connected");
   for (const element of find("tools").children) element.disabled = !screen.connected;
-  const advice = machine?.running && line.isSilent() ? machine.console.advice : "";
+  const advice = machine?.running && (line.isSilent() || !machine.console.reachable) ? machine.console.advice : "";
   find("advice").textContent = advice ?? "";
   find("advice").hidden = !advice;
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.config import VideoModel
+from innkeeper.config.console import ConsoleKind
 from innkeeper.display.keys import KEYS, press, typing
 from tests.display.rfb.conftest import wait_for
 from tests.view.browser import CHROMIUM, Browser
@@ -95,6 +96,16 @@ def test_a_machine_without_a_screen_shows_its_console_alone(browser: Browser) ->
         browser.wait_for(f"{LINES}.startsWith('just words')")
         assert browser.evaluate("document.querySelector('#tab-screen').hidden") is True
         assert browser.evaluate("document.querySelector('#tools').hidden") is True
+
+
+def test_a_console_that_is_elsewhere_says_where(browser: Browser) -> None:
+    with machine(ConsoleKind.NONE, video=VideoModel.VGA):
+        browser.wait_for(
+            "!document.querySelector('#tab-screen').hidden && document.querySelector('#name').textContent === 'one'"
+        )
+        browser.click("#tab-console")
+        browser.wait_for(f"{STATUS} === 'the console is elsewhere'")
+        browser.wait_for("document.querySelector('#advice').textContent.includes('--console pty or unix:PATH')")
 
 
 def test_without_its_key_the_page_says_what_to_do(tmp_path: Path) -> None:
