@@ -162,6 +162,11 @@ class Disk:
     def close(self) -> None:
         """Flushes, and lets go of the image; devices that have it keep it open."""
 
+def lay_overlays(moves: Sequence[tuple[Disk, Path]], /) -> None:
+    """Moves disks in use onto overlays, empty qcow2 images that lie over the files that they are in: all at one moment, or
+    none. Raises `OSError` or `ValueError`, with one whole sentence.
+    """
+
 @final
 class Region:
     """A region of a device that lives in Rust. On a machine's bus it is called without the interpreter."""

@@ -12,6 +12,7 @@ pub mod probe;
 pub mod qcow2;
 pub mod range;
 pub mod raw;
+pub mod switch;
 #[cfg(test)]
 mod testing;
 pub mod tools;
@@ -20,6 +21,7 @@ pub use counted::{Count, Counted, Traffic};
 pub use error::{Error, Result};
 pub use filter::{Cache, DetectZeroes, Rules};
 pub use open::{Format, Image, Options, open, open_image};
+pub use switch::{Move, Switch, move_all};
 
 /// What some bytes of a disk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use innkeeper_block::{
-    Cache, Count, Counted, DetectZeroes, Disk as BlockDisk, Error, Format, Options, Rules, open_image,
+    Cache, Count, Counted, DetectZeroes, Disk as BlockDisk, Error, Format, Move, Options, Rules, Switch,
+    move_all, open_image,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -17,10 +18,19 @@ use crate::errors;
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Disk {
     /// `None` once closed.
-    disk: Mutex<Option<Arc<Counted>>>,
-    format: &'static str,
-    chain: Vec<PathBuf>,
+    disk: Mutex<Option<Open>>,
+    /// From the image down.
+    chain: Mutex<Vec<PathBuf>>,
+    rules: Rules,
+    format: Mutex<&'static str>,
     warnings: Vec<String>,
+}
+
+/// The same disk twice: as devices see it, and below that where it can be moved.
+#[derive(Clone)]
+struct Open {
+    counted: Arc<Counted>,
+    switch: Arc<Switch>,
 }
 
 fn ignores_discard(word: &str) -> Result<bool, Error> {
@@ -40,9 +50,17 @@ impl Disk {
         Ok(self.counted()?)
     }
 
-    fn counted(&self) -> PyResult<Arc<Counted>> {
+    fn open(&self) -> PyResult<Open> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         disk.clone().ok_or_else(|| PyValueError::new_err("the disk is closed"))
+    }
+
+    fn counted(&self) -> PyResult<Arc<Counted>> {
+        Ok(self.open()?.counted)
+    }
+
+    fn chain_now(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,22 +90,25 @@ impl Disk {
         let format = format.map(Format::named).transpose().map_err(errors::block)?;
         let options = Options { format, read_only, without_backing: !backing, unlocked: !lock, rules };
         let image = py.detach(|| open_image(&path, &options)).map_err(errors::block)?;
+        let switch = Arc::new(Switch::new(image.disk));
+        let counted = Arc::new(Counted::new(Arc::clone(&switch) as _));
         Ok(Self {
-            disk: Mutex::new(Some(Arc::new(Counted::new(image.disk)))),
-            format: image.format.name(),
-            chain: image.chain,
+            disk: Mutex::new(Some(Open { counted, switch })),
+            chain: Mutex::new(image.chain),
+            rules,
+            format: Mutex::new(image.format.name()),
             warnings: image.warnings,
         })
     }
 
     #[getter]
     fn format(&self) -> &'static str {
-        self.format
+        *self.format.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[getter]
     fn chain(&self) -> Vec<PathBuf> {
-        self.chain.clone()
+        self.chain_now().clone()
     }
 
     #[getter]
@@ -163,7 +184,33 @@ impl Disk {
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(disk) = disk else { return Ok(()) };
+        let Some(Open { counted: disk, switch }) = disk else { return Ok(()) };
+        drop(switch);
         Ok(py.detach(move || if disk.is_read_only() { Ok(()) } else { disk.flush() })?)
     }
+}
+
+/// Moves disks in use onto overlays, all at one moment or none.
+#[pyfunction]
+#[pyo3(signature = (moves, /))]
+pub fn lay_overlays(py: Python<'_>, moves: Vec<(Py<Disk>, PathBuf)>) -> PyResult<()> {
+    let mut opened = Vec::with_capacity(moves.len());
+    for (disk, overlay) in &moves {
+        let disk = disk.get();
+        let base = disk.chain_now().first().cloned().unwrap_or_default();
+        opened.push((disk.open()?.switch, base, overlay, disk.rules));
+    }
+    py.detach(|| {
+        let wanted: Vec<Move<'_>> = opened
+            .iter()
+            .map(|(disk, base, overlay, rules)| Move { disk, base, overlay, rules: *rules })
+            .collect();
+        move_all(&wanted)
+    })
+    .map_err(errors::block)?;
+    for (disk, overlay) in &moves {
+        disk.get().chain_now().insert(0, overlay.clone());
+        *disk.get().format.lock().unwrap_or_else(PoisonError::into_inner) = Format::Qcow2.name();
+    }
+    Ok(())
 }

@@ -28,7 +28,7 @@ mod _core {
     #[pymodule_export]
     use super::ata::{AhciController, AtaDrive, CdTray, IdeController, probe_iso};
     #[pymodule_export]
-    use super::disk::Disk;
+    use super::disk::{Disk, lay_overlays};
     #[pymodule_export]
     use super::display::{MemoryScreen, Viewer, Watch};
     #[pymodule_export]

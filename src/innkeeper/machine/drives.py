@@ -77,7 +77,7 @@ class CdromDrive:
         return disc
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Drive:
     """A drive behind a controller, and what is in it."""
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from innkeeper.config import CardModel, DiskConfig, MachineConfig, NetworkConfig
-from innkeeper.config.disk import DiskBus, DiskDevice
+from innkeeper.config.disk import DiskBus, DiskDevice, DiskFormat
 from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
 from innkeeper.config.targets import free_target, targets
-from innkeeper.errors import ConfigError, HostError
+from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.figures import AllFigures, Figures, image_of, source_of
@@ -159,6 +159,25 @@ class Live:
         backplane.ask_for(disk)
         return backplane.wait_until_gone(disk, patience_s)
 
+    def lay_overlays(self, overlays: Mapping[str, str]) -> None:
+        """Moves disks, by their targets, onto overlays that are there: all at one moment, or none."""
+        from innkeeper import _core
+
+        with self._one_at_a_time:
+            disks = {target: self.disk(target) for target in overlays}
+            images = {target: image_of(disk) for target, disk in disks.items()}
+            for target, disk in disks.items():
+                if images[target] is None or disk.config.device is not DiskDevice.DISK or disk.config.readonly:
+                    raise ConfigError(f"disk {target} is only read, and needs no overlay")
+            try:
+                _core.lay_overlays([(images[target], Path(path)) for target, path in overlays.items()])
+            except OSError as error:
+                raise HostError(error.strerror or str(error)) from error
+            except ValueError as error:
+                raise ImageError(str(error)) from error
+            for target, disk in disks.items():
+                disk.config = replace(disk.config, path=Path(overlays[target]), format=DiskFormat.QCOW2)
+
     def resize_disk(self, target: str, size: int) -> None:
         """Makes a virtio disk larger; the guest's driver is told."""
         disk = self.disk(target)
@@ -228,6 +247,7 @@ class Live:
             "set-memory": lambda asked: self.set_memory(number(asked, "kib")),
             "reboot": lambda _asked: self.reboot(),
             "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
+            "lay-overlays": lambda asked: self.lay_overlays(words(asked, "overlays")),
         }
 
     def there(self) -> Peripherals:
@@ -281,3 +301,11 @@ def word(asked: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{key} is {value!r}; it must be a text")
     return value
+
+
+def words(asked: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Raises `BadRequest` unless it is texts by names."""
+    found = asked.get(key)
+    if not isinstance(found, dict) or not found or not all(isinstance(value, str) for value in found.values()):
+        raise BadRequest(f"{key} is {found!r}; it must be texts by names")
+    return found

@@ -124,7 +124,6 @@ def test_a_machine_that_runs_is_left_alone(snapshots: Snapshots, folder: Path) -
     running = Registration("web")
     for attempt in (
         lambda: snapshots.create("web", request()),
-        lambda: snapshots.create("web", request(), disk_only=True),
         lambda: snapshots.revert("web", "one"),
         lambda: finish(snapshots.delete("web", "one")),
     ):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.machine.names import Registration, running
-from innkeeper.manager.snapshots import external, internal
+from innkeeper.manager.snapshots import external, internal, live
 from innkeeper.manager.snapshots.table import Entry, SnapshotTable, all_noted
 from innkeeper.manager.storage.work import finish
 from innkeeper.manager.store import Row, Store
@@ -48,22 +48,46 @@ def recover(table: SnapshotTable, entry: Entry) -> None:
         internal.finish_going_back(table, entry.number, entry.data["name"], paths)
     elif entry.action == internal.DELETE:
         internal.finish_removing(table, entry.number, entry.data["name"], paths)
+    elif entry.action == live.LIVE:
+        live.settle(table, entry.number, entry.data, ended=True)
     elif entry.action == external.MERGE:
         merges = [external.Merge(*merge) for merge in entry.data["merges"]]
         finish(external.finish_removing(table, entry.number, entry.data["name"], merges))
 
 
 def recover_all(store: Store) -> None:
-    """Of all machines that are shut off; what fails stays noted, and is tried again with the machine's next snapshot."""
+    """What fails, or has to wait until a machine is shut off, stays noted, and is tried again with its next snapshot."""
     sweep(store)
     known = {row.uuid: row for row in store.all()}
     for domain in dict.fromkeys(entry.domain for entry in all_noted(store)):
         try:
-            if domain in known:
+            if domain not in known:
+                continue
+            if known[domain].name in running():
+                settle_all(SnapshotTable(store, known[domain]))
+            else:
                 with still(store, known[domain]):
                     pass
         except InnkeeperError as error:
             logger.warning("a snapshot of %s was not finished, and cannot be now: %s", known[domain].name, error)
+    sweep(store)
+
+
+def settle_all(table: SnapshotTable) -> None:
+    """Of a machine that runs: whether it has moved onto overlays."""
+    for entry in table.noted():
+        if entry.action == live.LIVE:
+            live.settle(table, entry.number, entry.data)
+
+
+@contextmanager
+def swept(store: Store) -> Iterator[None]:
+    """Whatever comes of it, files that nothing needs any more are gone before and after."""
+    sweep(store)
+    try:
+        yield
+    finally:
+        sweep(store)
 
 
 def sweep(store: Store) -> None:

@@ -4,6 +4,7 @@ Arguments and results are JSON's own kinds. Machines are named by their name or 
 all its disks at once, within qcow2 images or by overlays (`--disk-only`); all or none of them have it, whatever is killed.
 """
 
+import threading
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,9 +12,9 @@ from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.names import running
 from innkeeper.manager.elements import parse, text_of
 from innkeeper.manager.served import served
-from innkeeper.manager.snapshots import external, internal
+from innkeeper.manager.snapshots import external, internal, live
 from innkeeper.manager.snapshots.planning import planned
-from innkeeper.manager.snapshots.recovery import recover_all, still
+from innkeeper.manager.snapshots.recovery import recover_all, settle_all, still, swept
 from innkeeper.manager.snapshots.snapshot import (
     EXTERNAL,
     Snapshot,
@@ -55,6 +56,7 @@ class Snapshots:
     def __init__(self, file: Path | None = None) -> None:
         """Does what a manager before this one was killed in the middle of."""
         self._file = file
+        self._one_at_a_time = threading.Lock()  # machines that run
         with Store(file) as store:
             recover_all(store)
 
@@ -91,7 +93,14 @@ class Snapshots:
         with Store(self._file) as store:
             row = store.get(domain)
             if row.name in running():
-                raise HostError(refusal(row.name, disk_only=disk_only))
+                if not disk_only:
+                    raise HostError(refusal(row.name))
+                with self._one_at_a_time, swept(store):
+                    settle_all(SnapshotTable(store, row))
+                    snapshot = live.take(
+                        SnapshotTable(store, store.get(domain)), request, metadata=metadata, reuse=reuse
+                    )
+                return {"name": snapshot.name, "unknown": request.unknown}
             with still(store, row) as table:
                 snapshot = planned(table, request, disk_only=disk_only)
                 if snapshot.location == EXTERNAL:
@@ -180,12 +189,10 @@ def forget(table: SnapshotTable, name: str | None, *, children: bool, itself: bo
     return snapshot.name
 
 
-def refusal(name: str, *, disk_only: bool) -> str:
-    if disk_only:
-        return f"machine {name} runs; overlays are laid over its disks when it is shut off: inn shutdown {name} does that first"
+def refusal(name: str) -> str:
     return (
         f"machine {name} runs, and a snapshot with its memory is not made: shut it off first, with inn shutdown {name}, "
-        "or keep its state with inn save"
+        "or take one of its disks alone, with --disk-only"
     )
 
 

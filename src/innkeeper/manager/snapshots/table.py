@@ -130,11 +130,14 @@ class SnapshotTable:
 
     def note(self, action: str, data: dict[str, Any]) -> int:
         with self.store.transaction() as database:
-            done = database.execute(
-                "INSERT INTO snapshot_journal (domain, action, data) VALUES (?, ?, ?)",
-                (self._uuid, action, json.dumps(data)),
-            )
-            return int(done.lastrowid or 0)
+            return self.note_within(database, action, data)
+
+    def note_within(self, database: sqlite3.Connection, action: str, data: dict[str, Any]) -> int:
+        done = database.execute(
+            "INSERT INTO snapshot_journal (domain, action, data) VALUES (?, ?, ?)",
+            (self._uuid, action, json.dumps(data)),
+        )
+        return int(done.lastrowid or 0)
 
     def forget(self, number: int) -> None:
         with self.store.transaction() as database:

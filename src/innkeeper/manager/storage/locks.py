@@ -7,6 +7,7 @@ The locks are those of `crates/innkeeper-block/src/medium/lock.rs`: open file de
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from innkeeper.folders import runtime_folder
 
 DOING, NOT_SHARED, KINDS = 100, 200, 5
 CONSISTENT_READ, WRITE, RESIZE = 0, 1, 3
+PATIENCE_S, LOOK_S = 2.0, 0.05
 FLOCK = "hhqqi4x"  # struct flock
 ALONE = ((DOING, NOT_SHARED + KINDS - DOING),)
 WRITERS = ((DOING + WRITE, 1), (DOING + RESIZE, 1))
@@ -51,23 +53,36 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path, what: str, own: tuple[int, ...], others: tuple[tuple[int, int], ...]) -> Iterator[None]:
+    deadline = time.monotonic() + PATIENCE_S
+    while (file := claimed(path, own, others)) is None:
+        found = users(path)
+        if time.monotonic() > deadline or any(user.machine for user in found):
+            raise HostError(in_use(found, what))
+        time.sleep(LOOK_S)  # a machine that has ended lets go of its disks a moment later
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def claimed(path: Path, own: tuple[int, ...], others: tuple[tuple[int, int], ...]) -> int | None:
+    """A descriptor that holds the locks; None if others hold theirs. Raises `HostError`."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise HostError(f"cannot open {path}: {error.strerror}") from error
     try:
-        try:
-            for byte in own:
-                fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
-            # After ours are set, so that of two who begin at once at least one sees the other.
-            taken = any(held(file, start, length) for start, length in others)
-        except OSError as error:
-            raise HostError(f"cannot lock {path}: {error.strerror}") from error
-        if taken:
-            raise HostError(in_use(path, what))
-        yield
-    finally:
+        for byte in own:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+        # After ours are set, so that of two who begin at once at least one sees the other.
+        taken = any(held(file, start, length) for start, length in others)
+    except OSError as error:
         os.close(file)
+        raise HostError(f"cannot lock {path}: {error.strerror}") from error
+    if taken:
+        os.close(file)
+        return None
+    return file
 
 
 def check_unused(path: Path, what: str) -> None:
@@ -82,8 +97,7 @@ def held(file: int, start: int, length: int) -> bool:
     return bool(struct.unpack(FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 
-def in_use(path: Path, what: str) -> str:
-    found = users(path)
+def in_use(found: list[User], what: str) -> str:
     who = " and ".join(map(str, found)) or "another program"
     machine = next((user.machine for user in found if user.machine), None)
     step = f"shut it down first, with inn shutdown {machine}" if machine else "end it first"
