@@ -87,6 +87,13 @@ class Memory:
         """Zeroed RAM of a device: whole pages. Raises `ValueError` where there is no room for it."""
     def movable_ram(self, gpa: int, /) -> Ram:
         """The RAM of the range in the adapter area that started at `gpa`, wherever it is now."""
+    def save(self, descriptor: int, watch: Callable[[int], object] | None = None, /) -> None:
+        """Writes all of it to an open file, wherever guests see it. Nobody may write to it meanwhile.
+
+        `watch` is called now and then with the bytes done; what it raises ends the work. Raises `OSError`.
+        """
+    def restore(self, descriptor: int, watch: Callable[[int], object] | None = None, /) -> None:
+        """The same backwards, over whatever there was. Raises `OSError`, and `ValueError` for what cannot be."""
 
 @final
 class Ram:
@@ -97,6 +104,13 @@ class Ram:
     def read(self, offset: int, length: int, /) -> bytes: ...
     def write(self, offset: int, data: bytes, /) -> None:
         """Also what is read-only for guests. Raises `ValueError` beyond its size."""
+    def save(self, descriptor: int, watch: Callable[[int], object] | None = None, /) -> None:
+        """Writes all of it to an open file, wherever guests see it. Nobody may write to it meanwhile.
+
+        `watch` is called now and then with the bytes done; what it raises ends the work. Raises `OSError`.
+        """
+    def restore(self, descriptor: int, watch: Callable[[int], object] | None = None, /) -> None:
+        """The same backwards, over whatever there was. Raises `OSError`, and `ValueError` for what cannot be."""
 
 @type_check_only
 class DiskTraffic(TypedDict):
@@ -378,6 +392,15 @@ class VirtioPci:
     def set_msix_control(self, control: int, /) -> None: ...
     def shut_down(self) -> None:
         """The board is taken apart. Returns once the device does not touch memory any more."""
+    @property
+    def can_be_saved(self) -> bool: ...
+    def pause(self) -> None:
+        """Returns once the device touches no memory and raises no interrupt. What it has begun is finished."""
+    def go_on(self) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """Once it is paused, in plain values. Configuration space and bus mastering are not part of it."""
+    def restore(self, state: dict[str, Any], /) -> None:
+        """Takes on the state of another function of its kind; it is paused then. Raises `ValueError`."""
 
 @final
 class Screen:
@@ -668,6 +691,14 @@ class Vm:
         """Counters so far. An engine lists what it can see: "kvm" has no "instructions".
 
         {"vcpus": [{"instructions": int, ..., "exceptions": {vector: n}, "ports": {"in 0x3fd": n}}]}
+        """
+    def state(self) -> dict[str, Any]:
+        """What is not memory, devices or `CpuState`, in plain values. Raises `RuntimeError` while a vCPU runs, and
+        `ValueError` if the engine cannot.
+        """
+    def restore(self, state: dict[str, Any], vcpus: list[CpuState], /) -> None:
+        """Takes that and the vCPUs' states on, when memory and devices are restored. Raises as above, and `ValueError`
+        for what cannot be: the VM must not run then.
         """
     def trace(self) -> list[TracedBlock]:
         """Every block that bt has translated and still has. Empty without `trace`; leaves out vCPUs that run."""

@@ -6,7 +6,10 @@
 
 use core::arch::x86_64::{__cpuid, _mm_lfence, _rdtsc};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
 /// A stated rate counts if a measurement this long agrees with it ...
 const CHECK: Duration = Duration::from_millis(3);
@@ -15,12 +18,20 @@ const TOLERANCE: u64 = 1000;
 /// How long to measure if nothing trustworthy is stated.
 const MEASURE: Duration = Duration::from_millis(20);
 
+/// A machine counts no more ticks or nanoseconds than this in its life: more than a decade.
+pub const LONGEST_LIFE: u64 = 1 << 60;
+/// How far the rate of the host that a machine was saved on may be from this one's: what measuring leaves open, and what
+/// a guest's own synchronisation makes up for.
+const RATE_TOLERANCE: u64 = 2000;
+
 /// One clock per VM, shared by every vCPU and timer.
 #[derive(Debug)]
 pub struct Clock {
-    offset: u64,
-    khz: u64,
-    scale: Scale,
+    // They change when a machine is restored, before it runs.
+    offset: AtomicU64,
+    khz: AtomicU64,
+    /// See [`Scale::pack`].
+    scale: AtomicU64,
 }
 
 /// TSC ticks to nanoseconds as paravirtual clocks do it: shift left by `shift` (right if negative),
@@ -32,6 +43,14 @@ pub struct Scale {
 }
 
 impl Scale {
+    fn pack(self) -> u64 {
+        u64::from(self.mul) | u64::from(self.shift as u8) << 32
+    }
+
+    fn unpack(packed: u64) -> Self {
+        Self { mul: packed as u32, shift: (packed >> 32) as i8 }
+    }
+
     /// The scale for a rate, with `mul` as large as it can be.
     fn new(khz: u64) -> Self {
         let ratio = |shift: i32| (1_000_000u128 << (32 - shift)) / u128::from(khz);
@@ -68,39 +87,66 @@ impl Clock {
     }
 
     fn with_khz(khz: u64) -> Self {
-        Self { offset: rdtsc(), khz, scale: Scale::new(khz) }
+        Self { offset: rdtsc().into(), khz: khz.into(), scale: Scale::new(khz).pack().into() }
     }
 
     /// The TSC that a guest with TSC_OFFSET 0 reads.
     #[inline]
     pub fn tsc(&self) -> u64 {
-        rdtsc().wrapping_sub(self.offset)
+        rdtsc().wrapping_sub(self.offset.load(Ordering::Relaxed))
     }
 
     /// What to add to the host's counter for the VM's (wrapping).
     pub fn tsc_offset(&self) -> u64 {
-        self.offset.wrapping_neg()
+        self.offset.load(Ordering::Relaxed).wrapping_neg()
     }
 
     /// TSC rate in kHz.
     pub fn khz(&self) -> u64 {
-        self.khz
+        self.khz.load(Ordering::Relaxed)
     }
 
     pub fn scale(&self) -> Scale {
-        self.scale
+        Scale::unpack(self.scale.load(Ordering::Relaxed))
     }
 
     /// Nanoseconds since the clock was made.
     pub fn nanoseconds(&self) -> u64 {
-        self.scale.nanoseconds(self.tsc())
+        self.scale().nanoseconds(self.tsc())
     }
 
     /// The first nanosecond at which [`Self::tsc`] is surely `tsc` or more.
     pub fn nanoseconds_at(&self, tsc: u64) -> u64 {
         // A shift to the right loses less than `1 << -shift` ticks, `mul` less than one more nanosecond.
-        let lost = 1u64 << (-self.scale.shift).max(0);
-        self.scale.nanoseconds(tsc.saturating_add(lost)).saturating_add(1)
+        let lost = 1u64 << (-self.scale().shift).max(0);
+        self.scale().nanoseconds(tsc.saturating_add(lost)).saturating_add(1)
+    }
+
+    /// Where it is now.
+    pub fn state(&self) -> Value {
+        map([("tsc", self.tsc().save()), ("khz", self.khz().save())])
+    }
+
+    /// Goes on from where another clock was.
+    ///
+    /// # Errors
+    /// [`BadState`] if that one ran at another rate.
+    pub fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let (tsc, khz): (u64, u64) = (fields.take("tsc")?, fields.take("khz")?);
+        fields.end()?;
+        let host = self.khz();
+        if khz.abs_diff(host) > host / RATE_TOLERANCE {
+            let rates = format!("the machine's processor counted at {khz} kHz; this host's counts at {host}");
+            return Err(BadState::new(rates));
+        }
+        if tsc >= LONGEST_LIFE {
+            return Err(BadState::new(format!("tsc: {tsc} is beyond {LONGEST_LIFE}")));
+        }
+        self.khz.store(khz, Ordering::Relaxed);
+        self.scale.store(Scale::new(khz).pack(), Ordering::Relaxed);
+        self.offset.store(rdtsc().wrapping_sub(tsc), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Wall-clock time at which this clock was zero, since the Unix epoch.
@@ -210,8 +256,8 @@ mod tests {
             let clock = Clock::with_khz(khz);
             for tick in (0..50).chain([u64::from(u32::MAX), 1 << 50]) {
                 let moment = clock.nanoseconds_at(tick);
-                assert!(clock.scale.nanoseconds(tick) < moment, "{khz} kHz tick {tick}");
-                assert!(moment - clock.scale.nanoseconds(tick) < 10);
+                assert!(clock.scale().nanoseconds(tick) < moment, "{khz} kHz tick {tick}");
+                assert!(moment - clock.scale().nanoseconds(tick) < 10);
             }
             clock.nanoseconds_at(u64::MAX);
         }
@@ -223,6 +269,21 @@ mod tests {
         let clock = Clock::new();
         let measured = measured_khz(Duration::from_millis(4));
         assert!(clock.khz().abs_diff(measured) < measured / 200, "{} vs {measured} kHz", clock.khz());
+    }
+
+    #[test]
+    fn a_restored_clock_goes_on_where_the_other_was() {
+        let before = Clock::with_khz(2_000_000);
+        before.offset.store(rdtsc().wrapping_sub(1 << 50), Ordering::Relaxed);
+        let state = before.state();
+        let clock = Clock::with_khz(2_000_500);
+        clock.restore(&state).expect("almost the same rate");
+        assert_eq!((clock.khz(), clock.scale()), (2_000_000, before.scale()));
+        assert!((1 << 50..(1 << 50) + (1 << 34)).contains(&clock.tsc()));
+        let error = Clock::with_khz(2_100_000).restore(&state).unwrap_err();
+        assert!(error.to_string().contains("2100000"), "{error}");
+        let hostile = map([("tsc", Value::Int(u64::MAX)), ("khz", Value::Int(2_000_000))]);
+        assert!(clock.restore(&hostile).is_err());
     }
 
     #[test]

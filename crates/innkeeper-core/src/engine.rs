@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use innkeeper_bus::interrupt::InterruptFabric;
+use innkeeper_bus::state::Value;
 
 use crate::bus::Bus;
 use crate::debug::Stops;
@@ -35,6 +36,8 @@ impl fmt::Display for EngineError {
 }
 
 impl std::error::Error for EngineError {}
+
+const NOT_SAVED: &str = "this engine neither saves nor restores machines; bt and interp do";
 
 /// A translated block, and what it did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +74,21 @@ pub trait Vm: InterruptFabric {
     /// # Errors
     /// [`EngineError::Running`] if a vCPU runs, or what the host answered.
     fn reset_interrupts(&self) -> Result<(), EngineError>;
+    /// What is not memory, devices or [`CpuStateV1`]: clock, interrupt controllers, and what vCPUs are in the middle of.
+    /// No vCPU runs.
+    ///
+    /// # Errors
+    /// [`EngineError::Running`], or [`EngineError::Refused`] by an engine that cannot tell.
+    fn state(&self) -> Result<Value, EngineError> {
+        Err(EngineError::Refused(NOT_SAVED.into()))
+    }
+    /// Takes on such a state and those of the vCPUs, when memory and devices are restored already.
+    ///
+    /// # Errors
+    /// [`EngineError::Running`], or [`EngineError::Refused`] for what cannot be; the VM must not run then.
+    fn restore(&self, _state: &Value, _vcpus: &[CpuStateV1]) -> Result<(), EngineError> {
+        Err(EngineError::Refused(NOT_SAVED.into()))
+    }
     /// The blocks of vCPUs that are not running, where the engine translates and was told to trace.
     fn trace(&self) -> Vec<TracedBlock> {
         Vec::new()

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use innkeeper_core::memory::{GuestMemory, MemoryError, Ram as CoreRam};
+use std::os::fd::RawFd;
+
+use innkeeper_core::memory::{GuestMemory, Image, MemoryError, Ram as CoreRam};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::errors;
+use crate::{errors, memory_image};
 
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Memory {
@@ -38,6 +40,16 @@ impl Ram {
     #[pyo3(signature = (offset, data, /))]
     fn write(&self, offset: u64, data: &[u8]) -> PyResult<()> {
         self.ram.write(offset, data).map_err(errors::memory)
+    }
+
+    #[pyo3(signature = (descriptor, watch = None, /))]
+    fn save(&self, py: Python<'_>, descriptor: RawFd, watch: Option<Py<PyAny>>) -> PyResult<()> {
+        memory_image::write(py, &Image::of_ram(&self.ram), descriptor, watch.as_ref())
+    }
+
+    #[pyo3(signature = (descriptor, watch = None, /))]
+    fn restore(&self, py: Python<'_>, descriptor: RawFd, watch: Option<Py<PyAny>>) -> PyResult<()> {
+        memory_image::read(py, &Image::of_ram(&self.ram), descriptor, watch.as_ref())
     }
 }
 
@@ -82,6 +94,16 @@ impl Memory {
 
     fn clear(&self, py: Python<'_>) {
         py.detach(|| self.memory.clear());
+    }
+
+    #[pyo3(signature = (descriptor, watch = None, /))]
+    fn save(&self, py: Python<'_>, descriptor: RawFd, watch: Option<Py<PyAny>>) -> PyResult<()> {
+        memory_image::write(py, &Image::of_memory(&self.memory), descriptor, watch.as_ref())
+    }
+
+    #[pyo3(signature = (descriptor, watch = None, /))]
+    fn restore(&self, py: Python<'_>, descriptor: RawFd, watch: Option<Py<PyAny>>) -> PyResult<()> {
+        memory_image::read(py, &Image::of_memory(&self.memory), descriptor, watch.as_ref())
     }
 
     #[pyo3(signature = (size, /))]

@@ -22,6 +22,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::disk::Disk;
 use crate::memory::Memory;
 use crate::native::{Fabric, Line, Region, Screen};
+use crate::value;
 
 /// A device without its transport.
 #[pyclass(frozen, module = "innkeeper._core")]
@@ -297,5 +298,28 @@ impl VirtioPci {
 
     fn shut_down(&self, py: Python<'_>) {
         py.detach(|| self.function.shut_down());
+    }
+
+    #[getter]
+    fn can_be_saved(&self) -> bool {
+        self.function.can_be_saved()
+    }
+
+    fn pause(&self, py: Python<'_>) {
+        py.detach(|| self.function.pause());
+    }
+
+    fn go_on(&self, py: Python<'_>) {
+        py.detach(|| self.function.go_on());
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &py.detach(|| self.function.state()))
+    }
+
+    #[pyo3(signature = (state, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        py.detach(|| self.function.restore(&state)).map_err(value::bad_state)
     }
 }

@@ -8,6 +8,7 @@ use innkeeper_core::engine::{EngineError, Vm as CoreVm};
 use innkeeper_core::kvm::KvmVm;
 use innkeeper_core::memory::GuestMemory;
 use innkeeper_core::soft::{Settings, SoftVm, Testing};
+use innkeeper_core::state::CpuStateV1;
 use innkeeper_core::stats::Snapshot;
 use innkeeper_core::x86::bt::{Stress, Verify};
 use pyo3::exceptions::{PyIndexError, PyOSError, PyValueError};
@@ -20,6 +21,8 @@ use crate::errors;
 use crate::memory::{Memory, Ram};
 use crate::native::{Fabric, Region};
 use crate::trace;
+use crate::state::CpuState;
+use crate::value;
 use crate::vcpu::{Shared, Vcpu};
 
 const PORTS: u64 = 0x1_0000;
@@ -181,6 +184,17 @@ impl Vm {
         let all = PyDict::new(py);
         all.set_item("vcpus", vcpus)?;
         Ok(all)
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &py.detach(|| self.core.state()).map_err(errors::engine)?)
+    }
+
+    #[pyo3(signature = (state, vcpus, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>, vcpus: Vec<CpuState>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        let vcpus: Vec<_> = vcpus.into_iter().map(CpuStateV1::try_from).collect::<PyResult<_>>()?;
+        py.detach(|| self.core.restore(&state, &vcpus)).map_err(errors::engine)
     }
 
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

@@ -81,6 +81,10 @@ class Part:
         self._device = device
         self._offset = offset
 
+    @property
+    def device(self) -> Device:
+        return self._device
+
     def read(self, offset: int, size: int, /) -> int:
         return self._device.read(self._offset + offset, size)
 

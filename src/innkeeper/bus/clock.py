@@ -42,7 +42,7 @@ class HostClock:
         self._queue: list[tuple[int, int, _HostTimer]] = []
         self._order = count()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._calling = self._held = self._closed = False
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
@@ -63,6 +63,18 @@ class HostClock:
             self._changed.notify()
         return timer
 
+    def hold(self) -> None:
+        """Returns once no callback runs; those that come due wait for `release`."""
+        with self._changed:
+            self._held = True
+            self._changed.notify()
+            self._changed.wait_for(lambda: not self._calling)
+
+    def release(self) -> None:
+        with self._changed:
+            self._held = False
+            self._changed.notify()
+
     def close(self) -> None:
         """Forgets every callback and ends the thread."""
         with self._changed:
@@ -78,16 +90,20 @@ class HostClock:
             callback = timer.callback
             if callback is not None:
                 callback()
+            with self._changed:
+                self._calling = False
+                self._changed.notify_all()
 
     def _next(self) -> _HostTimer | None:
         """Waits for the earliest timer. None once closed."""
         with self._changed:
             while not self._closed:
-                if not self._queue:
+                if not self._queue or self._held:
                     self._changed.wait()
                     continue
                 remaining_ns = self._queue[0][0] - time.monotonic_ns()
                 if remaining_ns <= 0:
+                    self._calling = True
                     return heapq.heappop(self._queue)[2]
                 self._changed.wait(remaining_ns / 1e9)
             return None

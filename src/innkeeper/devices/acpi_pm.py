@@ -8,7 +8,8 @@ states other than S3 and S5, waking by a general-purpose event.
 from threading import Lock
 from typing import Protocol
 
-from innkeeper.bus import Clock, IrqLine, Timer
+from innkeeper.bus import Clock, Fields, IrqLine, State, Timer
+from innkeeper.bus.state import FLAG, number
 
 STATUS, ENABLE, CONTROL, TIMER, GPE_STATUS, GPE_ENABLE = 0, 2, 4, 8, 12, 14
 GPE_BYTES = 4  # status and enable bits of 16 events
@@ -30,6 +31,17 @@ SLEEP_TYPE_S3, SLEEP_TYPE_S5 = 1, 5  # what the DSDT's \\_S3 and \\_S5 objects s
 SOFT_OFF = 0  # what the PIIX4 itself calls S5, as firmware knows that reads no DSDT
 TIMER_HZ = 3_579_545
 NS = 1_000_000_000
+
+STATE = Fields(
+    elapsed_ns=number((1 << 62) - 1),
+    status=number(0xFFFF),
+    enable=number(ENABLE_BITS),
+    control=number(0xFFFF),
+    carries=number((1 << 62) - 1),
+    gpe_status=number(0xFFFF),
+    gpe_enable=number(0xFFFF),
+    level=FLAG,
+)
 
 
 class PowerControl(Protocol):
@@ -101,6 +113,34 @@ class AcpiPm:
         """The events that ended a sleep, for the board that the guest wakes on."""
         with self._lock:
             return self._status & (POWER_BUTTON | RTC_ALARM)
+
+    def state(self) -> State:
+        """The timer stands still while the machine is saved, as its processors do."""
+        with self._lock:
+            return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        with self._lock:
+            STATE.put(self, state)
+            self._sci.set(self._level)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._carries = min(self._carries, self._ticks() >> 31)
+            self._schedule()
+
+    @property
+    def asleep(self) -> bool:
+        """The guest sleeps with memory kept."""
+        return self._asleep
+
+    @property
+    def _elapsed_ns(self) -> int:
+        return self._clock.monotonic_ns() - self._start_ns
+
+    @_elapsed_ns.setter
+    def _elapsed_ns(self, elapsed: int) -> None:
+        self._start_ns = self._clock.monotonic_ns() - elapsed
 
     def _note(self, event: int) -> None:
         with self._lock:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from innkeeper.bus import Stateless
+
 READBACK = 0xE9
 
 
-class DebugConsole:
+class DebugConsole(Stateless):
     """Each byte written is said to `say`."""
 
     def __init__(self, say: Callable[[bytes], None]) -> None:

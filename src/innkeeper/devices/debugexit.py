@@ -5,8 +5,10 @@ Follows QEMU's isa-debug-exit: writing `v` ends with status `(v << 1) | 1`, so n
 
 from collections.abc import Callable
 
+from innkeeper.bus import Stateless
 
-class DebugExit:
+
+class DebugExit(Stateless):
     """Four ports, usually from 0xF4."""
 
     def __init__(self, leave: Callable[[int], None]) -> None:

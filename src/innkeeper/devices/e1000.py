@@ -70,6 +70,10 @@ class E1000Function(PciFunction):
     def set_up(self, up: bool, /) -> None:
         self._core.set_up(up)
 
+    @property
+    def not_saved(self) -> str | None:
+        return "an e1000 network card"
+
     def unplug(self) -> None:
         super().unplug()
         self._core.shut_down()

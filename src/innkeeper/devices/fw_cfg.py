@@ -8,6 +8,8 @@ refused with the error bit.
 import struct
 from collections.abc import Callable, Mapping
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import number
 from innkeeper.memory import GuestMemory
 
 SELECTOR, DATA, DMA_HIGH, DMA_LOW = 0, 1, 4, 8
@@ -31,6 +33,7 @@ DMA_SIGNATURE = b"QEMU CFG"
 DMA_ERROR, DMA_READ, DMA_SKIP, DMA_SELECT, DMA_WRITE = 1, 2, 4, 8, 16
 DMA_REQUEST = struct.Struct(">IIQ")  # control, length, address
 CHUNK_BYTES = 1 << 20
+STATE = Fields(key=number(0xFFFF), at=number((1 << 32) - 1), dma_high=number((1 << 32) - 1))
 
 
 def integer(value: int, size: int) -> bytes:
@@ -54,6 +57,7 @@ class FwCfg:
         self._items: dict[int, Content] = {KEY_SIGNATURE: b"QEMU", KEY_ID: integer(ID_TRADITIONAL | ID_DMA, 4), **items}
         self._add_files(files)
         self._item = b""
+        self._key = KEY_SIGNATURE
         self._select(KEY_SIGNATURE)
         self._at = 0
         self._dma_high = 0
@@ -81,7 +85,18 @@ class FwCfg:
             address, self._dma_high = self._dma_high << 32 | _swapped(value), 0
             self._transfer(address)
 
+    def state(self) -> State:
+        """What the items hold is the board's, and firmware's once it has read it."""
+        return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        saved = STATE.check(state)
+        self._select(saved["key"])
+        self._at = min(saved["at"], len(self._item))
+        self._dma_high = saved["dma_high"]
+
     def _select(self, key: int) -> None:
+        self._key = key
         self._item = _bytes(self._items.get(key & 0xBFFF, b""))  # bit 14: for writing, which changes nothing here
         self._at = 0
 

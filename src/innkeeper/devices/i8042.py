@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from threading import Lock
 
-from innkeeper.bus import Clock, IrqLine
+from innkeeper.bus import Clock, Fields, IrqLine, State, Stateful
+from innkeeper.bus.state import ANYTHING, BYTE, FLAG, data, group, number, optional, queue
 from innkeeper.devices.ps2 import Keyboard, Mouse, Translator
 from innkeeper.devices.ps2.mouse import Click
 
@@ -50,6 +51,21 @@ KEY_PAUSE_NS = 8_000_000
 KEYS_KEPT = 1024  # typed ahead; of what goes beyond, releases alone are kept
 RELEASES_KEPT = 2 * KEYS_KEPT
 ANSWERS_KEPT = 64  # that a guest asked for and did not take
+
+LARGEST_KEY = 0x2FF
+OWN = Fields(
+    typed=queue(group(number(LARGEST_KEY), FLAG), RELEASES_KEPT),
+    own=queue(group(BYTE, FLAG), ANSWERS_KEPT, bounded=True),
+    output=optional(group(BYTE, FLAG)),
+    mode=BYTE,
+    ram=data(32, into=bytearray),
+    pending=optional(BYTE),
+    last_was_command=FLAG,
+    last=BYTE,
+    levels=group(FLAG, FLAG, into=list),
+    pause_ns=number(KEY_PAUSE_NS),
+)
+STATE = Fields(controller=ANYTHING, keyboard=ANYTHING, mouse=ANYTHING, translator=ANYTHING)
 
 
 class I8042:
@@ -120,6 +136,34 @@ class I8042:
             self._pausing = False
             self._type()
             self._update()
+
+    # ---- saved and restored ---------------------------------------------------------------------
+
+    def state(self) -> State:
+        with self._lock:
+            return {"controller": OWN.of(self)} | {name: part.state() for name, part in self._parts().items()}
+
+    def restore(self, state: State, /) -> None:
+        saved = STATE.check(state)
+        with self._lock:
+            OWN.put(self, saved["controller"])
+            for name, part in self._parts().items():
+                part.restore(saved[name])
+            for irq, level in zip(self._irqs, self._levels, strict=True):
+                irq.set(level)
+            self._type()
+
+    @property
+    def _pause_ns(self) -> int:
+        """Until the next key may come."""
+        return max(self._next_key_ns - self._clock.monotonic_ns(), 0)
+
+    @_pause_ns.setter
+    def _pause_ns(self, pause: int) -> None:
+        self._next_key_ns = self._clock.monotonic_ns() + pause
+
+    def _parts(self) -> dict[str, Stateful]:
+        return {"keyboard": self._keyboard, "mouse": self._mouse, "translator": self._translator}
 
     # ---- the guest ------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from innkeeper.bus import Buses
+from innkeeper.bus import Buses, Fields, State
+from innkeeper.bus.state import ANYTHING, BYTE, data, group, number, optional, sequence
 from innkeeper.memory import Ram
 
 READ_ARRAY, READ_ARRAY_AMD = 0xFF, 0xF0
@@ -21,6 +22,16 @@ READY, ERASE_FAILED, PROGRAM_FAILED = 0x80, 0x20, 0x10
 MANUFACTURER, DEVICE = 0x89, 0x18
 BLOCK_BYTES = 0x1000
 BUFFER_BYTES = 0x800
+
+STATE = Fields(
+    status=BYTE,
+    command=optional(BYTE),
+    left=number(BUFFER_BYTES),
+    buffer=sequence(group(number((1 << 32) - 1), data(most=8)), BUFFER_BYTES),
+)
+WHOLE = Fields(mode=BYTE, registers=ANYTHING)
+MODES = (READ_ARRAY, READ_STATUS, READ_ID)
+COMMANDS = (None, PROGRAM, BUFFERED, ERASE)
 
 
 class Store(Protocol):
@@ -54,6 +65,26 @@ class Flash:
         if self._mode == READ_ARRAY:
             self._buses.unmap_ram(self._base)
         self._buses.unmap_mmio(self._base)
+
+    def memories(self) -> dict[str, Ram]:
+        return {"array": self._ram}
+
+    def state(self) -> State:
+        return {"mode": self._mode, "registers": STATE.of(self)}
+
+    def restore(self, state: State, /) -> None:
+        """The array has been restored already; what keeps it follows."""
+        saved = WHOLE.check(state)
+        registers = STATE.check(saved["registers"])
+        beyond = any(offset + len(written) > self._ram.size for offset, written in registers["buffer"])
+        if saved["mode"] not in MODES or registers["command"] not in COMMANDS or beyond:
+            raise ValueError("it is of another kind of flash")
+        STATE.put(self, saved["registers"])
+        self._enter(saved["mode"])
+        content = self._ram.read(0, self._ram.size)
+        if content != self._store.content:
+            self._store.write(0, content)
+            self._store.sync()
 
     def read(self, offset: int, size: int, /) -> int:
         """Comes here while the array is not shown, or just after."""

@@ -6,7 +6,11 @@ bit is remembered.
 
 from collections.abc import Callable
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import number
+
 RESET, A20 = 1 << 0, 1 << 1
+STATE = Fields(value=number(RESET | A20))
 
 
 class Port92:
@@ -24,3 +28,9 @@ class Port92:
         self._value = value & (A20 | RESET)
         if rises:
             self._reset()
+
+    def state(self) -> State:
+        return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        STATE.put(self, state)

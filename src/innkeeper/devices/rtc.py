@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
-from innkeeper.bus import Clock, IrqLine, Timer
+from innkeeper.bus import Clock, Fields, IrqLine, State, Timer
+from innkeeper.bus.state import BYTE, data, number, optional
 
 SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM = range(6)
 DAY_OF_WEEK, DAY, MONTH, YEAR = range(6, 10)
@@ -34,6 +35,16 @@ D_VALID = 0x80  # the battery is good
 NS = 1_000_000_000
 UPDATE_NS = 244_000  # UIP is set this long before the registers change
 CMOS_BYTES = 128
+LAST_SECOND = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())  # a day before dates end
+
+STATE = Fields(
+    index=number(CMOS_BYTES - 1),
+    ram=data(CMOS_BYTES, into=bytearray),
+    offset_ns=number(LAST_SECOND * NS, least=-LAST_SECOND * NS),
+    held_second=optional(number(LAST_SECOND)),
+    flags=BYTE,
+    seen_ns=number(LAST_SECOND * NS, least=-LAST_SECOND * NS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,31 @@ class Rtc:
         with self._lock:
             self._catch_up()
             return RtcStateV1(bytes(self._ram), self._flags, self._offset_ns)
+
+    def state(self) -> State:
+        """The date goes on while the machine is saved, as with a battery."""
+        with self._lock:
+            self._catch_up()
+            return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        with self._lock:
+            now = self._clock.wall_ns() + STATE.check(state)["offset_ns"]
+            if not 0 <= now <= LAST_SECOND * NS:
+                raise ValueError(f"offset_ns: it leads to second {now // NS}; there are those up to {LAST_SECOND}")
+            STATE.put(self, state)
+            self._seen_ns = min(self._seen_ns, now)
+            self._irq.set(bool(self._flags & C_IRQ))
+            self._catch_up()
+            self._schedule()
+
+    @property
+    def _held_second(self) -> int | None:
+        return None if self._held is None else int(self._held.timestamp())
+
+    @_held_second.setter
+    def _held_second(self, second: int | None) -> None:
+        self._held = None if second is None else datetime.fromtimestamp(second, UTC)
 
     # ---- registers ------------------------------------------------------------------------------
 

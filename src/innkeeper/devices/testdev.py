@@ -7,6 +7,9 @@ machine does not have.
 
 from collections.abc import Callable
 
+from innkeeper.bus import Fields, State, Stateless
+from innkeeper.bus.state import data
+
 IRQ_LINES = 24
 
 
@@ -24,8 +27,17 @@ class TestRegister:
     def write(self, offset: int, size: int, value: int, /) -> None:
         self._bytes[offset : offset + size] = value.to_bytes(size, "little")
 
+    def state(self) -> State:
+        return self._fields().of(self)
 
-class TestIrqLines:
+    def restore(self, state: State, /) -> None:
+        self._fields().put(self, state)
+
+    def _fields(self) -> Fields:
+        return Fields(bytes=data(len(self._bytes), into=bytearray))
+
+
+class TestIrqLines(Stateless):
     """One port for each interrupt: writing anything but zero raises the line."""
 
     __test__ = False

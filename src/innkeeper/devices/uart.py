@@ -10,7 +10,8 @@ from collections import deque
 from threading import Lock
 from typing import Protocol
 
-from innkeeper.bus import IrqLine
+from innkeeper.bus import Fields, IrqLine, State
+from innkeeper.bus.state import BYTE, FLAG, data, number
 
 RBR = THR = DLL = 0  # receiver buffer, transmitter holding, divisor low
 IER = DLM = 1  # interrupt enable, divisor high
@@ -58,6 +59,21 @@ PEER_READY = MSR_CTS | MSR_DSR | MSR_DCD
 FIFO_BYTES = 16
 BACKLOG_LIMIT = 1 << 20
 BYTES = tuple(bytes((value,)) for value in range(256))
+
+
+STATE = Fields(
+    received=data(most=BACKLOG_LIMIT + FIFO_BYTES, into=deque),
+    ier=number(0x0F),
+    lcr=BYTE,
+    mcr=number(0x1F),
+    scr=BYTE,
+    fcr=number(0xC9),
+    divisor=number(0xFFFF),
+    lsr=BYTE,
+    msr=BYTE,
+    thr_interrupt=FLAG,
+    level=FLAG,
+)
 
 
 class ConsoleSink(Protocol):
@@ -154,6 +170,9 @@ class Uart:
                 self._scr = value
             case _:
                 pass  # LSR and MSR: writes are for factory tests only
+        self._choose_path()
+
+    def _choose_path(self) -> None:
         self._transmits = not (self._lcr & LCR_DIVISOR_LATCH or self._mcr & MCR_LOOPBACK)
 
     def _take(self) -> int:
@@ -183,6 +202,19 @@ class Uart:
         if changed & inputs & MSR_RI:
             changed &= ~MSR_RI  # only the end of a ring is noted
         self._msr = inputs | self._msr & 0x0F | changed >> 4
+
+    # ---- saved and restored ---------------------------------------------------------------------
+
+    def state(self) -> State:
+        with self._lock:
+            return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        with self._lock:
+            STATE.put(self, state)
+            self._lsr = self._lsr & ~LSR_DATA_READY | (LSR_DATA_READY if self._received else 0)
+            self._choose_path()
+            self._irq.set(self._level)
 
     # ---- interrupts -----------------------------------------------------------------------------
 

@@ -47,6 +47,10 @@ class VgaFunction(PciFunction):
         buses.map_mmio(*WINDOW, self._chip.window)
         self._there = buses
 
+    @property
+    def not_saved(self) -> str | None:
+        return "a VGA"
+
     def unplug(self) -> None:
         super().unplug()
         if self._there is not None:

@@ -24,6 +24,7 @@ class Capability(Enum):
     BREAKPOINTS = "INT3 in the guest's kernel"
     DEBUGGER = "breakpoints and watches of a debugger"
     CPUID_MASKING = "CPU features just as they are given"
+    SAVING = "machines saved to files, and restored"
 
 
 class Vcpu(Protocol):
@@ -65,6 +66,14 @@ class Vm(Protocol):
         ...
 
     def statistics(self) -> dict[str, Any]: ...
+
+    def state(self) -> dict[str, Any]:
+        """What is not memory, a device or a vCPU's state: clock, interrupt controllers, what vCPUs are in the middle of."""
+        ...
+
+    def restore(self, state: dict[str, Any], vcpus: list[CpuState], /) -> None:
+        """Takes all of that on, when memory and devices are restored. Raises `ValueError` for what cannot be."""
+        ...
 
     def trace(self) -> list[TracedBlock]:
         """What was executed, block by block, once no vCPU runs. Empty unless the engine traces."""

@@ -42,6 +42,8 @@ class CoreVm:
         self.signal_msi = core.signal_msi
         self.reset_interrupts = core.reset_interrupts
         self.statistics = core.statistics
+        self.state = core.state
+        self.restore = core.restore
         self.trace = core.trace
         self.flight_record = core.flight_record
 

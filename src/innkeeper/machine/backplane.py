@@ -54,6 +54,8 @@ class Backplane:
         self._board: Slots | None = None
         self._changed = threading.Condition()
         self._closing: list[threading.Thread] = []
+        self.changed = False
+        """Something was plugged in or taken out."""
 
     # ---- boards ---------------------------------------------------------------------------------
 
@@ -90,7 +92,7 @@ class Backplane:
                 raise HostError(f"all {SLOTS} slots of the machine are taken; detach a device first")
             if index == len(self._places):
                 self._places.append(None)
-            self._places[index] = item
+            self._places[index], self.changed = item, True
             try:
                 if self._board is not None:
                     self._board.fill(index, item.slot)
@@ -143,6 +145,7 @@ class Backplane:
         """Closed by another thread: a vCPU has no time to wait until a disk is flushed."""
         item, self._places[index] = self._places[index], None
         self._asked.discard(index)
+        self.changed = True
         if isinstance(item, Plugged):
             self._closing = [thread for thread in self._closing if thread.is_alive()]
             self._closing.append(threading.Thread(target=close_or_log, args=(item,), name="unplug", daemon=True))

@@ -26,6 +26,7 @@ from innkeeper.sockets import listen_unix, remove_unix
 VERSION = 1
 LINE_LIMIT = 8 << 20
 CALLERS_LIMIT = 16
+ANSWER_S = 1.0
 PATIENCE_S = 600.0  # for an answer: text is typed slowly
 
 Command = Callable[[Mapping[str, Any]], object]
@@ -59,7 +60,11 @@ class ControlServer:
         remove_unix(self._listener)
         with self._lock:
             callers = dict(self._callers)
+        for caller in callers:
+            with suppress(OSError):
+                caller.shutdown(socket.SHUT_RD)
         for caller, thread in callers.items():
+            thread.join(ANSWER_S)  # its last answer may be on its way
             with suppress(OSError):
                 caller.shutdown(socket.SHUT_RDWR)
             thread.join()

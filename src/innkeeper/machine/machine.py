@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
@@ -29,7 +28,6 @@ from innkeeper.machine.builder import (
     Processors,
     assemble,
     create_processors,
-    load,
     prepare,
     wake,
     waking_vector,
@@ -44,6 +42,7 @@ from innkeeper.machine.live import Inside, Live
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun, Sleep
+from innkeeper.machine.savable import Savable
 from innkeeper.machine.serial import SerialLine
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
 from innkeeper.platforms import KeptState
@@ -56,11 +55,11 @@ RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut 
 logger = logging.getLogger(__name__)
 
 
-class Machine(Shown):
+class Machine(Shown, Savable):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
-    `MemoryConsole` for a program that talks with its guest.
+    `MemoryConsole` for a program that talks with its guest. It begins with power-on, or with what `restores` names.
     """
 
     def __init__(self, config: MachineConfig, *, console: Console | None = None, engine: Engine | None = None) -> None:
@@ -68,8 +67,7 @@ class Machine(Shown):
         self._given_console = console
         self._given_engine = engine
         self._lock = threading.Lock()  # over what a reset replaces
-        self._stop_asked = False
-        self._resets = self._sleeps = 0
+        self._stop_asked, self._resets, self._sleeps = False, 0, 0
         self._ledger: dict[str, Any] = {}
         self._trace: list[TracedBlock] = []
         self._timeline = Timeline()
@@ -158,9 +156,7 @@ class Machine(Shown):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # ---- while it runs --------------------------------------------------------------------------
@@ -239,7 +235,8 @@ class Machine(Shown):
     def _commands(self, console: Console) -> dict[str, Command]:
         """What else can be asked of it there."""
         line = SerialLine(self.config, console, lambda: self._assembly.board.uart if self._assembly else None)
-        return line.commands() | self.live.commands() | {"watch": lambda _asked: self.happenings.subscribe()}
+        others = self.live.commands() | self.save_commands()
+        return line.commands() | others | {"watch": lambda _asked: self.happenings.subscribe()}
 
     # ---- the supervisor -------------------------------------------------------------------------
 
@@ -280,9 +277,8 @@ class Machine(Shown):
         while True:
             assembly = self._assembly
             assert assembly is not None  # noqa: S101 - built in `start` or below
-            self._run.start(assembly.processors.vcpus, lambda: self._timeline.mark(STARTED))
-            request = self._run.wait(self._deadline)
-            self._run.stop(self._let_go_if_over if self._goes_on(request) else self._let_go_of_console)
+            vcpus = assembly.processors.vcpus
+            request = self._run.run(vcpus, lambda: self._timeline.mark(STARTED), self._deadline, self._patience)
             if request is Sleep.SUSPEND:
                 request = self._sleep()
             request = self._look_back(request, assembly.processors.vm)
@@ -295,6 +291,10 @@ class Machine(Shown):
             if self._is_late():
                 return Outcome(OutcomeKind.TIMEOUT)  # however fast a guest resets itself
             self._go_on(request, assembly)
+
+    def _patience(self, request: Outcome | Sleep | None) -> Callable[[], None]:
+        goes_on = request is None or self._goes_on(request)
+        return self._let_go_if_over if goes_on else self._let_go_of_console
 
     def _sleep(self) -> Outcome | Sleep:
         """Until the guest is woken, which is a reset if it did not say where it wants to go on."""
@@ -329,8 +329,7 @@ class Machine(Shown):
             logger.info("%s", request.in_full() if isinstance(request, Outcome) else request)
             self._resets += 1
             self.happenings.publish("rebooted", str(request))
-            # The file is opened again, not kept: it may be large.
-            kernel = self._open_kernel()
+            kernel = self._open_kernel()  # again, not kept: it may be large
             kept = before.board.kept_over_reset()
             self._build(create_processors(self.config, self._parts), kernel, kept, loads=True)
 
@@ -372,7 +371,7 @@ class Machine(Shown):
         assembly = assemble(self.config, self._parts, processors, Outside(self._tap, run), kept)
         try:
             if loads:
-                load(self.config, kernel, self._parts, assembly)
+                self._fill(kernel, self._parts, assembly)
         except BaseException:
             assembly.take_apart()
             raise

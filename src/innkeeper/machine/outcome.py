@@ -17,6 +17,7 @@ class OutcomeKind(Enum):
     EXITED = "the test guest ended with a status"
     TIMEOUT = "the time limit passed"
     STOPPED = "the run was stopped from outside"
+    SAVED = "the machine was saved to a file"
     FAILED = "the machine itself failed"
 
 

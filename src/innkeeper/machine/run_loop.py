@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from innkeeper.engine import Debug, Exit, Halt, InternalError, Kicked, Shutdown, Vcpu
 from innkeeper.errors import EngineError
@@ -24,6 +24,18 @@ class Sleep(Enum):
     WAKE = "go on"
 
 
+class Pause(Protocol):
+    """What wants the vCPUs to stand still for a while."""
+
+    def carry_out(self, over: Callable[[], bool], /) -> Outcome | None:
+        """Called when they do. Gives how the machine ends, if it does; `over` says that it shall end anyway."""
+        ...
+
+    def fail(self, why: str, /) -> None:
+        """It does not come to that."""
+        ...
+
+
 class BoardRun:
     """What a guest asks of the machine arrives here from a vCPU's thread, which cannot take itself
     apart; the machine's supervisor waits for it. The first request counts.
@@ -35,6 +47,7 @@ class BoardRun:
         self._woken = False
         self.reboots = False
         """A guest that powers off is reset instead: its user wants it back."""
+        self._pause: Pause | None = None
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._vcpus: Sequence[Vcpu] = ()
@@ -72,6 +85,37 @@ class BoardRun:
                 self._outcome = outcome
         self._interrupt()
 
+    def pause(self, pause: Pause) -> bool:
+        """Asks for a pause, from any thread; False if another one comes first, or the guest sleeps or ends."""
+        with self._lock:
+            if self._outcome is not None or self._pause is not None:
+                return False
+            self._pause = pause
+        self._interrupt()
+        return True
+
+    def _carry_out_pause(self) -> bool:
+        """The vCPUs were stopped: for a pause, or because it all ends. Tells whether they may go on."""
+        with self._lock:
+            pause, self._pause = self._pause, None
+            if self._outcome is None:
+                self._ended.clear()
+        if pause is None:
+            return False
+        if self._is_over():
+            pause.fail("the machine was ended meanwhile")
+            return False
+        outcome = pause.carry_out(self._is_over)
+        if outcome is not None:
+            self.end(outcome)
+            return False
+        self._threads.clear()
+        return True
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            return self._outcome is not None
+
     def _interrupt(self) -> None:
         """Not an instruction more than the one that asked: a vCPU hears its kick behind it."""
         self._ended.set()
@@ -94,12 +138,27 @@ class BoardRun:
         """What the host calls the thread of each vCPU, if it runs."""
         return [thread.native_id if thread.is_alive() else None for thread in self._threads]
 
-    def wait(self, deadline: float | None) -> Outcome | Sleep:
-        """The first request, or a timeout when `time.monotonic()` reaches `deadline`."""
+    def run(
+        self,
+        vcpus: Sequence[Vcpu],
+        started: Callable[[], None],
+        deadline: float | None,
+        patience: Callable[[Outcome | Sleep | None], Callable[[], None]],
+    ) -> Outcome | Sleep:
+        """From the start to what ends it, with the pauses between. `patience` gives `stop` what it calls."""
+        while True:
+            self.start(vcpus, started)
+            self.stop(patience(self.wait(deadline)))
+            if not self._carry_out_pause():
+                return self.request()
+
+    def wait(self, deadline: float | None) -> Outcome | Sleep | None:
+        """The first request, or a timeout when `time.monotonic()` reaches `deadline`; None for a pause."""
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         if not self._ended.wait(remaining):
             self.end(Outcome(OutcomeKind.TIMEOUT))
-        return self._request()
+        with self._lock:
+            return self._outcome
 
     def sleep(self, deadline: float | None) -> Outcome | Sleep:
         """After `wait` gave `SUSPEND`: waits for `WAKE`, or for an end from outside."""
@@ -109,10 +168,11 @@ class BoardRun:
         remaining = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         if not self._ended.wait(remaining):
             return Outcome(OutcomeKind.TIMEOUT)
-        request = self._request()
+        request = self.request()
         return Sleep.WAKE if request is Sleep.SUSPEND else request
 
-    def _request(self) -> Outcome | Sleep:
+    def request(self) -> Outcome | Sleep:
+        """What ended it."""
         with self._lock:
             assert self._outcome is not None  # noqa: S101 - only asked for after the event
             return self._outcome

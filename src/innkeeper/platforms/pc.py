@@ -172,6 +172,7 @@ class PcBoard:
         self._vcpus = vcpus
         self._start = start
         self._chips = pc_start.Chips(start, around.memory, around.buses) if start is not None else None
+        self._named: dict[str, object] = {}
         self._ports: list[int] = []
         self._mmio: list[int] = []
         self.uart = Uart(self._line("com1"), around.console)
@@ -217,6 +218,12 @@ class PcBoard:
         self._ports.clear()
         self._mmio.clear()
 
+    def devices_by_name(self) -> dict[str, object]:
+        """Every device, in the order in which they are restored: the clock rings before power management hears of it."""
+        flash = {"flash": self._chips.flash} if self._chips is not None and self._chips.flash is not None else {}
+        functions = {f"pci {slot:02x}.{number}": f for (slot, number), f in sorted(self.pci.functions().items())}
+        return self._named | flash | functions | {"acpi pm": self.pm}
+
     def write_tables(self) -> int:
         """Puts the ACPI tables into memory; returns where the RSDP is."""
         base, _ = ACPI_TABLES
@@ -232,6 +239,7 @@ class PcBoard:
         base, size = PORTS[name]
         self._around.buses.map_ports(base, size, device)
         self._ports.append(base)
+        self._named[name] = device.device if isinstance(device, Part) else device
 
     def _place_chips(self) -> None:
         self._at_ports("i8042 data", Part(self.i8042, DATA))
@@ -287,7 +295,8 @@ class PcBoard:
         self._at_ports("test exit", DebugExit(self._around.control.leave))
         self._at_ports("test irqs", TestIrqLines(buses.set_irq))
         base, size = MEMORY_MAP["test memory"]
-        buses.map_mmio(base, size, TestRegister(size))
+        memory = self._named["test memory"] = TestRegister(size)
+        buses.map_mmio(base, size, memory)
         self._mmio.append(base)
 
     # ---- description ----------------------------------------------------------------------------

@@ -61,15 +61,15 @@ class Chips:
         self.rom.write(0, start.rom)
         self._base = FOUR_GIB - self.rom.size
         buses.map_ram(self._base, self.rom, read_only=True)
-        self._flash: Flash | None = None
+        self.flash: Flash | None = None
         if start.variables is not None:
             size = len(start.variables.content)
-            self._flash = Flash(buses, memory.device_ram(size), start.variables, self._base - size)
+            self.flash = Flash(buses, memory.device_ram(size), start.variables, self._base - size)
 
     def unplug(self) -> None:
         self._buses.unmap_ram(self._base)
-        if self._flash is not None:
-            self._flash.unplug()
+        if self.flash is not None:
+            self.flash.unplug()
 
 
 def items(start: FirmwareStart) -> dict[int, Content]:

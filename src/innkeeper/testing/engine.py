@@ -130,6 +130,14 @@ class ScriptedVm:
     def statistics(self) -> dict[str, Any]:
         return {"vcpus": [{"instructions": vcpu.runs} for vcpu in self._vcpus]}
 
+    def state(self) -> dict[str, Any]:
+        return {"gsis": {str(gsi): level for gsi, level in self.gsis.items()}}
+
+    def restore(self, state: dict[str, Any], vcpus: list[CpuState], /) -> None:
+        self.gsis = {int(gsi): level for gsi, level in state["gsis"].items()}
+        for vcpu, saved in zip(self._vcpus, vcpus, strict=True):
+            vcpu.set_state(saved)
+
     def trace(self) -> list[TracedBlock]:
         return self.blocks
 

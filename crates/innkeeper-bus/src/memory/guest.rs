@@ -350,11 +350,24 @@ impl GuestMemory {
         self.zero(0, self.bytes);
     }
 
-    fn zero(&self, offset: u64, size: u64) {
+    pub(super) fn zero(&self, offset: u64, size: u64) {
         // SAFETY: the range lies within our own private anonymous mapping.
         let rc = unsafe { libc::madvise(self.pointer(offset).cast(), size as usize, libc::MADV_DONTNEED) };
         assert_eq!(rc, 0, "madvise on our own mapping");
         self.note_written(offset, size);
+    }
+
+    /// Copies bytes of the mapping out, wherever guests see them. The caller has checked that they are there.
+    pub(super) fn copy_mapping_out(&self, offset: u64, out: &mut [u8]) {
+        // SAFETY: the caller's range lies within the mapping; nothing of ours overlaps it.
+        unsafe { std::ptr::copy_nonoverlapping(self.pointer(offset), out.as_mut_ptr(), out.len()) }
+    }
+
+    /// The same inwards; the code ledger is told.
+    pub(super) fn copy_mapping_in(&self, offset: u64, bytes: &[u8]) {
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.pointer(offset), bytes.len()) }
+        self.note_written(offset, bytes.len() as u64);
     }
 
     pub(super) fn note_written(&self, offset: u64, length: u64) {

@@ -2,12 +2,14 @@
 //! decoded code. Everything that reaches guest RAM goes through here and is bounds-checked.
 
 mod guest;
+mod image;
 mod layout;
 mod ram;
 mod shared;
 mod writes;
 
 pub use guest::{GuestMemory, MemoryError, PAGE_SIZE, writer};
+pub use image::{Image, Watch};
 pub use layout::{Move, Slot, Watcher};
 pub use ram::Ram;
 pub use shared::{Buffer, copy_in, copy_out, load_u16, store_u16};

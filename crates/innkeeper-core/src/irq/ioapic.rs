@@ -4,6 +4,8 @@
 //! series PCH datasheet vol. 2, I/O APIC). Left out: polarity (the board's lines are active when
 //! high), delivery status (delivery takes no time) and the wire from the 8259 to input 0.
 
+use innkeeper_bus::plain_struct;
+
 use super::Outcome;
 use super::message::{Delivery, Destination, Message};
 
@@ -31,6 +33,8 @@ pub struct Ioapic {
     entries: [u64; PINS],
 }
 
+plain_struct!(Ioapic { select, id, lines, entries } if Ioapic::is_sound);
+
 impl Default for Ioapic {
     fn default() -> Self {
         Self { select: 0, id: 0, lines: 0, entries: [MASKED; PINS] }
@@ -48,6 +52,11 @@ fn message(entry: u64) -> Message {
 pub type Send<'a> = &'a dyn Fn(&Message) -> Outcome;
 
 impl Ioapic {
+    fn is_sound(&self) -> bool {
+        let reserved = !(WRITABLE | REMOTE_IRR);
+        self.id & !0x0F00_0000 == 0 && self.lines >> PINS == 0 && self.entries.iter().all(|entry| entry & reserved == 0)
+    }
+
     pub fn read(&self, offset: u64) -> u32 {
         match offset {
             SELECT => u32::from(self.select),

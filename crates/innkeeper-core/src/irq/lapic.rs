@@ -11,6 +11,8 @@ mod vectors;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
+
 pub use registers::Model;
 use registers::{Effect, Registers};
 use timer::{Due, Moment};
@@ -29,6 +31,8 @@ const X2APIC_LAST: u32 = 0x8FF;
 const NOWHERE: u64 = u64::MAX;
 /// One NMI in delivery and one held back: a processor remembers no more.
 const MOST_NMIS: u8 = 2;
+/// What may wait for a vCPU beside interrupts.
+const SIGNALS: u32 = NMI | INIT | SIPI;
 
 /// What every local APIC of a VM is wired to.
 pub(super) struct Wires {
@@ -183,6 +187,35 @@ impl Lapic {
     pub fn set_tsc_adjust(&self, adjust: u64) {
         self.tsc_adjust.store(adjust, Ordering::SeqCst);
         self.change(|inner, _| inner.armed = None);
+    }
+
+    // ---- saved and restored ---------------------------------------------------------------------
+
+    /// All of it, with the signals that its vCPU has yet to look at. The vCPU stands still.
+    pub(super) fn state(&self) -> Value {
+        map([
+            ("registers", self.change(|inner, _| inner.registers.save())),
+            ("nmis", self.nmis.load(Ordering::SeqCst).save()),
+            ("sipi_vector", self.sipi_vector.load(Ordering::SeqCst).save()),
+            ("signals", (self.attention.bits() & SIGNALS).save()),
+        ])
+    }
+
+    pub(super) fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let registers: Registers = fields.take("registers")?;
+        let (nmis, sipi_vector): (u8, u8) = (fields.take("nmis")?, fields.take("sipi_vector")?);
+        let signals: u32 = fields.take("signals")?;
+        fields.end()?;
+        if !registers.belong_to(self.index) || nmis > MOST_NMIS || signals & !SIGNALS != 0 {
+            return Err(BadState::new("it is not of this processor"));
+        }
+        self.nmis.store(nmis, Ordering::SeqCst);
+        self.sipi_vector.store(sipi_vector, Ordering::SeqCst);
+        self.change(|inner, _| (inner.registers, inner.armed) = (registers, None));
+        self.attention.take(SIGNALS);
+        self.attention.raise(signals | INTERRUPT);
+        Ok(())
     }
 
     // ---- registers ------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ mod message;
 mod pic;
 mod pit;
 mod ports;
+mod saving;
 mod statistics;
 mod timers;
 

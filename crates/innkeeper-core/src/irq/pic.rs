@@ -5,6 +5,8 @@
 //! falls before it is acknowledged stays requested in edge mode, so that a device may pulse its
 //! line. Left out: 8080 mode, buffered mode, and a cascade other than on IR2.
 
+use innkeeper_bus::{plain_enum, plain_struct};
+
 use super::Outcome;
 
 /// The master's input that the slave drives.
@@ -49,7 +51,17 @@ struct Chip {
     rotate_on_auto_eoi: bool,
 }
 
+plain_enum!(Setup { Never, Done, Icw2, Icw3, Icw4 });
+plain_struct!(Chip {
+    irr, isr, imr, lines, level_triggered, vector_base, first, setup, single, needs_icw4, reads_isr, poll, special_mask,
+    special_nested, auto_eoi, rotate_on_auto_eoi,
+} if Chip::is_sound);
+
 impl Chip {
+    fn is_sound(&self) -> bool {
+        self.first < 8
+    }
+
     fn set_line(&mut self, input: u8, level: bool) -> Outcome {
         let bit = 1 << input;
         let before = (self.lines & bit != 0, self.irr & bit != 0);
@@ -197,6 +209,8 @@ impl Chip {
 pub struct Pic {
     chips: [Chip; 2],
 }
+
+plain_struct!(Pic { chips });
 
 impl Pic {
     /// Drives ISA interrupt `irq`, 0-15. The cascade input has no line.

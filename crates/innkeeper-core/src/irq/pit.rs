@@ -8,7 +8,10 @@ mod channel;
 
 use channel::Channel;
 
+use innkeeper_bus::plain_struct;
+
 use super::Outcome;
+use crate::clock::LONGEST_LIFE;
 
 /// The input clock, 105/88 MHz.
 const HZ: u64 = 1_193_182;
@@ -47,7 +50,14 @@ impl Default for Pit {
     }
 }
 
+plain_struct!(Pit { channels, latch, due, last, owed } if Pit::is_sound);
+
 impl Pit {
+    fn is_sound(&self) -> bool {
+        let counts_on = |due: u64| due < LONGEST_LIFE;
+        self.latch & !0x0E == 0 && self.due.is_none_or(counts_on) && counts_on(self.last) && self.owed <= MOST_OWED
+    }
+
     /// Reads port 0x40 + `offset`.
     pub fn read(&mut self, offset: u64, now: u64) -> u8 {
         match self.channels.get_mut(offset as usize) {

@@ -1,9 +1,12 @@
 //! The software engine: vCPUs that this process translates or interprets, with the interrupt fabric
 //! beside them.
 
+mod saving;
+
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use innkeeper_bus::interrupt::InterruptFabric;
+use innkeeper_bus::state::Value;
 
 use crate::bus::Bus;
 use crate::clock::Clock;
@@ -176,6 +179,14 @@ impl Vm for SoftVm {
         // The pages of the local APICs are where they were at power-up.
         self.vcpus.iter().for_each(|vcpu| vcpu.attention.raise_quietly(MOVED));
         Ok(())
+    }
+
+    fn state(&self) -> Result<Value, EngineError> {
+        saving::state(self)
+    }
+
+    fn restore(&self, state: &Value, vcpus: &[CpuStateV1]) -> Result<(), EngineError> {
+        saving::restore(self, state, vcpus)
     }
 
     fn trace(&self) -> Vec<TracedBlock> {

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
-use super::class::{Activation, Class, Link, VirtQueue, read_config_bytes};
+use super::class::{Activation, Class, Link, Saving, VirtQueue, read_config_bytes};
 use super::lock;
 use super::queue::{Chain, Fault};
 use super::worker::{Bell, Workers};
@@ -164,11 +165,45 @@ impl Class for Balloon {
     }
 
     fn reset(&self) {
-        *lock(&self.shared.active) = None;
-        self.workers.stop();
+        self.pause();
         self.shared.actual.store(0, Ordering::SeqCst);
         self.shared.refresh.store(false, Ordering::SeqCst);
         lock(&self.shared.statistics).clear();
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Balloon {
+    /// The buffer of statistics, which it keeps, is taken anew.
+    fn pause(&self) {
+        *lock(&self.shared.active) = None;
+        self.workers.stop();
+    }
+
+    fn state(&self) -> Value {
+        let shared = &self.shared;
+        map([
+            ("wanted", shared.wanted.load(Ordering::SeqCst).save()),
+            ("actual", shared.actual.load(Ordering::SeqCst).save()),
+            ("inflated", shared.inflated.load(Ordering::SeqCst).save()),
+            ("reported", shared.reported.load(Ordering::SeqCst).save()),
+        ])
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let (wanted, actual) = (fields.take("wanted")?, fields.take("actual")?);
+        let (inflated, reported) = (fields.take("inflated")?, fields.take("reported")?);
+        fields.end()?;
+        let shared = &self.shared;
+        shared.wanted.store(wanted, Ordering::SeqCst);
+        shared.actual.store(actual, Ordering::SeqCst);
+        shared.inflated.store(inflated, Ordering::SeqCst);
+        shared.reported.store(reported, Ordering::SeqCst);
+        Ok(())
     }
 }
 

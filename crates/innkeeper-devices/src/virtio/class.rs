@@ -1,13 +1,14 @@
 //! What a class of devices is to the transport, and what it is given when its driver is ready.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::state::{BadState, Value};
 
 use super::interrupts::Interrupts;
-use super::queue::{Chain, Fault, SplitQueue};
-use super::{feature, status};
+use super::queue::{Chain, Fault, Place, SplitQueue};
+use super::{feature, lock, status};
 
 /// A device without its transport: it outlives resets and boards, and with it what it has on the host.
 pub trait Class: Send + Sync {
@@ -31,6 +32,24 @@ pub trait Class: Send + Sync {
     /// Back to where [`Self::activate`] can be called. Returns once nothing of the device touches the guest's memory
     /// any more. Also called when the device is not active.
     fn reset(&self);
+    /// How it is saved with its machine; `None` if it cannot be.
+    fn saving(&self) -> Option<&dyn Saving> {
+        None
+    }
+}
+
+/// A class whose devices can be saved in the middle of their work.
+pub trait Saving {
+    /// Like [`Class::reset`], but requests that were begun are finished first, and the driver's settings stay. What was
+    /// taken from a queue and is not given back then is taken anew, so it must be what was taken last.
+    fn pause(&self);
+    /// The driver's settings, once it is paused.
+    fn state(&self) -> Value;
+    /// Takes them on; [`Class::activate`] follows, if the driver was ready.
+    ///
+    /// # Errors
+    /// [`BadState`], and nothing has changed.
+    fn restore(&self, state: &Value) -> Result<(), BadState>;
 }
 
 /// What a class is given by a driver that is ready.
@@ -66,6 +85,8 @@ pub struct Link {
     generation: AtomicU32,
     /// The driver broke it.
     broken: AtomicBool,
+    /// How far each queue was when it was last let go of.
+    places: Mutex<Vec<Place>>,
 }
 
 impl Link {
@@ -75,6 +96,7 @@ impl Link {
             status: AtomicU8::new(0),
             generation: AtomicU32::new(0),
             broken: AtomicBool::new(false),
+            places: Mutex::default(),
         }
     }
 
@@ -105,6 +127,29 @@ impl Link {
 
     pub(super) fn mend(&self) {
         self.broken.store(false, Ordering::Release);
+        lock(&self.places).clear();
+    }
+
+    pub(super) fn place(&self, queue: usize) -> Place {
+        lock(&self.places).get(queue).copied().unwrap_or_default()
+    }
+
+    pub(super) fn note_place(&self, queue: usize, place: Place) {
+        let mut places = lock(&self.places);
+        if places.len() <= queue {
+            places.resize(queue + 1, Place::default());
+        }
+        places[queue] = place;
+    }
+
+    /// For a saved state: whether the driver broke it, and how often the configuration has changed.
+    pub(super) fn history(&self) -> (bool, u32) {
+        (self.is_broken(), self.generation.load(Ordering::Acquire))
+    }
+
+    pub(super) fn set_history(&self, (broken, generation): (bool, u32)) {
+        self.broken.store(broken, Ordering::Release);
+        self.generation.store(generation, Ordering::Release);
     }
 }
 
@@ -223,6 +268,12 @@ impl VirtQueue {
                 return;
             }
         }
+    }
+}
+
+impl Drop for VirtQueue {
+    fn drop(&mut self) {
+        self.device.note_place(self.number.into(), self.queue.place());
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::class::{Activation, Class, Link, VirtQueue, read_config_bytes};
+use innkeeper_bus::state::{BadState, Bytes, Plain, Value};
+
+use super::class::{Activation, Class, Link, Saving, VirtQueue, read_config_bytes};
 use super::lock;
 use super::queue::Chain;
 use super::worker::{Bell, Workers};
@@ -212,6 +214,29 @@ impl Class for Console {
         (input.receiver, input.device) = (None, None);
         drop(input);
         self.workers.stop();
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Console {
+    fn pause(&self) {
+        self.reset(); // what was typed and not taken yet is the host's, and stays
+    }
+
+    fn state(&self) -> Value {
+        Bytes(lock(&self.input).waiting.iter().copied().collect()).save()
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let Bytes(waiting) = Bytes::load(state)?;
+        if waiting.len() > MOST_WAITING {
+            return Err(BadState::new(format!("{} bytes wait, of {MOST_WAITING} that may", waiting.len())));
+        }
+        lock(&self.input).waiting = waiting.into();
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::class::{Activation, Class, VirtQueue, read_config_bytes};
+use innkeeper_bus::state::{BadState, Plain, Value};
+
+use super::class::{Activation, Class, Saving, VirtQueue, read_config_bytes};
 use super::lock;
 use super::queue::Chain;
 
@@ -218,6 +220,29 @@ impl Class for Input {
 
     fn reset(&self) {
         *lock(&self.state) = State::default();
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Input {
+    /// Events that nobody has taken yet are lost: whoever pressed a key then sees that nothing came of it.
+    fn pause(&self) {
+        lock(&self.state).active = None;
+    }
+
+    fn state(&self) -> Value {
+        let state = lock(&self.state);
+        (state.select, state.subselect).save()
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let selected = Plain::load(state)?;
+        let mut state = lock(&self.state);
+        (state.select, state.subselect) = selected;
+        Ok(())
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use innkeeper_bus::interrupt::{InterruptFabric, Line};
+use innkeeper_bus::plain_struct;
+use innkeeper_bus::state::{BadState, Plain, Value};
 
 use super::lock;
 
@@ -29,6 +31,8 @@ struct Entry {
     pending: bool,
 }
 
+plain_struct!(Entry { words, pending });
+
 struct State {
     isr: u8,
     /// What the line was last set to.
@@ -40,6 +44,8 @@ struct State {
     config_vector: u16,
     queue_vectors: Vec<u16>,
 }
+
+plain_struct!(State { isr, level, intx_disabled, enabled, masked, table, config_vector, queue_vectors });
 
 /// The interrupts of one function.
 pub struct Interrupts {
@@ -65,6 +71,26 @@ impl Interrupts {
             queue_vectors: vec![NO_VECTOR; queues],
         };
         Self { fabric, line, master: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    pub fn state(&self) -> Value {
+        lock(&self.state).save()
+    }
+
+    /// Takes on a state, with the level of the line. Bus mastering is configuration space's.
+    ///
+    /// # Errors
+    /// [`BadState`] if it is that of another kind of function.
+    pub fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let saved = State::load(state)?;
+        let mut state = lock(&self.state);
+        if (saved.table.len(), saved.queue_vectors.len()) != (state.table.len(), state.queue_vectors.len()) {
+            let (vectors, here) = (saved.table.len(), state.table.len());
+            return Err(BadState::new(format!("it has {vectors} vectors instead of {here}")));
+        }
+        *state = saved;
+        self.line.set(state.level);
+        Ok(())
     }
 
     pub fn vectors(&self) -> usize {

@@ -2,7 +2,9 @@
 //!
 //! Spec: virtio 1.2, 5.4.
 
-use super::class::{Activation, Class, read_config_bytes};
+use innkeeper_bus::state::{BadState, Plain, Value};
+
+use super::class::{Activation, Class, Saving, read_config_bytes};
 use super::queue::{Chain, Fault};
 use super::worker::Workers;
 use std::time::Duration;
@@ -50,6 +52,24 @@ impl Class for Rng {
 
     fn reset(&self) {
         self.workers.stop();
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Rng {
+    fn pause(&self) {
+        self.reset();
+    }
+
+    fn state(&self) -> Value {
+        Value::Nothing
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        Option::<bool>::load(state).map(drop)
     }
 }
 

@@ -54,6 +54,10 @@ class AhciFunction(PciFunction):
         self._controller.set_master(bool(command & COMMAND_MASTER))
         self._controller.set_interrupts(bool(command & COMMAND_PIN_OFF), message)
 
+    @property
+    def not_saved(self) -> str | None:
+        return "SATA drives"
+
     def unplug(self) -> None:
         super().unplug()
         self._controller.close()

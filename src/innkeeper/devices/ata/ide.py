@@ -60,6 +60,10 @@ class Piix3Function(PciFunction):
             self.place_regions()
         self._controller.set_master(bool(self.read_config(COMMAND, 2) & COMMAND_MASTER))
 
+    @property
+    def not_saved(self) -> str | None:
+        return "IDE drives"
+
     def unplug(self) -> None:
         super().unplug()
         self._controller.close()

@@ -7,7 +7,8 @@ Spec: PCI Local Bus 3.0, chapter 6. Left out: CardBus and bridge headers, capabi
 from dataclasses import dataclass
 from enum import Enum
 
-from innkeeper.bus import Buses, Device
+from innkeeper.bus import Buses, Device, Fields, State
+from innkeeper.bus.state import ANYTHING, Plain, data
 from innkeeper.memory import Ram
 
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
@@ -24,6 +25,9 @@ CONFIG_BYTES = 256
 BAR_COUNT = 6
 PREFETCHABLE = 1 << 3
 ROM_ENABLE = 1 << 0
+
+
+STATE = Fields(config=data(CONFIG_BYTES), device=ANYTHING)
 
 
 class BarKind(Enum):
@@ -142,6 +146,42 @@ class PciFunction:
             self.place_regions()
         if self._rom is not None and offset < EXPANSION_ROM + 4 and offset + size > COMMAND:
             self._move_rom(self._wanted_rom())
+
+    # ---- saved and restored ---------------------------------------------------------------------
+
+    @property
+    def not_saved(self) -> str | None:
+        """What it is, if it cannot be saved."""
+        return None
+
+    def state(self) -> State:
+        return {"config": bytes(self._bytes), "device": self.device_state()}
+
+    def restore(self, state: State, /) -> None:
+        """Its regions are off; they appear where they were."""
+        saved = STATE.check(state)
+        config: bytes = saved["config"]
+        fixed = zip(config, self._bytes, self._writable, strict=True)
+        if any((there ^ here) & ~writable for there, here, writable in fixed):
+            raise ValueError("config: it is of another function")
+        # As a guest would, so that all that follows a register does; whatever is switched on comes last.
+        for at in (*range(BARS, CONFIG_BYTES, 4), *range(CACHE_LINE, BARS, 4), COMMAND):
+            if any(self._writable[at : at + 4]):
+                self.write_config(at, 4, int.from_bytes(config[at : at + 4], "little"))
+        self.restore_device(saved["device"])
+
+    def switch_off(self) -> None:
+        """It decodes nothing."""
+        self.write_config(COMMAND, 2, 0)
+
+    def device_state(self) -> Plain:
+        """What lies behind the configuration space."""
+        return None
+
+    def restore_device(self, state: Plain) -> None:
+        """Takes it on. Raises `ValueError`."""
+        if state is not None:
+            raise ValueError("device: there is nothing behind this function")
 
     # ---- regions --------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ there are those for shadow RAM (290549, 3.2.18). Left out: DRAM control, SMRAM.
 from collections.abc import Callable
 from threading import Lock
 
-from innkeeper.bus import ones
+from innkeeper.bus import Fields, State, ones
+from innkeeper.bus.state import number
 from innkeeper.devices.pci.bus import PciBus
 from innkeeper.devices.pci.config_space import PciFunction, PciIdentity
 from innkeeper.devices.pci.shadow import ALL_RAM, REGISTERS, Shadow
@@ -20,6 +21,8 @@ ADDRESS_ENABLE = 1 << 31
 ADDRESS_WRITABLE = 0x80FF_FFFC
 # RCR: 2 reset the processor (on its rising edge) │ 1 hard instead of soft
 RESET_PROCESSOR, RESET_HARD = 0x04, 0x02
+
+STATE = Fields(address=number(ADDRESS_WRITABLE), reset_control=number(RESET_PROCESSOR | RESET_HARD))
 
 INTEL = 0x8086
 CLASS_HOST_BRIDGE = 0x060000
@@ -101,6 +104,14 @@ class HostBridge:
                 self._bus.write_config(device, self._register(offset), size, value)
         if resets:
             self._reset()
+
+    def state(self) -> State:
+        with self._lock:
+            return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        with self._lock:
+            STATE.put(self, state)
 
     def _selected(self, offset: int, size: int) -> int | None:
         """The device and function that a data access means; None if it means nobody."""

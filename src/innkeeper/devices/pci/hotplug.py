@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import number
+
 UP, DOWN, EJECT = 0, 4, 8
 REGISTER_BYTES = 12
 SLOTS = 32
+STATE = Fields(up=number((1 << SLOTS) - 1), down=number((1 << SLOTS) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,14 @@ class PciHotplug:
             self._up &= ~(1 << slot)
             self._down &= ~(1 << slot)
         return asked
+
+    def state(self) -> State:
+        with self._lock:
+            return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        with self._lock:
+            STATE.put(self, state)
 
     def save(self) -> HotplugState:
         with self._lock:

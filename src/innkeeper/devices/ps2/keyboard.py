@@ -6,6 +6,8 @@ commands that are for it alone (they are acknowledged), and repeating by itself:
 
 from collections import deque
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import BYTE, FLAG, data, number, optional, queue, sequence
 from innkeeper.devices.ps2.scancodes import KEY_LEFTALT, KEY_RIGHTALT, SET_1, SET_2, scan_codes
 
 ACK, RESEND, SELF_TEST_PASSED, ECHO_BACK = 0xFA, 0xFE, 0xAA, 0xEE
@@ -19,6 +21,17 @@ WITH_PARAMETER = (SET_LEDS, SCAN_SET, SET_RATE, *ONE_KEY)
 ANSWERS_KEPT = 64
 BUFFER_BYTES = 16  # of scan codes that nobody has taken yet
 
+STATE = Fields(
+    answers=queue(BYTE, ANSWERS_KEPT, bounded=True),
+    codes=data(most=4 * BUFFER_BYTES, into=deque),
+    parameter_of=optional(BYTE),
+    last=BYTE,
+    scanning=FLAG,
+    set=number(SET_2, least=SET_1),
+    alts=sequence(number(KEY_RIGHTALT), 2, set),
+    leds=number(7),
+)
+
 
 class Keyboard:
     """Its owner locks."""
@@ -31,8 +44,18 @@ class Keyboard:
         self._scanning = True
         self._set = SET_2
         self._alts: set[int] = set()
-        self.leds = 0
+        self._leds = 0
+
+    @property
+    def leds(self) -> int:
         """1 scroll lock, 2 num lock, 4 caps lock."""
+        return self._leds
+
+    def state(self) -> State:
+        return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        STATE.put(self, state)
 
     @property
     def waits(self) -> bool:
@@ -80,7 +103,7 @@ class Keyboard:
     def _parameter(self, asked: int, value: int) -> None:
         self._answers.append(ACK)
         if asked == SET_LEDS:
-            self.leds = value & 7
+            self._leds = value & 7
         elif asked == SCAN_SET and value == 0:
             self._answers.append(self._set)
         elif asked == SCAN_SET and value in (SET_1, SET_2):

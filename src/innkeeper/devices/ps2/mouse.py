@@ -7,6 +7,9 @@ no faster than the host takes: movements add up meanwhile, so the sample rate is
 from collections import deque
 from enum import IntFlag
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import BYTE, FLAG, data, group, number, optional, queue
+
 ACK, RESEND, ERROR, SELF_TEST_PASSED = 0xFA, 0xFE, 0xFC, 0xAA
 SCALE_1_TO_1, SCALE_2_TO_1, RESOLUTION, STATUS, STREAM, READ = 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xEB
 WRAP_OFF, WRAP_ON, REMOTE, IDENTIFY, RATE = 0xEC, 0xEE, 0xF0, 0xF2, 0xF3
@@ -33,6 +36,26 @@ class Click(IntFlag):
     BACK, FORWARD = 0x10, 0x20
 
 
+DISTANCE = number(MOVED_KEPT, least=-MOVED_KEPT)
+BUTTONS = number(0x37)
+STATE = Fields(
+    answers=queue(BYTE, ANSWERS_KEPT, bounded=True),
+    packets=data(most=4, into=deque),
+    buttons=BUTTONS,
+    changes=queue(BUTTONS, CHANGES_KEPT),
+    moved=group(DISTANCE, DISTANCE, DISTANCE, into=list),
+    parameter_of=optional(BYTE),
+    last=BYTE,
+    id=number(EXPLORER_ID),
+    rates=queue(BYTE, 3, bounded=True),
+    wrapping=FLAG,
+    rate=BYTE,
+    resolution=number(3),
+    scaled=FLAG,
+    remote=FLAG,
+    enabled=FLAG,
+)
+
 MAIN_BUTTONS = Click.LEFT | Click.RIGHT | Click.MIDDLE
 
 
@@ -58,6 +81,12 @@ class Mouse:
         self._moved = [0, 0, 0]
         self._changes.clear()
         self._packets.clear()
+
+    def state(self) -> State:
+        return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        STATE.put(self, state)
 
     @property
     def waits(self) -> bool:

@@ -4,7 +4,11 @@ Spec: IBM PS/2 Hardware Interface Technical Reference, "Keyboard (101- and 102-K
 Specification for the multimedia keys. Left out: set 3.
 """
 
+from innkeeper.bus import Fields, State
+from innkeeper.bus.state import BYTE
+
 SET_1, SET_2 = 1, 2
+STATE = Fields(released=BYTE)
 
 # What the controller makes of the bytes 00h-7Fh of set 2.
 TRANSLATED = bytes.fromhex(
@@ -69,6 +73,12 @@ class Translator:
 
     def __init__(self) -> None:
         self._released = 0
+
+    def state(self) -> State:
+        return STATE.of(self)
+
+    def restore(self, state: State, /) -> None:
+        STATE.put(self, state)
 
     def translate(self, value: int) -> int | None:
         """None if there is nothing to hand on yet."""

@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.bus import Device
+from innkeeper.bus.state import Plain
 from innkeeper.devices.boot import BootEntry
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
@@ -33,6 +34,7 @@ CLASSES = {
     19: (0x078000, None),  # sockets
 }
 INTERFACE_OTHER = (0x00FF00, None)
+UNSAVED = {9: "a shared folder (9p)", 16: "a virtio graphics card", 19: "a vsock"}
 
 LEGACY_BAR, VECTORS_BAR, MODERN_BAR = 0, 1, 4
 CAPABILITIES_POINTER, FIRST_CAPABILITY = 0x34, 0x40
@@ -104,7 +106,7 @@ class VirtioFunction(PciFunction):
     def __init__(self, core: _core.VirtioPci, kind: int, *, transitional: bool) -> None:
         identity = identity_of(kind, transitional=transitional)
         super().__init__(identity, interrupt_pin=1)
-        self._core = core
+        self._core, self._kind = core, kind
         self._windows: dict[int, tuple[Device, int]] = {}
         if identity.device < MODERN_DEVICE:
             self._add_region(LEGACY_BAR, BarKind.IO, "legacy")
@@ -120,6 +122,22 @@ class VirtioFunction(PciFunction):
     def unplug(self) -> None:
         super().unplug()
         self._core.shut_down()
+
+    @property
+    def not_saved(self) -> str | None:
+        return None if self._core.can_be_saved else UNSAVED.get(self._kind, "such a virtio device")
+
+    def pause(self) -> None:
+        self._core.pause()
+
+    def go_on(self) -> None:
+        self._core.go_on()
+
+    def device_state(self) -> Plain:
+        return self._core.state()
+
+    def restore_device(self, state: Plain) -> None:
+        self._core.restore(state)
 
     def read_config(self, offset: int, size: int) -> int:
         data = self._window + WINDOW_DATA

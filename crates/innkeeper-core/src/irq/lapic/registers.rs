@@ -1,10 +1,13 @@
 //! The register file of a local APIC: pure state, told the time and never blocking.
 //! Source: Intel SDM vol. 3, 11.4 to 11.9 and 11.12.
 
+use innkeeper_bus::plain_struct;
+
 use super::timer::{Mode, Moment, Timer};
 use super::vectors::Vectors;
 use crate::irq::Outcome;
 use crate::irq::message::{Address, Delivery, x2apic_logical_id};
+use crate::x86::paging::PHYSICAL_BITS;
 
 /// Version 0x14, six LVT entries, EOI-broadcast suppression.
 const VERSION: u32 = 0x14 | 5 << 16 | 1 << 24;
@@ -103,7 +106,20 @@ pub struct Registers {
     pub nmis: u8,
 }
 
+plain_struct!(Registers {
+    index, base, id, tpr, ldr, cluster, svr, esr, errors, icr, lvt, isr, irr, tmr, timer, nmis,
+} if Registers::is_sound);
+
 impl Registers {
+    fn is_sound(&self) -> bool {
+        let x2apic_alone = self.base & (BASE_ENABLED | BASE_X2APIC) == BASE_X2APIC;
+        let entries = self.lvt.iter().zip(&LVT_WRITABLE);
+        !x2apic_alone
+            && self.base >> PHYSICAL_BITS == 0
+            && self.svr & !SVR_WRITABLE == 0
+            && entries.clone().all(|(entry, writable)| entry & !writable == 0)
+    }
+
     /// Power-up state. `index` is the initial APIC ID; 0 is the bootstrap processor.
     pub fn new(index: u32) -> Self {
         let bootstrap = if index == 0 { BASE_BSP } else { 0 };
@@ -128,6 +144,11 @@ impl Registers {
             timer: Timer::default(),
             nmis: 0,
         }
+    }
+
+    /// Whether these can be those of the APIC that has this initial ID.
+    pub fn belong_to(&self, index: u32) -> bool {
+        self.index == index && (self.base & BASE_BSP != 0) == (index == 0)
     }
 
     /// INIT: as after power-up, but IA32_APIC_BASE and the APIC ID stay.

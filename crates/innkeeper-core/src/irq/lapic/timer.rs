@@ -1,6 +1,10 @@
 //! The local APIC's timer (Intel SDM vol. 3, 11.5.4): one-shot and periodic countdown of a 1 GHz
 //! bus clock through a divider, or a deadline on the guest's TSC.
 
+use innkeeper_bus::{plain_enum, plain_struct};
+
+use crate::clock::LONGEST_LIFE;
+
 /// Periodic expiries come at most this often, in nanoseconds; those between are coalesced.
 const SHORTEST: u64 = 50_000;
 
@@ -58,7 +62,14 @@ pub struct Timer {
     deadline: u64,
 }
 
+plain_enum!(Mode { OneShot, Periodic, Deadline, Reserved });
+plain_struct!(Timer { mode, initial, divide, anchor, count, due, deadline } if Timer::is_sound);
+
 impl Timer {
+    fn is_sound(&self) -> bool {
+        self.divide & !0xB == 0 && self.anchor < LONGEST_LIFE && self.due.is_none_or(|due| due < LONGEST_LIFE)
+    }
+
     /// Bus clocks for one count. Divide configuration bits 3, 1 and 0: 111 is 1, 000 is 2 ... 110 is 128.
     fn divisor(&self) -> u64 {
         let code = self.divide & 3 | self.divide >> 1 & 4;

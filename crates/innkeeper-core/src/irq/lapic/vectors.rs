@@ -1,8 +1,20 @@
 //! A set of interrupt vectors, as IRR, ISR and TMR are.
 
+use innkeeper_bus::state::{BadState, Plain, Value};
+
 /// 256 bits, vector 0 first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vectors([u64; 4]);
+
+impl Plain for Vectors {
+    fn save(&self) -> Value {
+        self.0.save()
+    }
+
+    fn load(value: &Value) -> Result<Self, BadState> {
+        Plain::load(value).map(Self)
+    }
+}
 
 impl Vectors {
     pub fn has(&self, vector: u8) -> bool {

@@ -1,5 +1,9 @@
 //! One counter of the 8254: six modes, latching, BCD. Time is in ticks of its input clock.
 
+use innkeeper_bus::{plain_enum, plain_struct};
+
+use crate::clock::LONGEST_LIFE;
+
 /// Which byte of a 16-bit value goes through the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Access {
@@ -32,7 +36,26 @@ pub struct Channel {
     latched_status: Option<u8>,
 }
 
+plain_enum!(Access { Low, High, Both });
+plain_struct!(Channel {
+    mode, bcd, access, reload, next_reload, loaded, running, start, frozen, gate, low_written, high_next, latched,
+    latched_status,
+} if Channel::is_sound);
+
 impl Channel {
+    fn is_sound(&self) -> bool {
+        let least = if self.periodic() { 2 } else { 1 };
+        let most = if self.bcd { 10_000 } else { 0x1_0000 };
+        // The count of a binary mode stays when BCD is chosen, until a new one is written.
+        let possible = |count: u32| (least..=0x1_0000).contains(&count);
+        self.mode <= 5
+            && (1..=0x1_0000).contains(&self.reload)
+            && (!self.running || possible(self.reload))
+            && self.next_reload.is_none_or(|count| possible(count) && count <= most)
+            && self.start < LONGEST_LIFE
+            && self.frozen.is_none_or(|elapsed| elapsed < LONGEST_LIFE)
+    }
+
     pub fn new(gate: bool) -> Self {
         Self { gate, reload: 0x1_0000, ..Self::default() }
     }

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use innkeeper_block::Disk;
 
-use super::class::{Activation, Class, Link, read_config_bytes};
+use innkeeper_bus::state::{BadState, Plain, Value};
+
+use super::class::{Activation, Class, Link, Saving, read_config_bytes};
 use super::lock;
 use super::worker::Workers;
 use config::Layout;
@@ -67,13 +69,16 @@ pub struct Blk {
     writeback: Arc<AtomicBool>,
     /// While a driver is there.
     device: Mutex<Option<Arc<Link>>>,
+    /// What is begun shall be finished before the threads end.
+    finishes: Arc<AtomicBool>,
     workers: Workers,
 }
 
 impl Blk {
     pub fn new(disk: Arc<dyn Disk>, options: Options) -> Self {
         let writeback = Arc::new(AtomicBool::new(options.writeback));
-        Self { disk, options, writeback, device: Mutex::default(), workers: Workers::default() }
+        let (device, finishes, workers) = (Mutex::default(), Arc::default(), Workers::default());
+        Self { disk, options, writeback, device, finishes, workers }
     }
 
     fn is_read_only(&self) -> bool {
@@ -140,7 +145,7 @@ impl Class for Blk {
         let queues = driver.queues.len();
         for number in 0..queues {
             if let Some(queue) = driver.take(number) {
-                serve::start(&self.workers, &driver.device, queue, &server, queues);
+                serve::start(&self.workers, &driver.device, queue, &server, queues, &self.finishes);
             }
         }
     }
@@ -160,6 +165,30 @@ impl Class for Blk {
         *lock(&self.device) = None;
         self.workers.stop();
         self.writeback.store(self.options.writeback, Ordering::Relaxed);
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Blk {
+    fn pause(&self) {
+        *lock(&self.device) = None;
+        self.finishes.store(true, Ordering::SeqCst);
+        self.workers.stop();
+        self.finishes.store(false, Ordering::SeqCst);
+        // What cannot be made durable now is the driver's to hear of when it flushes, as always.
+        let _ = self.disk.flush();
+    }
+
+    fn state(&self) -> Value {
+        self.writeback.load(Ordering::Relaxed).save()
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        self.writeback.store(bool::load(state)?, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -41,10 +41,18 @@ struct Team {
     slow: AtomicBool,
     /// The same of the last large write.
     slow_write: AtomicBool,
+    finishes: Arc<AtomicBool>,
 }
 
-/// Starts the threads of a queue. They end with `workers`.
-pub fn start(workers: &Workers, device: &Arc<Link>, queue: VirtQueue, server: &Arc<Server>, queues: usize) {
+/// Starts the threads of a queue. They end with `workers`; with `finishes` set then, not before what was handed over is done.
+pub fn start(
+    workers: &Workers,
+    device: &Arc<Link>,
+    queue: VirtQueue,
+    server: &Arc<Server>,
+    queues: usize,
+    finishes: &Arc<AtomicBool>,
+) {
     let number = queue.number();
     let helpers: Vec<_> = (0..(HELPERS / queues).max(1)).map(|_| Arc::new(Bell::default())).collect();
     let team = Arc::new(Team {
@@ -55,6 +63,7 @@ pub fn start(workers: &Workers, device: &Arc<Link>, queue: VirtQueue, server: &A
         idle: AtomicUsize::new(0),
         slow: AtomicBool::new(false),
         slow_write: AtomicBool::new(false),
+        finishes: Arc::clone(finishes),
         helpers,
     });
     for bell in &team.helpers {
@@ -152,5 +161,15 @@ impl Team {
             Err(fault) => queue.fail(fault),
         }
         queue.interrupt();
+    }
+}
+
+/// The last of its threads has ended.
+impl Drop for Team {
+    fn drop(&mut self) {
+        if self.finishes.load(Ordering::SeqCst) {
+            let jobs = std::mem::take(&mut *lock(&self.jobs));
+            jobs.iter().for_each(|chain| self.serve(chain));
+        }
     }
 }

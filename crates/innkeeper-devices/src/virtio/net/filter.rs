@@ -4,11 +4,15 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use innkeeper_bus::plain_struct;
+
 pub type Mac = [u8; 6];
 
 const BROADCAST: Mac = [0xFF; 6];
 /// Addresses that a driver may name; with more, it gets all.
 const TABLE_LIMIT: usize = 64;
+/// What a command has room for.
+const TABLE_BYTES: usize = 2048;
 const BUCKETS: usize = 256;
 
 /// What the driver wants to receive.
@@ -20,7 +24,13 @@ pub struct Filter {
     multicast: Vec<Mac>,
 }
 
+plain_struct!(Filter { mac, promiscuous, all_multicast, unicast, multicast } if Filter::is_sound);
+
 impl Filter {
+    fn is_sound(&self) -> bool {
+        self.unicast.len().max(self.multicast.len()) <= TABLE_BYTES / 6
+    }
+
     /// Everything, until the driver says otherwise.
     pub fn new(mac: Mac) -> Self {
         Self { mac, promiscuous: true, all_multicast: false, unicast: Vec::new(), multicast: Vec::new() }

@@ -19,7 +19,9 @@ use innkeeper_net::{Card, Link as Cable, Offloads};
 
 use self::filter::Filter;
 use self::receive::Receiver;
-use super::class::{Activation, Class, Link, read_config_bytes};
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
+
+use super::class::{Activation, Class, Link, Saving, read_config_bytes};
 use super::lock;
 use super::worker::Workers;
 
@@ -182,7 +184,6 @@ impl Class for Net {
 
     fn activate(&self, mut driver: Activation) {
         *lock(&self.device) = Some(Arc::clone(&driver.device));
-        self.shared.pairs.store(1, Ordering::Release);
         let many = driver.has(MULTI_QUEUE);
         let pairs = if many { self.settings.pairs } else { 1 };
         let header = if driver.is_legacy() && !driver.has(MERGEABLE) { 10 } else { 12 };
@@ -203,16 +204,14 @@ impl Class for Net {
         let mut numbers: Vec<u16> = (0..pairs).map(|pair| 2 * pair).collect();
         numbers.push(control_number);
         let (shared, waiting) = (Arc::clone(&self.shared), Arc::clone(&receiver));
-        let (mac, limit) = (self.settings.mac, pairs);
         self.workers.start("virtio-net-ctl", &numbers, &driver.device, move |bell| {
             let mut control = control.map(|queue| (queue.chain(), queue));
             while bell.wait(Duration::ZERO) {
                 if let Some((chain, queue)) = &mut control {
-                    queue.drain(chain, |request| control::serve(&shared, limit, request));
+                    queue.drain(chain, |request| control::serve(&shared, pairs, request));
                 }
                 waiting.refilled();
             }
-            lock(&shared.filter).reset(mac);
         });
         let card: Arc<dyn Card> = receiver;
         self.shared.cable.connect(card, accepted(features, self.shared.cable.offloads()));
@@ -223,9 +222,48 @@ impl Class for Net {
     }
 
     fn reset(&self) {
+        self.pause();
+        lock(&self.shared.filter).reset(self.settings.mac);
+        self.shared.pairs.store(1, Ordering::Release);
+        self.shared.announce.store(false, Ordering::Release);
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
+    }
+}
+
+impl Saving for Net {
+    /// Frames that are under way are the network's to lose.
+    fn pause(&self) {
         self.shared.cable.disconnect();
         self.workers.stop();
-        self.shared.announce.store(false, Ordering::Release);
         *lock(&self.device) = None;
+    }
+
+    fn state(&self) -> Value {
+        map([
+            ("filter", lock(&self.shared.filter).save()),
+            ("pairs", self.shared.pairs.load(Ordering::Acquire).save()),
+            ("announce", self.shared.announce.load(Ordering::Acquire).save()),
+            ("up", self.is_up().save()),
+        ])
+    }
+
+    fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let filter = fields.take("filter")?;
+        let (pairs, announce, up): (u16, _, _) =
+            (fields.take("pairs")?, fields.take("announce")?, fields.take("up")?);
+        fields.end()?;
+        if pairs == 0 || pairs > self.settings.pairs {
+            let most = self.settings.pairs;
+            return Err(BadState::new(format!("pairs: {pairs} are in use, of {most} that there are")));
+        }
+        *lock(&self.shared.filter) = filter;
+        self.shared.pairs.store(pairs, Ordering::Release);
+        self.shared.announce.store(announce, Ordering::Release);
+        self.shared.up.store(up, Ordering::Release);
+        Ok(())
     }
 }

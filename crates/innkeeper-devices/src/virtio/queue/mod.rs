@@ -13,6 +13,7 @@ use std::sync::atomic::{Ordering, fence};
 use innkeeper_bus::memory::{Buffer, GuestMemory, copy_in, copy_out, load_u16, store_u16};
 
 pub use chain::Chain;
+use innkeeper_bus::plain_struct;
 
 /// The largest queue that a driver can be offered (2.7), which is also how long a chain may be.
 pub const SIZE_LIMIT: u16 = 1 << 15;
@@ -97,6 +98,19 @@ pub struct Options {
     pub event_index: bool,
 }
 
+/// How far the device has come in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The next of the available ring to take.
+    pub next: u16,
+    /// The next of the used ring to fill.
+    pub next_used: u16,
+    /// `next_used` when the driver was last told, or last asked not to be.
+    pub told: u16,
+}
+
+plain_struct!(Place { next, next_used, told });
+
 /// A queue that the driver has enabled.
 pub struct SplitQueue {
     memory: Arc<GuestMemory>,
@@ -105,11 +119,8 @@ pub struct SplitQueue {
     descriptors: Buffer,
     available: Buffer,
     used: Buffer,
-    /// The next of the available ring to take.
     next: u16,
-    /// The next of the used ring to fill.
     next_used: u16,
-    /// `next_used` when the driver was last told, or last asked not to be.
     told: u16,
 }
 
@@ -142,6 +153,16 @@ impl SplitQueue {
             next_used: 0,
             told: 0,
         })
+    }
+
+    /// Goes on where another has been. What that one had taken and not given back is taken anew.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { next: place.next_used, next_used: place.next_used, told: place.told, ..self }
+    }
+
+    pub fn place(&self) -> Place {
+        Place { next: self.next, next_used: self.next_used, told: self.told }
     }
 
     pub fn size(&self) -> u16 {

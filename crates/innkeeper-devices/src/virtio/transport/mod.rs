@@ -5,6 +5,7 @@
 
 mod legacy;
 mod modern;
+mod saving;
 
 pub use modern::{NOTIFY_MULTIPLIER, PLACES};
 
@@ -29,6 +30,16 @@ struct QueueRegisters {
     page: u32,
 }
 
+/// What the class does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Idle,
+    /// It serves a driver of the time before version 1.
+    Legacy,
+    Modern,
+}
+
 #[derive(Default)]
 struct Registers {
     device_feature_select: u32,
@@ -36,6 +47,9 @@ struct Registers {
     driver_features: u64,
     queue_select: u16,
     queues: Vec<QueueRegisters>,
+    stage: Stage,
+    /// It does nothing of that now, but will go on.
+    paused: bool,
 }
 
 /// One virtio function on PCI, from one power-on to the next.
@@ -177,13 +191,22 @@ impl VirtioPci {
     fn reset(&self, registers: &mut Registers) {
         self.active.store(false, Ordering::Release);
         self.class.reset();
-        *registers = fresh(&self.limits);
-        self.link.mend();
+        *registers = Registers { paused: registers.paused, ..fresh(&self.limits) };
+        self.link.mend(); // and forgets where the queues were
         self.link.interrupts.reset();
         self.link.status.store(0, Ordering::Release);
     }
 
-    fn activate(&self, registers: &Registers, legacy: bool) {
+    fn activate(&self, registers: &mut Registers, legacy: bool) {
+        registers.stage = if legacy { Stage::Legacy } else { Stage::Modern };
+        if !registers.paused {
+            self.start(registers);
+        }
+    }
+
+    /// Has the class serve its driver, from where each queue is.
+    fn start(&self, registers: &Registers) {
+        let legacy = registers.stage == Stage::Legacy;
         let features = registers.driver_features & self.offered(legacy);
         match self.open_queues(registers, features) {
             Ok(queues) => {
@@ -207,6 +230,7 @@ impl VirtioPci {
                 return Ok(None);
             }
             let split = SplitQueue::new(&self.memory, queue.layout, self.limits[number], options)?;
+            let split = split.at(self.link.place(number));
             Ok(Some(VirtQueue::new(split, number as u16, Arc::clone(&self.link))))
         };
         registers.queues.iter().enumerate().map(open).collect()

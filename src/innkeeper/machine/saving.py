@@ -1,0 +1,267 @@
+"""Saving a running machine: everything of it into one file, and back into a machine that is built anew.
+
+The vCPUs stand still, the devices finish what they have begun and pause, then each writes down what it is in the middle of;
+clocks, interrupt controllers and vCPUs come last, so that what they hold wins over what devices drive as they are restored.
+Left out: what is outside the machine. Connections of a user network end, as when a laptop wakes elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from innkeeper import __version__
+from innkeeper.bus import Pausable, Stateful
+from innkeeper.config import MachineConfig
+from innkeeper.devices.pci import PciFunction
+from innkeeper.engine import Capability
+from innkeeper.errors import ConfigError, HostError, InnkeeperError
+from innkeeper.machine.builder import Assembly, Parts
+from innkeeper.machine.outcome import Outcome, OutcomeKind
+from innkeeper.machine.state_file import SavedMachine, whole_file, write_end, write_start
+
+if TYPE_CHECKING:
+    from innkeeper import _core
+    from innkeeper._core import CpuState
+
+RAM = "ram"
+
+logger = logging.getLogger(__name__)
+
+
+def check_savable(config: MachineConfig, parts: Parts, assembly: Assembly) -> None:
+    """Raises `HostError` that names what cannot be saved. Nothing has been touched then."""
+    if Capability.SAVING not in parts.choice.engine.capabilities:
+        name = parts.choice.engine.name
+        raise HostError(f"cannot save a machine that engine {name} runs; bt and interp can be saved")
+    if config.gdb is not None:
+        raise HostError("cannot save a machine that gdb may have stopped; start it without --gdb")
+    for name, device in assembly.board.devices_by_name().items():
+        what = device.not_saved if isinstance(device, PciFunction) else None
+        if what is not None or not isinstance(device, Stateful):
+            raise HostError(f"cannot save a machine with {what or name}")
+    if parts.peripherals.backplane.changed:
+        raise HostError("cannot save a machine whose devices were changed while it ran; shut it down and start it once")
+    if assembly.board.pm.asleep:
+        raise HostError("cannot save a machine whose guest sleeps; press its power button to wake it")
+
+
+@dataclass(slots=True)
+class Progress:
+    """Bytes of memory."""
+
+    total: int
+    done: int = 0
+
+
+class Save:
+    """One request to save a machine. `wait` for it; the machine's supervisor does it."""
+
+    def __init__(
+        self, config: MachineConfig, parts: Parts, assembly: Assembly, path: Path, description: Mapping[str, Any]
+    ) -> None:
+        """Raises `HostError` if the machine cannot be saved, or nothing can be written there."""
+        check_savable(config, parts, assembly)
+        if not path.parent.is_dir():
+            raise HostError(f"cannot save to {path}: there is no folder {path.parent}")
+        self._config, self._parts, self._assembly = config, parts, assembly
+        self._path = path
+        self._description = description
+        self._result: Future[None] = Future()
+        self.progress = Progress(sum(memory.size for memory in _memories(parts, assembly).values()))
+
+    def wait(self) -> None:
+        """Returns when the file is complete. Raises `InnkeeperError` if it is not; then the machine runs on."""
+        self._result.result()
+
+    def fail(self, why: str) -> None:
+        self._result.set_exception(HostError(f"cannot save to {self._path}: {why}"))
+
+    def carry_out(self, over: Callable[[], bool]) -> Outcome | None:
+        """The vCPUs stand still. Gives how the machine ends, if it does; `over` says that it shall end in another way."""
+        try:
+            self._write(over)
+        except OSError as error:
+            self.fail(error.strerror or str(error))
+        except InnkeeperError as error:
+            self._result.set_exception(error)
+        except Exception as error:
+            logger.debug("saving fails", exc_info=True)
+            self.fail(f"internal: {type(error).__name__}: {error}")
+        else:
+            logger.info("saved to %s", self._path)
+            self._result.set_result(None)
+            return Outcome(OutcomeKind.SAVED)
+        go_on(self._assembly)
+        return None
+
+    def _write(self, over: Callable[[], bool]) -> None:
+        pause(self._assembly)
+        memories = _memories(self._parts, self._assembly)
+        with whole_file(self._path) as file:
+            head = describe(self._config, self._parts, self._assembly) | {"description": dict(self._description)}
+            write_start(file, head, {"memories": list(memories), **state_of(self._assembly)})
+            before = 0
+            for memory in memories.values():
+                memory.save(file.fileno(), self._watch(before, over))
+                before += memory.size
+                self.progress.done = before
+            write_end(file)
+
+    def _watch(self, before: int, over: Callable[[], bool]) -> Callable[[int], None]:
+        def watch(done: int) -> None:
+            self.progress.done = before + done
+            if over():
+                raise HostError(f"cannot save to {self._path}: the machine was ended meanwhile")
+
+        return watch
+
+
+def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: Assembly) -> None:
+    """Puts a saved machine into one that was just built. Raises `InnkeeperError`; it must not run then."""
+    check_savable(config, parts, assembly)
+    _check_same(saved, describe(config, parts, assembly))
+    pause(assembly)
+    states = saved.devices()
+    memories = _memories(parts, assembly)
+    if states.pop("memories", None) != list(memories):
+        raise saved.damaged("it has other memories")
+    try:
+        for name, memory in memories.items():
+            where = name
+            memory.restore(saved.descriptor)
+        saved.end()
+        where = "the state"
+        put_state(assembly, states)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise saved.damaged(f"{where}: {error}") from error
+    except OSError as error:
+        raise HostError(f"cannot read {saved.path}: {error.strerror or error}") from error
+    go_on(assembly)
+
+
+# ---- what a machine is -----------------------------------------------------------------------------
+
+
+def describe(config: MachineConfig, parts: Parts, assembly: Assembly) -> dict[str, Any]:
+    """What a machine must have in common with a saved one."""
+    from innkeeper import _core
+
+    return {
+        "innkeeper": __version__,
+        "engine": parts.choice.engine.name,
+        "memory_mib": config.memory_mib,
+        "vcpus": config.vcpus,
+        "devices": {name: type(device).__name__ for name, device in assembly.board.devices_by_name().items()},
+        "features": sorted(name for name, there in _core.host_features().items() if there),
+        "disks": [_disk(disk.path) for disk in config.disks if disk.path is not None and not disk.readonly],
+    }
+
+
+def _disk(path: Path) -> list[str | int]:
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
+def _check_same(saved: SavedMachine, here: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` that says what is not the same."""
+    there = saved.head
+    for name, what in (("memory_mib", "MiB of memory"), ("vcpus", "vCPUs")):
+        if there.get(name) != here[name]:
+            raise ConfigError(f"the machine in {saved.path} has {there.get(name)} {what}; this one has {here[name]}")
+    if there.get("devices") != here["devices"]:
+        raise ConfigError(f"the machine in {saved.path} has other devices: {_differences(there, here)}")
+    features = there.get("features")
+    if not isinstance(features, list):
+        raise saved.damaged("it names no features of its processor")
+    if lacking := sorted(set(map(str, features)) - set(here["features"])):
+        raise HostError(f"the machine in {saved.path} uses {', '.join(lacking)}, which this host's processor lacks")
+    for before, now in zip(there.get("disks") or [], here["disks"], strict=False):
+        if before != now:
+            raise ConfigError(
+                f"disk {now[0]} has changed since the machine was saved to {saved.path}; its guest would damage it"
+            )
+    if len(there.get("disks") or []) != len(here["disks"]):
+        raise ConfigError(f"the machine in {saved.path} has other disks")
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    saved = there.get("devices")
+    if not isinstance(saved, dict):
+        return "it names none"
+    names = sorted(
+        name for name in saved.keys() | here["devices"].keys() if saved.get(name) != here["devices"].get(name)
+    )
+    return ", ".join(
+        f"{name} is {saved.get(name, 'not there')}, not {here['devices'].get(name, 'there')}" for name in names
+    )
+
+
+def _memories(parts: Parts, assembly: Assembly) -> dict[str, _core.Memory | _core.Ram]:
+    """All memory, by name: the machine's, and that of devices which have some."""
+    found: dict[str, Any] = {RAM: parts.memory}
+    for name, device in assembly.board.devices_by_name().items():
+        memories = getattr(device, "memories", None)
+        if memories is not None:
+            found |= {f"{name} {which}": memory for which, memory in memories().items()}
+    return cast("dict[str, _core.Memory | _core.Ram]", found)
+
+
+# ---- what it is doing ------------------------------------------------------------------------------
+
+
+def pause(assembly: Assembly) -> None:
+    """Nothing moves any more, once the vCPUs stand still."""
+    assembly.clock.hold()
+    for device in assembly.board.devices_by_name().values():
+        if isinstance(device, Pausable):
+            device.pause()
+
+
+def go_on(assembly: Assembly) -> None:
+    for device in assembly.board.devices_by_name().values():
+        if isinstance(device, Pausable):
+            device.go_on()
+    assembly.clock.release()
+
+
+def state_of(assembly: Assembly) -> dict[str, Any]:
+    """Of everything but memory."""
+    devices = assembly.board.devices_by_name()
+    processors = assembly.processors
+    return {
+        "devices": {name: device.state() for name, device in devices.items() if isinstance(device, Stateful)},
+        "vcpus": [vcpu.get_state() for vcpu in processors.vcpus],
+        "engine": processors.vm.state(),
+    }
+
+
+def put_state(assembly: Assembly, states: Mapping[str, Any]) -> None:
+    """The same backwards. Raises `ValueError` that says what cannot be."""
+    if states.keys() != {"devices", "vcpus", "engine"}:
+        raise ValueError("it has other parts")
+    saved, devices = states["devices"], assembly.board.devices_by_name()
+    if not isinstance(saved, dict) or saved.keys() != devices.keys():
+        raise ValueError("it is of other devices")
+    for function in assembly.board.pci.functions().values():
+        function.switch_off()  # so that none is in the way of another
+    for name, device in devices.items():
+        try:
+            if isinstance(device, Stateful):
+                device.restore(saved[name])
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    vcpus = states["vcpus"] if isinstance(states["vcpus"], list) else []
+    assembly.processors.vm.restore(states["engine"], [_cpu_state(state) for state in vcpus])
+
+
+def _cpu_state(saved: object) -> CpuState:
+    """A vCPU's state as JSON has it, whose lists the core wants to be tuples. Raises `ValueError`."""
+    msrs = saved.get("msrs") if isinstance(saved, dict) else None
+    if not isinstance(saved, dict) or not isinstance(msrs, list) or not all(isinstance(msr, list) for msr in msrs):
+        raise ValueError("a vCPU's state is none")
+    return cast("CpuState", saved | {"msrs": [tuple(msr) for msr in msrs]})

@@ -1,0 +1,101 @@
+"""A machine saved in the middle of its guest's work, and restored: the guest notices nothing but the date."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from innkeeper.config import DiskConfig, EngineChoice, MachineConfig, NetworkConfig
+from innkeeper.console import MemoryConsole
+from innkeeper.image import KernelImage
+from innkeeper.machine import Machine, OutcomeKind
+from tests.engines import fastest_software
+
+from .conftest import Initramfs
+from .inn import APPEND, LIMIT_S
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+SCRIPT = """
+stty -echo
+printf '#!/bin/sh\\n[ "$1" = bound ] && echo "lease $ip"\\n' >/root/dhcp; chmod +x /root/dhcp; ip link set eth0 up
+dd if=/dev/urandom of=/root/data bs=64k count=16 2>/dev/null
+dd if=/root/data of=/dev/vda bs=64k conv=fsync 2>/dev/null
+udhcpc -q -n -i eth0 -s /root/dhcp 2>/dev/null
+(n=0; while :; do n=$((n+1)); echo "count $n"; usleep 20000; done) &
+(while :; do :; done) &
+while read -r word; do
+  if [ "$word" = check ]; then
+    echo 3 >/proc/sys/vm/drop_caches
+    dd if=/dev/vda bs=64k count=16 2>/dev/null | cmp - /root/data && echo "disk same"
+    dd if=/root/data of=/dev/vda bs=64k seek=16 conv=fsync 2>/dev/null && echo "disk written"
+    udhcpc -q -n -i eth0 -s /root/dhcp 2>/dev/null
+    echo "cpus $(nproc)"
+    echo "uptime $(cut -d. -f1 /proc/uptime) rtc $(cat /sys/class/rtc/rtc0/since_epoch) done"
+  fi
+  [ "$word" = end ] && poweroff -f
+done
+"""
+MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "rtc_cmos")
+
+
+@pytest.fixture
+def config(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> MachineConfig:
+    return MachineConfig(
+        kernel=debian.vmlinuz,
+        initrd=initramfs(SCRIPT, modules=MODULES),
+        append=APPEND,
+        engine=fastest_software(),
+        memory_mib=192,
+        disks=(DiskConfig(path=tmp_path / "disk", size_gib=0.01),),
+        networks=(NetworkConfig.parse("user"),),
+        timeout_s=LIMIT_S,
+    )
+
+
+@contextmanager
+def running(config: MachineConfig, restore: Path | None = None) -> Iterator[tuple[Machine, MemoryConsole]]:
+    console = MemoryConsole()
+    with Machine(config, console=console, restore=restore) as machine:
+        machine.start()
+        yield machine, console
+
+
+def counts(text: str) -> list[int]:
+    return [int(line.removeprefix("count ")) for line in text.split("\n")[:-1] if line.startswith("count ")]
+
+
+def check(console: MemoryConsole) -> tuple[int, int]:
+    """The guest looks at its disk and its network; gives its uptime and its real-time clock."""
+    console.send(b"check\n")
+    for words in (b"disk same", b"disk written", b"lease 10.0.2.15"):
+        console.wait_for(words, timeout_s=LIMIT_S)
+    console.wait_for(b"uptime ", timeout_s=LIMIT_S)
+    said = console.wait_for(b" done", timeout_s=LIMIT_S).split()
+    return int(said[0]), int(said[2])
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Path, vcpus: int) -> None:
+    config, file = replace(config, vcpus=vcpus), tmp_path / "saved"
+    with running(config) as (machine, console):
+        console.wait_for(b"count 10", timeout_s=LIMIT_S)
+        uptime, _ = check(console)
+        machine.save(file)
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.SAVED
+    before = console.text
+    time.sleep(3)
+    with running(config, file) as (machine, console):
+        console.wait_for(b"count ", timeout_s=LIMIT_S)
+        later, rtc = check(console)
+        assert abs(rtc - time.time()) < 5
+        assert f"cpus {vcpus}\n" in console.text
+        console.send(b"end\n")
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+    counted = counts(before + console.text)
+    assert counted == list(range(1, len(counted) + 1))
+    assert len(counted) > len(counts(before))
+    assert uptime <= later <= uptime + 60
