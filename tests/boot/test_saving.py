@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.config import DiskConfig, EngineChoice, MachineConfig, NetworkConfig
+from innkeeper.config import DiskConfig, MachineConfig, NetworkConfig
 from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
 from innkeeper.machine import Machine, OutcomeKind
@@ -59,7 +59,8 @@ def config(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> Machine
 @contextmanager
 def running(config: MachineConfig, restore: Path | None = None) -> Iterator[tuple[Machine, MemoryConsole]]:
     console = MemoryConsole()
-    with Machine(config, console=console, restore=restore) as machine:
+    with Machine(config, console=console) as machine:
+        machine.restores = restore
         machine.start()
         yield machine, console
 

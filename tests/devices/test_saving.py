@@ -5,14 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
-from innkeeper.bus import Buses, Part, Stateful
+from innkeeper.bus import Buses, Stateful
 from innkeeper.bus.bus import Device
 from innkeeper.devices import Uart
 from innkeeper.devices.acpi_pm import AcpiPm
 from innkeeper.devices.fw_cfg import FwCfg
 from innkeeper.devices.i8042 import I8042
 from innkeeper.devices.pci import HostBridge, PciBus
-from innkeeper.devices.pflash import Flash
 from innkeeper.devices.port92 import Port92
 from innkeeper.devices.ps2.mouse import Click
 from innkeeper.devices.rtc import Rtc

@@ -329,8 +329,7 @@ class Machine(Shown, Savable):
             logger.info("%s", request.in_full() if isinstance(request, Outcome) else request)
             self._resets += 1
             self.happenings.publish("rebooted", str(request))
-            kernel = self._open_kernel()  # again, not kept: it may be large
-            kept = before.board.kept_over_reset()
+            kept, kernel = before.board.kept_over_reset(), self._open_kernel()  # again, not kept: it may be large
             self._build(create_processors(self.config, self._parts), kernel, kept, loads=True)
 
     def _is_late(self) -> bool:

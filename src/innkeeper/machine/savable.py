@@ -25,18 +25,27 @@ class Savable:
     _parts: Parts | None
     _assembly: Assembly | None
     _run: BoardRun
-    _restores: Path | None
     _saving: Progress | None = None
+    description: Mapping[str, Any] = {}
+    """What its owner wants to be written beside it when it is saved, in plain values."""
+    not_saved: str | None = None
+    """What keeps it from being saved, in words that follow `a machine with`."""
+    restores: Path | None = None
+    """A file that a machine of this configuration was saved to: it begins with that."""
+    consumes = False
+    """The file that it begins with is removed once it has, before its guest runs."""
 
-    def save(self, path: Path, description: Mapping[str, Any] | None = None) -> None:
-        """Writes the whole machine to a file, and ends it. `description` is kept with it, in plain values.
+    def save(self, path: Path) -> None:
+        """Writes the whole machine to a file, and ends it.
 
         Returns when the file is complete. Raises `InnkeeperError` if it cannot be; then the machine runs on.
         """
         with self._lock:
             if self._parts is None or self._assembly is None:
                 raise HostError(f"cannot save to {path}: the machine does not run")
-            save = Save(self.config, self._parts, self._assembly, path, description or {})
+            if self.not_saved is not None:
+                raise HostError(f"cannot save a machine with {self.not_saved}")
+            save = Save(self.config, self._parts, self._assembly, path, self.description)
             if not self._run.pause(save):
                 raise HostError(f"cannot save to {path}: the machine is being saved, sleeps or ends")
             self._saving = save.progress  # and not all that it holds on to
@@ -55,19 +64,17 @@ class Savable:
         return {"save": self._asked_to_save, "save-progress": lambda _asked: self.save_progress()}
 
     def _asked_to_save(self, asked: Mapping[str, Any]) -> object:
-        path, description = asked.get("path"), asked.get("description", {})
-        if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
-            raise BadRequest("path must be an absolute path")
-        if not isinstance(description, dict):
-            raise BadRequest("description must be an object")
-        self.save(Path(path), description)
+        file = asked.get("file")
+        if not isinstance(file, str) or not file.startswith("/") or "\0" in file:
+            raise BadRequest("file must be an absolute path")
+        self.save(Path(file))
         return None
 
     def _fill(self, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
         """Memory, devices and processors as they are to begin: as saved, or else as after power-on."""
-        path, self._restores = self._restores, None  # a reset starts over
+        path, self.restores = self.restores, None  # a reset starts over
         if path is None:
             load(self.config, kernel, parts, assembly)
             return
         with SavedMachine(path) as saved:
-            restore(saved, self.config, parts, assembly)
+            restore(saved, self.config, parts, assembly, consume=self.consumes)

@@ -121,8 +121,13 @@ class Save:
         return watch
 
 
-def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: Assembly) -> None:
-    """Puts a saved machine into one that was just built. Raises `InnkeeperError`; it must not run then."""
+def restore(
+    saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: Assembly, *, consume: bool = False
+) -> None:
+    """Puts a saved machine into one that was just built, and removes its file if it is consumed by it.
+
+    Raises `InnkeeperError`; it must not run then.
+    """
     check_savable(config, parts, assembly)
     _check_same(saved, describe(config, parts, assembly))
     pause(assembly)
@@ -141,6 +146,8 @@ def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: 
         raise saved.damaged(f"{where}: {error}") from error
     except OSError as error:
         raise HostError(f"cannot read {saved.path}: {error.strerror or error}") from error
+    if consume:
+        saved.remove()
     go_on(assembly)
 
 

@@ -131,6 +131,14 @@ class SavedMachine:
         if self._read(BLOCK.size + 1) != BLOCK.pack(END, 0, 0):
             raise self.damaged("it does not end where it should")
 
+    def remove(self) -> None:
+        """Raises `HostError`."""
+        try:
+            self.path.unlink()
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise HostError(f"cannot remove {self.path}: {error.strerror}") from error
+
     def damaged(self, what: str) -> ImageError:
         return ImageError(f"{self.path} is damaged: {what}; the machine in it is lost")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from innkeeper.config import DiskDevice
-from innkeeper.errors import ConfigError, HostError
+from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, running
 from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
@@ -20,6 +20,7 @@ from innkeeper.manager.events import Events
 from innkeeper.manager.installation.journal import sweep
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.normal import normalised
+from innkeeper.manager.saves import managed_file, xml_of
 from innkeeper.manager.served import served
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.store import Row, Store
@@ -67,6 +68,7 @@ class Info(TypedDict):
     engine: str
     autostart: bool
     title: str
+    managed_save: bool
 
 
 class Removed(TypedDict):
@@ -131,6 +133,7 @@ class Domains:
             engine=machine.engine.value,
             autostart=row.autostart,
             title=read_xml(row.xml).title,
+            managed_save=managed_file(row.uuid).exists(),
         )
 
     @served
@@ -162,11 +165,18 @@ class Domains:
 
     @served
     def undefine(
-        self, name: str, *, storage: bool = False, nvram: bool = False, snapshots_metadata: bool = False
+        self,
+        name: str,
+        *,
+        storage: bool = False,
+        nvram: bool = False,
+        snapshots_metadata: bool = False,
+        managed_save: bool = False,
     ) -> Removed:
         """Forgets a machine, and with `storage` its disks' files, with `nvram` that of its UEFI variables.
 
-        One that has snapshots only with `snapshots_metadata`: what they keep stays in the images.
+        One that has snapshots only with `snapshots_metadata`: what they keep stays in the images. One that was saved only
+        with `managed_save`, and what it was doing with it.
         """
         row = self._row(name)
         with self._locks[row.name], Store() as store:
@@ -179,6 +189,12 @@ class Domains:
                     "or have them forgotten with --snapshots-metadata"
                 )
             files = files_of(row, storage=storage, nvram=nvram)
+            if (saved := managed_file(row.uuid)).exists():
+                if not managed_save:
+                    raise HostError(
+                        f"machine {row.name} has a managed save; inn undefine --managed-save forgets it too"
+                    )
+                files.append(saved)
             store.remove(row.name, debris=files)
         self._events.publish(row.name, "undefined", "removed")
         removed, failed = self._sweep()
@@ -194,18 +210,45 @@ class Domains:
     # ---- running --------------------------------------------------------------------------------
 
     @served
-    def start(self, name: str, xml: str | None = None, *, then: str | None = None, scratch: str | None = None) -> int:
-        """Returns the number of its process. `xml` is for this time only.
+    def start(
+        self,
+        name: str,
+        xml: str | None = None,
+        *,
+        then: str | None = None,
+        scratch: str | None = None,
+        force_boot: bool = False,
+    ) -> int:
+        """Returns the number of its process. `xml` is for this time only. A managed save is gone on with, unless it is
+        to be forgotten: `force_boot`.
 
-        That may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
+        It may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
         folder with the installation's files, which go then.
         """
         row = self._row(name)
         with self._locks[row.name]:
+            saved = managed_file(row.uuid)
+            if force_boot:
+                saved.unlink(missing_ok=True)
+            if saved.exists() and row.name not in running():
+                return self._go_on(row.name, saved)
             order = {"xml": row.xml if xml is None else xml, "then": then, "scratch": scratch}
-            process = self._launcher.launch(row.name, order)
-            self._watch.begin(row.name)
-        self._events.publish(row.name, "started", "booted")
+            return self.launch(row.name, order, "booted")
+
+    def _go_on(self, name: str, saved: Path) -> int:
+        try:
+            return self.launch(name, {"xml": xml_of(saved), "restore": str(saved), "consume": True}, "restored")
+        except InnkeeperError as error:
+            raise type(error)(
+                f"{error}; inn start --force-boot {name} forgets it and starts from the beginning"
+            ) from error
+
+    def launch(self, name: str, order: dict[str, Any], how: str) -> int:
+        """Starts a machine's process; see `manager.host`."""
+        with self._locks[name]:
+            process = self._launcher.launch(name, order)
+            self._watch.begin(name)
+        self._events.publish(name, "started", how)
         return process
 
     @served
@@ -245,12 +288,16 @@ class Domains:
             ask(control_of(name), "stop")
         except HostError as error:
             complaint = error  # it may have ended before it could answer, which is what was asked for
+        self.wait_for_end(name, complaint)
+        return name
+
+    def wait_for_end(self, name: str, complaint: HostError | None = None) -> None:
+        """Raises `complaint`, or another `HostError`, if it takes too long."""
         deadline = time.monotonic() + PATIENCE_S
         while name in running():
             if time.monotonic() > deadline:
                 raise complaint or HostError(f"machine {name} still runs after {PATIENCE_S:g} s; its log says why")
             time.sleep(LOOK_S)
-        return name
 
     @served
     def control(self, name: str, do: str, values: dict[str, Any] | None = None) -> Any:
@@ -298,6 +345,10 @@ class Domains:
                 self.start(name)
             except (HostError, ConfigError) as error:
                 self._events.publish(name, "failed", str(error))
+
+    def running_name(self, name: str) -> str:
+        """The name of a machine that runs. Raises `InnkeeperError` unless it does."""
+        return self._running(name)
 
     # ---- parts ----------------------------------------------------------------------------------
 

@@ -31,30 +31,35 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     """Runs the machine of `order["xml"]` to its end, and if it was installed that of `order["then"]`; returns an exit status.
 
     Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
-    the first start needs.
+    the first start needs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
+    `order["consume"]` is true.
     """
     definition = read_xml(order["xml"])
     then, scratch = order.get("then"), order.get("scratch")
     if definition.name in running():
         answer({"error": f"machine {definition.name} runs already"})
         return 1
-    outcome = run_once(definition, answer)
+    outcome = run_once(order, answer)
     if outcome is not None and scratch is not None:
         clear(Path(scratch))
     if outcome is not None and then is not None and outcome.kind in INSTALLED:
         logging.info("%s starts from what was installed", definition.name)
-        outcome = run_once(read_xml(then), log_answer)
+        outcome = run_once({"xml": then}, log_answer)
     return 0 if outcome is not None and outcome.error is None else 1
 
 
-def run_once(definition: Definition, answer: Answer) -> Outcome | None:
+def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     """None if the machine could not be started, which `answer` is told."""
-    name = definition.name
+    definition = read_xml(order["xml"])
+    name, restores = definition.name, order.get("restore")
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
         gc.collect()  # what a machine before this one still holds in cycles: its disks are locked as long
         machine = Machine(config_of(definition))
+        machine.description = {"xml": order["xml"]}
+        machine.not_saved = "an installation under way" if order.get("then") else None
+        machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
         signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
         with machine:
             try:
@@ -68,7 +73,7 @@ def run_once(definition: Definition, answer: Answer) -> Outcome | None:
         logging.info("%s has ended: %s", name, outcome.in_full())
         if outcome.kind is not OutcomeKind.POWERED_OFF or definition.on_poweroff is not Action.RESTART:
             return outcome
-        answer = log_answer
+        answer, restores = log_answer, None
 
 
 def config_of(definition: Definition) -> MachineConfig:

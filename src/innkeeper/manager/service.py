@@ -15,6 +15,7 @@ from innkeeper.manager.hardware import Hardware
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.networks import Networks
 from innkeeper.manager.node import Node
+from innkeeper.manager.saves import Saves
 from innkeeper.manager.served import is_served
 from innkeeper.manager.snapshots import Snapshots
 from innkeeper.manager.storage import Pools, Volumes
@@ -31,6 +32,7 @@ class Manager:
         self.networks = Networks()
         self.domains = Domains(launcher, self.events)
         self.hardware = Hardware()
+        self.saves = Saves(self.domains)
         self.pools = Pools()
         self.volumes = Volumes()
         self.snapshots = Snapshots()

@@ -24,6 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "Engine": info["engine"],
         "Persistent": translate("yes"),
         "Autostart": translate("enable" if info["autostart"] else "disable"),
+        "Managed save": translate("yes" if info["managed_save"] else "no"),
     }
     common.show_facts(arguments, facts)
     return Status.DONE

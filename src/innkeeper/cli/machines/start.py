@@ -8,11 +8,12 @@ from innkeeper.cli.status import Status
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("--force-boot", action="store_true", help="from the beginning, even if it has a managed save")
     parser.add_argument("--console", action="store_true", help="connect to its serial console at once")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     manager, name = common.manager(arguments), common.name_of(arguments)
-    manager.domains.start(name)
+    manager.domains.start(name, force_boot=arguments.force_boot)
     print(f"Domain '{name}' started\n")
     return console.connect(manager, name) if arguments.console else Status.DONE

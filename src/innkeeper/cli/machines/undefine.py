@@ -13,6 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshots-metadata", action="store_true", help="although it has snapshots, which are forgotten"
     )
+    parser.add_argument("--managed-save", action="store_true", help="what it was doing when it was saved too")
     parser.add_argument("--nvram", action="store_true", help="the file of its UEFI variables too")
 
 
@@ -22,6 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
         storage=arguments.remove_all_storage,
         nvram=arguments.nvram,
         snapshots_metadata=arguments.snapshots_metadata,
+        managed_save=arguments.managed_save,
     )
     print(f"Domain '{gone['name']}' has been undefined")
     for file in gone["removed"]:

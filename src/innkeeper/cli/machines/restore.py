@@ -1,0 +1,17 @@
+"""`inn restore`: a machine goes on where it was saved to a file."""
+
+import argparse
+from pathlib import Path
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="what inn save wrote")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    common.manager(arguments).saves.restore(str(arguments.file.absolute()))  # the manager works elsewhere
+    print(f"Domain restored from {arguments.file}\n")
+    return Status.DONE
