@@ -8,30 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.config import DiskConfig, MachineConfig, NetworkConfig
+from innkeeper.config import DiskConfig, GraphicsConfig, MachineConfig, NetworkConfig
 from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
 from innkeeper.machine import Machine, OutcomeKind
 from tests.engines import fastest_software
 
-from .conftest import Initramfs
+from .conftest import Initramfs, fetched
 from .inn import APPEND, LIMIT_S
+from .test_discs import make_disc, need
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 SCRIPT = """
-stty -echo
+stty -echo; DISK=$(ls /dev/[sv]da)
 printf '#!/bin/sh\\n[ "$1" = bound ] && echo "lease $ip"\\n' >/root/dhcp; chmod +x /root/dhcp; ip link set eth0 up
 dd if=/dev/urandom of=/root/data bs=64k count=16 2>/dev/null
-dd if=/root/data of=/dev/vda bs=64k conv=fsync 2>/dev/null
+dd if=/root/data of=$DISK bs=64k conv=fsync 2>/dev/null
 udhcpc -q -n -i eth0 -s /root/dhcp 2>/dev/null
 (n=0; while :; do n=$((n+1)); echo "count $n"; usleep 20000; done) &
 (while :; do :; done) &
 while read -r word; do
   if [ "$word" = check ]; then
     echo 3 >/proc/sys/vm/drop_caches
-    dd if=/dev/vda bs=64k count=16 2>/dev/null | cmp - /root/data && echo "disk same"
-    dd if=/root/data of=/dev/vda bs=64k seek=16 conv=fsync 2>/dev/null && echo "disk written"
+    dd if=$DISK bs=64k count=16 2>/dev/null | cmp - /root/data && echo "disk same"
+    dd if=/root/data of=$DISK bs=64k seek=16 conv=fsync 2>/dev/null && echo "disk written"
     udhcpc -q -n -i eth0 -s /root/dhcp 2>/dev/null
     echo "cpus $(nproc)"
     echo "uptime $(cut -d. -f1 /proc/uptime) rtc $(cat /sys/class/rtc/rtc0/since_epoch) done"
@@ -79,9 +80,8 @@ def check(console: MemoryConsole) -> tuple[int, int]:
     return int(said[0]), int(said[2])
 
 
-@pytest.mark.parametrize("vcpus", [1, 2])
-def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Path, vcpus: int) -> None:
-    config, file = replace(config, vcpus=vcpus), tmp_path / "saved"
+def goes_on_as_saved(config: MachineConfig, file: Path) -> None:
+    """Saves the machine in the middle of its work, restores it a while later, and looks at it from all sides."""
     with running(config) as (machine, console):
         console.wait_for(b"count 10", timeout_s=LIMIT_S)
         uptime, _ = check(console)
@@ -93,10 +93,36 @@ def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Pat
         console.wait_for(b"count ", timeout_s=LIMIT_S)
         later, rtc = check(console)
         assert abs(rtc - time.time()) < 5
-        assert f"cpus {vcpus}\n" in console.text
+        assert f"cpus {config.vcpus}\n" in console.text
         console.send(b"end\n")
         assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
     counted = counts(before + console.text)
     assert counted == list(range(1, len(counted) + 1))
     assert len(counted) > len(counts(before))
     assert uptime <= later <= uptime + 60
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Path, vcpus: int) -> None:
+    goes_on_as_saved(replace(config, vcpus=vcpus), tmp_path / "saved")
+
+
+GENERIC = "linux-image-amd64"
+PC_MODULES = ("ata_piix", "ahci", "sd_mod", "sr_mod", "isofs", "e1000", "af_packet", "rtc_cmos")
+READING = "(while :; do cat /dev/sr0 >/dev/null; echo 3 >/proc/sys/vm/drop_caches; done) &\n"
+
+
+def test_a_pc_with_firmware_screen_disc_and_old_cards_goes_on(initramfs: Initramfs, tmp_path: Path) -> None:
+    """SeaBIOS, VGA, a disc behind IDE that is read all the time, a disk behind AHCI, an e1000."""
+    need("seabios", "isolinux", "syslinux-common")
+    kernel = fetched(GENERIC)
+    disc = make_disc(tmp_path, kernel.vmlinuz, APPEND, initramfs(READING + SCRIPT, kernel, modules=PC_MODULES))
+    config = MachineConfig(
+        memory_mib=320,
+        engine=fastest_software(),
+        disks=(DiskConfig.cdrom(disc), DiskConfig.parse(f"path={tmp_path / 'disk'},size=0.01,bus=sata")),
+        networks=(NetworkConfig.parse("user,model=e1000"),),
+        graphics=(GraphicsConfig.parse(f"vnc,socket={tmp_path / 'vnc'}"),),
+        timeout_s=LIMIT_S,
+    )
+    goes_on_as_saved(config, tmp_path / "saved")

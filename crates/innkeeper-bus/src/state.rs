@@ -230,7 +230,10 @@ impl Bytes {
     /// [`BadState`] if there are more or fewer.
     pub fn exactly<const N: usize>(&self) -> Result<[u8; N], BadState> {
         let length = self.0.len();
-        self.0.as_slice().try_into().map_err(|_| BadState::new(format!("it has {length} bytes instead of {N}")))
+        self.0
+            .as_slice()
+            .try_into()
+            .map_err(|_| BadState::new(format!("it has {length} bytes instead of {N}")))
     }
 }
 
@@ -344,7 +347,10 @@ mod tests {
         assert_eq!(spoiled("rest", Value::List(numbers)), "rest: [1]: 70000 is beyond 65535");
         assert_eq!(spoiled("due", Value::Int(13)), "its values do not go together");
         let Value::Map(fields) = timer().save() else { unreachable!() };
-        assert_eq!(Timer::load(&Value::Map(fields[1..].to_vec())).unwrap_err().to_string(), "mode is missing");
+        assert_eq!(
+            Timer::load(&Value::Map(fields[1..].to_vec())).unwrap_err().to_string(),
+            "mode is missing"
+        );
         let more = [fields.as_slice(), &[("new".into(), Value::Nothing)]].concat();
         let error = Timer::load(&Value::Map(more)).unwrap_err();
         assert_eq!(error.to_string(), "it has 5 fields instead of 4");

@@ -60,7 +60,12 @@ impl<'a> Watcher<'a> {
 }
 
 /// From where the file stands. Without the interpreter, but for the watcher.
-pub fn write(py: Python<'_>, image: &Image<'_>, descriptor: RawFd, watch: Option<&Py<PyAny>>) -> PyResult<()> {
+pub fn write(
+    py: Python<'_>,
+    image: &Image<'_>,
+    descriptor: RawFd,
+    watch: Option<&Py<PyAny>>,
+) -> PyResult<()> {
     let file = borrowed(descriptor)?;
     let mut watcher = Watcher::new(watch);
     let result = py.detach(|| {

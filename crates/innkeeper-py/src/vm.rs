@@ -20,8 +20,8 @@ use crate::device::Adapter;
 use crate::errors;
 use crate::memory::{Memory, Ram};
 use crate::native::{Fabric, Region};
-use crate::trace;
 use crate::state::CpuState;
+use crate::trace;
 use crate::value;
 use crate::vcpu::{Shared, Vcpu};
 

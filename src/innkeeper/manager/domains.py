@@ -149,7 +149,7 @@ class Domains:
     @served
     def toml(self, name: str) -> str:
         """What of it is understood, as TOML."""
-        return write_toml(read_xml(self._row(name).xml))
+        return write_toml(read_xml(self.row(name).xml))
 
     # ---- keeping --------------------------------------------------------------------------------
 

@@ -54,7 +54,9 @@ pub type Send<'a> = &'a dyn Fn(&Message) -> Outcome;
 impl Ioapic {
     fn is_sound(&self) -> bool {
         let reserved = !(WRITABLE | REMOTE_IRR);
-        self.id & !0x0F00_0000 == 0 && self.lines >> PINS == 0 && self.entries.iter().all(|entry| entry & reserved == 0)
+        self.id & !0x0F00_0000 == 0
+            && self.lines >> PINS == 0
+            && self.entries.iter().all(|entry| entry & reserved == 0)
     }
 
     pub fn read(&self, offset: u64) -> u32 {

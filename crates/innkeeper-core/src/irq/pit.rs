@@ -55,7 +55,10 @@ plain_struct!(Pit { channels, latch, due, last, owed } if Pit::is_sound);
 impl Pit {
     fn is_sound(&self) -> bool {
         let counts_on = |due: u64| due < LONGEST_LIFE;
-        self.latch & !0x0E == 0 && self.due.is_none_or(counts_on) && counts_on(self.last) && self.owed <= MOST_OWED
+        self.latch & !0x0E == 0
+            && self.due.is_none_or(counts_on)
+            && counts_on(self.last)
+            && self.owed <= MOST_OWED
     }
 
     /// Reads port 0x40 + `offset`.

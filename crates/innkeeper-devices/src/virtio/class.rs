@@ -1,7 +1,7 @@
 //! What a class of devices is to the transport, and what it is given when its driver is ready.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use innkeeper_bus::memory::GuestMemory;
 use innkeeper_bus::state::{BadState, Value};

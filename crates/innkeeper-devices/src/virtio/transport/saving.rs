@@ -12,7 +12,13 @@ plain_enum!(Stage { Idle, Legacy, Modern });
 plain_struct!(Layout { size, descriptors, available, used });
 plain_struct!(QueueRegisters { layout, enabled, page });
 plain_struct!(Registers {
-    device_feature_select, driver_feature_select, driver_features, queue_select, queues, stage, paused,
+    device_feature_select,
+    driver_feature_select,
+    driver_features,
+    queue_select,
+    queues,
+    stage,
+    paused,
 });
 
 impl VirtioPci {
