@@ -8,7 +8,7 @@ from innkeeper.config import EngineChoice
 from innkeeper.engine import Capability, Host, choose
 from innkeeper.errors import EngineUnavailable
 
-ALL = frozenset(Capability) - {Capability.DEBUGGER}  # of a kernel that nobody debugs
+ALL = frozenset(Capability) - {Capability.DEBUGGER, Capability.SAVING}  # of a kernel that nobody debugs
 NATIVE = {
     "usable": True,
     "why": "",

@@ -5,6 +5,7 @@ tables below list them for the reader, and the ACPI tables for the guest.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from innkeeper.bus import Device, GsiLine, IrqLine, Part
 from innkeeper.devices import Uart
@@ -206,6 +207,7 @@ class PcBoard:
     def unplug(self) -> None:
         """Takes every chip off its bus and its line, so that buses and chips no longer hold each other."""
         self.pci.unplug_all()
+        self.slots.registers.disconnect()
         if self._chips is not None:
             self._chips.unplug()
             self._chips = None
@@ -217,6 +219,7 @@ class PcBoard:
             self._around.buses.set_irq(irq, False)
         self._ports.clear()
         self._mmio.clear()
+        self._named.clear()
 
     def devices_by_name(self) -> dict[str, object]:
         """Every device, in the order in which they are restored: the clock rings before power management hears of it."""
@@ -273,7 +276,7 @@ class PcBoard:
         self._wires = PciInterrupts(self._around.buses.fabric, PCI_FIRST_GSI)
         placed = {PCI_PLACES[name]: device for name, device in self._around.places.items()}
         unheard = kept.hotplug if kept is not None else None
-        return PcSlots(self._around, self.pci, self._wires, placed, lambda: self.pm.raise_event(PCI_EVENT), unheard)
+        return PcSlots(self._around, self.pci, self._wires, placed, partial(self.pm.raise_event, PCI_EVENT), unheard)
 
     def _place_pci(self) -> None:
         self._at_ports("pci config", HostBridge(self.pci, self._around.control.reset))

@@ -26,6 +26,10 @@ class HotplugState:
     down: int = 0
 
 
+def _nothing() -> None: ...
+def _no_slot(_slot: int) -> None: ...
+
+
 class PciHotplug:
     """`notify` makes the guest look; `eject` is called when it lets go of a slot, from a vCPU's thread."""
 
@@ -74,6 +78,11 @@ class PciHotplug:
             self._up &= ~(1 << slot)
             self._down &= ~(1 << slot)
         return asked
+
+    def disconnect(self) -> None:
+        """The board is taken apart, and what it calls no longer held."""
+        self._notify = _nothing
+        self._eject = _no_slot
 
     def state(self) -> State:
         with self._lock:
