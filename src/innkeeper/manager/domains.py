@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections import defaultdict
@@ -10,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from innkeeper.config import DiskDevice
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, running
+from innkeeper.manager.domain_files import files_of, open_line
 from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
@@ -149,7 +148,7 @@ class Domains:
     @served
     def toml(self, name: str) -> str:
         """What of it is understood, as TOML."""
-        return write_toml(read_xml(self.row(name).xml))
+        return write_toml(read_xml(self._row(name).xml))
 
     # ---- keeping --------------------------------------------------------------------------------
 
@@ -391,25 +390,3 @@ class Domains:
                     failed[str(path)] = error.strerror or str(error)
                 store.forget_debris(path)
         return removed, failed
-
-
-def files_of(row: Row, *, storage: bool, nvram: bool) -> list[Path]:
-    machine = read_xml(row.xml).machine
-    files = []
-    if storage:
-        files += [disk.path for disk in machine.disks if disk.device is DiskDevice.DISK and not disk.readonly]
-    if nvram and machine.firmware is not None:
-        files.append(machine.firmware.vars)
-    return [file for file in files if file is not None]
-
-
-def open_line(path: str, name: str) -> Descriptor:
-    """A machine's socket or pseudo-terminal. Raises `HostError`."""
-    try:
-        if not Path(path).is_socket():
-            return Descriptor(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-        with socket.socket(socket.AF_UNIX) as line:
-            line.connect(path)
-            return Descriptor(line.detach())
-    except OSError as error:
-        raise HostError(f"cannot reach {path} of {name}: {error.strerror}") from error

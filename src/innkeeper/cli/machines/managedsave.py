@@ -5,6 +5,7 @@ import argparse
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage.common import follow
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     name = follow("saving", common.manager(arguments).saves.managed_save(common.name_of(arguments)))
-    print(f"\nDomain '{name}' saved until its next start\n")
+    say(f"\nDomain '{name}' saved until its next start\n")
     return Status.DONE

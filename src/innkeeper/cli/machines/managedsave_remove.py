@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     name = common.name_of(arguments)
     was = common.manager(arguments).saves.managed_save_remove(name)
-    print(
+    say(
         f"Removed managedsave image for domain '{name}'"
         if was
         else f"Domain '{name}' has no managed save; nothing was removed"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     common.manager(arguments).saves.restore(str(arguments.file.absolute()))  # the manager works elsewhere
-    print(f"Domain restored from {arguments.file}\n")
+    say(f"Domain restored from {arguments.file}\n")
     return Status.DONE
