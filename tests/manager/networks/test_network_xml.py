@@ -1,10 +1,18 @@
 """Networks in libvirt's XML: read, written, and what cannot be."""
 
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from innkeeper.errors import ConfigError
 from innkeeper.manager.networks.network_xml import read_network, unknown_parts, write_network
 from innkeeper.manager.networks.plain import Words, document_of
+from innkeeper.net.host import dnsmasq, rules
 from innkeeper.net.host.network import Mode
 
 FULL = """
@@ -192,3 +200,35 @@ def test_few_words_make_a_network() -> None:
 def test_few_words_that_make_none(words: Words, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_network(document_of(words))
+
+
+WORDS = st.one_of(
+    st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40),
+    st.sampled_from(
+        ["10.1.0.1", "fd00:7::1", "yes", "no", "0", "-1", "a\nb", "x,y", "a b", "/etc", "65536", "1e9", "%s", "é"]
+    ),
+)
+
+
+@given(place=st.integers(0, 60), word=WORDS)
+def test_no_value_gets_further_than_its_place(place: int, word: str) -> None:
+    """Whatever a document says: an error in one sentence, or files and rules that say no more than they should."""
+    root = ET.fromstring(FULL)
+    places = [(part, key) for part in root.iter() for key in (*part.attrib, None)]
+    part, key = places[place % len(places)]
+    if key is None:
+        part.text = word
+    else:
+        part.set(key, word)
+    try:
+        network = read_network(ET.tostring(root, encoding="unicode"))
+    except ConfigError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - one of two good ends
+        return
+    told = dnsmasq.configuration(network, Path("/f")).splitlines()
+    told += [f"host={line}" for address in network.addresses for line in dnsmasq.dhcp_hosts(address)]
+    assert len(told) < 40
+    assert all(
+        line.startswith("# ") or re.fullmatch(r"[a-z0-9-]+(=[\w:./,\[\]#-]*)?", line, re.ASCII) for line in told
+    ), told
+    json.dumps(rules.table(network))

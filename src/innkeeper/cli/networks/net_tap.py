@@ -5,7 +5,8 @@ import argparse
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
-from innkeeper.net.host.taps import COUNT
+
+COUNT = 8
 
 
 def register(parser: argparse.ArgumentParser) -> None:

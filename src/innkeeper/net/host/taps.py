@@ -16,7 +16,7 @@ from innkeeper.net.host.netlink import Link, Netlink
 DEVICE = "/dev/net/tun"
 TUNSETIFF, TUNSETPERSIST, TUNSETOWNER = 0x400454CA, 0x400454CB, 0x400454CC
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
-COUNT, COUNT_LIMIT = 8, 256
+COUNT, COUNT_LIMIT = 8, 256  # as `inn net tap` says too
 
 
 def prefix(bridge: str) -> str:
