@@ -83,7 +83,7 @@ soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel
 demo: build ## boot a stock Debian kernel in a virtual machine
 	scripts/demo
 
-bench: build ## measure boot, guest programs, start, memory, latency, VNC, images and disks, against QEMU; render docs/benchmarks.md
+bench: build ## measure boot, guest programs, start, memory, latency, VNC, images, disks and an installation, against QEMU; render docs/benchmarks.md
 	python benches/boot/bench.py --render docs/benchmarks.md
 	python -m benches.guestbench.bench --append docs/benchmarks.md
 	python benches/footprint/footprint.py --append docs/benchmarks.md
@@ -93,6 +93,7 @@ bench: build ## measure boot, guest programs, start, memory, latency, VNC, image
 	python -m benches.disk.disk --append docs/benchmarks.md
 	python benches/network/bench.py --append docs/benchmarks.md
 	python benches/manager/bench.py --append docs/benchmarks.md
+	python -m benches.install.bench --append docs/benchmarks.md
 
 docs: build ## render the pages that are made from the code
 	python scripts/render_cli_reference.py docs/reference/inn.md

@@ -12,6 +12,7 @@ from tests.engines import reason_against
 
 from .boots import soak_boots
 from .checked import soak_checked
+from .install import soak_install
 from .kernels import soak_kernels
 from .machines import soak_machines
 from .report import say
@@ -23,6 +24,7 @@ SOAKS: dict[str, Soak] = {
     "kernels": soak_kernels,
     "machines": soak_machines,
     "boots": soak_boots,
+    "install": soak_install,
     "stress": soak_stress,
 }
 

@@ -83,9 +83,11 @@ off=$(answer debian-installer/exit/poweroff)
 halt=$(answer debian-installer/exit/halt)
 sync
 cd /
-for place in /target/media/cdrom /target/dev /target/proc /target/sys /target; do
+for place in /target/media/cdrom /dev/.static/dev /target/dev /target/proc /target/sys; do
     umount "$place" 2>/dev/null || umount -l "$place" 2>/dev/null || true
 done
+# Whatever still has a file open there, the file system is clean.
+umount /target 2>/dev/null || mount -o remount,ro /target 2>/dev/null || true
 sync
 echo "The installation is complete." >/dev/console
 if [ "$off" = true ] || [ "$halt" = true ]; then
