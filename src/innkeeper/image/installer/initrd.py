@@ -36,6 +36,7 @@ NEEDED_MODULES = (
 )  # fmt: skip
 """What virtual machines have; the controllers of real ones stay out."""
 
+LONGEST_RELEASE = 65
 INFO = "/var/lib/dpkg/info"
 STEPS = {
     "innkeeper-disc": ("disc.sh", 1300, "Depends: cdebconf-udeb"),
@@ -54,11 +55,10 @@ MAPDEVFS = b'#!/bin/sh\nreadlink -f "$1"\n'
 def kernel_release(kernel: Path) -> str:
     """What `uname -r` says of a bzImage (Linux x86 boot protocol, kernel_version)."""
     data = kernel.read_bytes()
-    try:
-        (at,) = struct.unpack_from("<H", data, 0x20E)
-        return data[0x200 + at :].split(b" ", 1)[0].decode("ascii")
-    except (struct.error, UnicodeDecodeError) as error:
-        raise ImageError(f"{kernel} is no Linux kernel") from error
+    if data[0x202:0x206] != b"HdrS":
+        raise ImageError(f"{kernel} is no Linux kernel")
+    (at,) = struct.unpack_from("<H", data, 0x20E)
+    return data[0x200 + at : 0x200 + at + LONGEST_RELEASE].split(b" ", 1)[0].decode("ascii", "replace")
 
 
 def needed(release: str) -> list[str]:
