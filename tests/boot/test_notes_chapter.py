@@ -91,17 +91,31 @@ def test_the_commands_run_as_written(
     host.inn(INSTALL.format(kind))
     macs = re.findall(r"bridge +br0 +virtio +([0-9a-f:]{17})", host.inn("virsh domiflist myvm"))
     assert len(macs) == 1
+    see_console(host)
+    host.inn("virsh attach-interface myvm --type bridge --source br0")
+    both = re.findall(r"bridge +br0 +virtio +([0-9a-f:]{17})", host.inn("virsh domiflist myvm"))
+    assert len(both) == 2
+    (added,) = set(both) - set(macs)
+    host.inn(f"virsh detach-interface myvm --type bridge --mac {added}")
+    see_page(host)
+    host.inn("virsh destroy myvm")
+    host.inn("virsh undefine myvm --remove-all-storage")
+    assert host.inn("virsh list --all --name") == ""
+    assert not (user / "myvm.disk").exists()
+
+
+def see_console(host: Host) -> None:
+    """The installer says something there, without anybody having configured it."""
     heard = ""
     deadline = time.monotonic() + 90
     while "installer-is-up" not in heard and time.monotonic() < deadline:
         heard = host.inn("virsh console --force myvm", stdin=b"\x1d")
         time.sleep(0.5)
     assert "installer-is-up" in heard
-    host.inn("virsh attach-interface myvm --type bridge --source br0")
-    both = re.findall(r"bridge +br0 +virtio +([0-9a-f:]{17})", host.inn("virsh domiflist myvm"))
-    assert len(both) == 2
-    (added,) = set(both) - set(macs)
-    host.inn(f"virsh detach-interface myvm --type bridge --mac {added}")
+
+
+def see_page(host: Host) -> None:
+    """Where there is no desktop, a browser shows the screen."""
     with host.started("virt-viewer -a myvm") as viewer:
         assert viewer.stdout is not None
         said = ""
@@ -111,7 +125,3 @@ def test_the_commands_run_as_written(
             said += line
         viewer.terminate()
         viewer.communicate()
-    host.inn("virsh destroy myvm")
-    host.inn("virsh undefine myvm --remove-all-storage")
-    assert host.inn("virsh list --all --name") == ""
-    assert not (user / "myvm.disk").exists()
