@@ -1,11 +1,16 @@
 //! What a guest shows. A device is a [`Screen`]; a viewer keeps a [`Frame`] of it and brings it up to date at its
 //! own pace, so that a screen without viewers costs nothing.
 
+pub mod bells;
 pub mod encode;
 pub mod memory;
 mod tiles;
 pub mod viewer;
 pub mod watch;
+
+use std::time::Duration;
+
+use bells::Bell;
 
 /// A part of a frame, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +104,11 @@ pub trait Screen: Send + Sync {
     /// The characters, in a text mode.
     fn text(&self) -> Option<Text> {
         None
+    }
+    /// How long this need not be looked at, unless the bell rings before: not at all where a screen can change without
+    /// telling. Whoever hangs up a bell looks once more afterwards, as it may have changed before.
+    fn rest(&self, _bell: &Bell) -> Duration {
+        Duration::ZERO
     }
     /// A viewer would like this size; a hint.
     fn prefer(&self, _width: u32, _height: u32) {}

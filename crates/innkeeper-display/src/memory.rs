@@ -1,7 +1,9 @@
 //! A screen in memory: for whoever has pixels and no display device, and for tests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use crate::bells::{Bell, Bells};
 use crate::{Cursor, Frame, Rect, Screen, Text};
 
 #[derive(Default)]
@@ -20,6 +22,7 @@ struct Shown {
 #[derive(Default)]
 pub struct MemoryScreen {
     shown: Mutex<Shown>,
+    bells: Bells,
 }
 
 impl MemoryScreen {
@@ -33,6 +36,8 @@ impl MemoryScreen {
         (shown.width, shown.height) = (width, height);
         shown.pixels = vec![0; width as usize * height as usize];
         shown.version += 1;
+        drop(shown);
+        self.bells.ring();
     }
 
     /// Draws pixels, row by row; false where they do not fit into the picture or into the rectangle.
@@ -50,6 +55,8 @@ impl MemoryScreen {
                 shown.pixels[at..at + source.len()].copy_from_slice(source);
             }
             shown.version += 1;
+            drop(shown);
+            self.bells.ring();
         }
         fits
     }
@@ -59,6 +66,8 @@ impl MemoryScreen {
         let mut shown = self.shown();
         shown.version += 1;
         shown.cursor = cursor.map(|cursor| (shown.version, cursor));
+        drop(shown);
+        self.bells.ring();
     }
 
     /// The characters that it shows, if it does.
@@ -88,6 +97,11 @@ impl Screen for MemoryScreen {
 
     fn text(&self) -> Option<Text> {
         self.shown().text.clone()
+    }
+
+    fn rest(&self, bell: &Bell) -> Duration {
+        self.bells.hang(bell);
+        Duration::MAX
     }
 
     fn prefer(&self, width: u32, height: u32) {

@@ -13,9 +13,11 @@ mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use innkeeper_bus::bus::{Device, ones};
 use innkeeper_bus::memory::Ram;
+use innkeeper_display::bells::{Bell, Bells};
 use innkeeper_display::{Frame, Rect, Screen, Text};
 
 use crate::monitor::{changes::Changes, edid};
@@ -55,6 +57,7 @@ pub struct Vga {
     memory: Arc<Ram>,
     /// Rises after everything that may change the picture, except what guests do to video memory as RAM.
     generation: AtomicU64,
+    bells: Bells,
     preferred: Mutex<(u32, u32)>,
     clock: Clock,
 }
@@ -66,6 +69,7 @@ impl Vga {
             registers: Mutex::new(Registers::new(bytes)),
             memory,
             generation: AtomicU64::new(1),
+            bells: Bells::default(),
             preferred: Mutex::new(edid::PREFERRED),
             clock,
         })
@@ -82,7 +86,8 @@ impl Vga {
     }
 
     fn touch(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.bells.ring();
     }
 
     /// Video memory is RAM, from which a guest may run.
@@ -145,14 +150,14 @@ fn bytes(size: u8, value: u64) -> impl Iterator<Item = u8> {
 
 impl Screen for Vga {
     fn refresh(&self, frame: &mut Frame) -> Vec<Rect> {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation.load(Ordering::SeqCst);
         let registers = self.lock();
         let phase = self.phase(&registers);
         let quiet = frame.seen & ((1 << QUIET_BITS) - 1);
         let same = frame.seen >> QUIET_BITS == generation;
         // In a text mode the low bits are what blinks; in a mode that only the chip can change they stay as they are.
         let blinking = u64::from(phase.cursor) | u64::from(phase.characters) << 1;
-        let guest_changes = registers.dispi.mode().is_some_and(|mode| mode.depth != 4);
+        let guest_changes = guest_changes(&registers);
         if same && !guest_changes && quiet == blinking {
             return Vec::new();
         }
@@ -191,9 +196,29 @@ impl Screen for Vga {
         picture.text()
     }
 
+    /// Until something blinks; not at all while the picture is in memory that guests write to as they like.
+    fn rest(&self, bell: &Bell) -> Duration {
+        let registers = self.lock();
+        if guest_changes(&registers) {
+            return Duration::ZERO;
+        }
+        self.bells.hang(bell);
+        let (may, frame) = (blinks(&registers), registers.frame_ns());
+        let now = (self.clock)();
+        let left = |frames: u64| frames * frame - now % (frames * frame);
+        let cursor = if may.cursor { left(CURSOR_FRAMES) } else { u64::MAX };
+        let characters = if may.characters { left(CHARACTER_FRAMES) } else { u64::MAX };
+        Duration::from_nanos(cursor.min(characters))
+    }
+
     fn prefer(&self, width: u32, height: u32) {
         *self.preferred.lock().expect("preferred size lock") = (width, height);
     }
+}
+
+/// Whether the picture is one that guests change without telling: a linear framebuffer is RAM to them.
+fn guest_changes(registers: &Registers) -> bool {
+    registers.dispi.mode().is_some_and(|mode| mode.depth != 4)
 }
 
 /// Tells whether the frame had another size.

@@ -167,6 +167,32 @@ fn the_cursor_blinks_by_time_and_only_then_is_anything_new() {
 }
 
 #[test]
+fn until_something_blinks_a_change_is_told_unless_guests_write_to_memory() {
+    let card = Card::new();
+    card.text_mode();
+    let heard = Arc::new(AtomicU64::new(0));
+    let ear = Arc::clone(&heard);
+    let bell: Bell = Arc::new(move || _ = ear.fetch_add(1, Ordering::SeqCst));
+    let frame = card.chip.lock().frame_ns();
+    card.time.store(frame, Ordering::Relaxed);
+    assert_eq!(card.chip.rest(&bell), Duration::from_nanos(7 * frame));
+    card.attribute(0x10, 0x04);
+    assert_eq!(heard.load(Ordering::SeqCst), 1);
+    card.set(0x3D4, 0xA, 0x20); // nothing blinks any more
+    assert_eq!(
+        (card.chip.rest(&bell), card.chip.rest(&bell)),
+        (Duration::from_nanos(u64::MAX), Duration::from_nanos(u64::MAX))
+    );
+    card.window.write(0x1_8000, 2, 0x0741);
+    card.window.write(0x1_8000, 2, 0x0742);
+    assert_eq!(heard.load(Ordering::SeqCst), 2);
+    for (index, value) in [(1, 320), (2, 200), (3, 32), (4, 0x41)] {
+        card.bochs(index, value);
+    }
+    assert_eq!(card.chip.rest(&bell), Duration::ZERO);
+}
+
+#[test]
 fn a_split_screen_starts_over_below_its_line() {
     let card = Card::new();
     card.text_mode();

@@ -16,6 +16,7 @@ mod tests;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use innkeeper_display::bells::{Bell, Bells};
 use innkeeper_display::{Cursor, Frame, Rect, Screen};
 
 use super::class::{Activation, Class, Link, read_config_bytes};
@@ -49,6 +50,7 @@ struct Monitor {
 struct Shared {
     monitor: Mutex<Monitor>,
     front: Mutex<Front>,
+    bells: Bells,
 }
 
 pub struct Gpu {
@@ -59,7 +61,10 @@ pub struct Gpu {
 impl Default for Gpu {
     fn default() -> Self {
         let monitor = Mutex::new(Monitor { size: edid::PREFERRED, events: 0, device: None });
-        Self { shared: Arc::new(Shared { monitor, front: Mutex::default() }), workers: Workers::default() }
+        Self {
+            shared: Arc::new(Shared { monitor, front: Mutex::default(), bells: Bells::default() }),
+            workers: Workers::default(),
+        }
     }
 }
 
@@ -93,18 +98,27 @@ impl Class for Gpu {
 
     fn activate(&self, mut driver: Activation) {
         lock(&self.shared.front).restart();
+        self.shared.bells.ring();
         lock(&self.shared.monitor).device = Some(Arc::clone(&driver.device));
         let (memory, shared) = (Arc::clone(&driver.memory), Arc::clone(&self.shared));
-        let mut commands = Commands::new(Arc::clone(&memory), shared, driver.has(EDID));
+        let mut commands = Commands::new(Arc::clone(&memory), Arc::clone(&shared), driver.has(EDID));
         let (mut control, mut cursor) = (driver.take(CONTROL.into()), driver.take(CURSOR.into()));
         self.workers.start("virtio-gpu", &[CONTROL, CURSOR], &driver.device, move |bell| {
             let mut chain = Chain::new(&memory);
             while bell.wait(Duration::ZERO) {
                 if let Some(queue) = &mut control {
-                    queue.drain(&mut chain, |chain| commands.control(chain));
+                    queue.drain(&mut chain, |chain| {
+                        let written = commands.control(chain);
+                        shared.bells.ring();
+                        written
+                    });
                 }
                 if let Some(queue) = &mut cursor {
-                    queue.drain(&mut chain, |chain| commands.cursor(chain));
+                    queue.drain(&mut chain, |chain| {
+                        let written = commands.cursor(chain);
+                        shared.bells.ring();
+                        written
+                    });
                 }
             }
         });
@@ -128,6 +142,11 @@ impl Screen for Gpu {
 
     fn cursor(&self) -> Option<(u64, Cursor)> {
         lock(&self.shared.front).cursor()
+    }
+
+    fn rest(&self, bell: &Bell) -> Duration {
+        self.shared.bells.hang(bell);
+        Duration::MAX
     }
 
     fn prefer(&self, width: u32, height: u32) {

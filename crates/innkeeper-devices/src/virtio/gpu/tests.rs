@@ -1,7 +1,10 @@
 //! The GPU under a driver by script.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use innkeeper_display::bells::Bell;
 use innkeeper_display::{Frame, Rect, Screen};
 
 use super::commands::{MEMORY_LIMIT, RESOURCE_LIMIT};
@@ -108,6 +111,21 @@ fn a_picture_is_transferred_and_seen_once_it_is_flushed() {
     let mut late = Frame::default();
     guest.gpu.refresh(&mut late);
     assert_eq!(late.pixels, frame.pixels);
+}
+
+#[test]
+fn those_who_wait_hear_of_what_is_flushed() {
+    let mut guest = Guest::with_resource(7, 100, 40);
+    let heard = Arc::new(AtomicU32::new(0));
+    let ear = Arc::clone(&heard);
+    let bell: Bell = Arc::new(move || _ = ear.fetch_add(1, Ordering::SeqCst));
+    guest.must(command::SET_SCANOUT, &[0, 0, 100, 40, 0, 7]);
+    for turn in 1..4 {
+        assert_eq!(guest.gpu.rest(&bell), Duration::MAX);
+        guest.must(command::RESOURCE_FLUSH, &[0, 0, 100, 40, 7, 0]);
+        guest.must(command::RESOURCE_FLUSH, &[0, 0, 100, 40, 7, 0]);
+        assert_eq!(heard.load(Ordering::SeqCst), turn);
+    }
 }
 
 #[test]
