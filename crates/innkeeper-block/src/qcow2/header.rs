@@ -110,6 +110,33 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl Header {
+    /// Of an image with nothing in it: the refcount table in cluster 1, its first block in 2, the L1 table from 3 on.
+    #[must_use]
+    pub fn empty(version: u32, geometry: Geometry, size: u64) -> Self {
+        let Geometry { cluster_bits, refcount_order, extended_l2 } = geometry;
+        Self {
+            version,
+            cluster_bits,
+            size,
+            l1_size: geometry.l1_entries(size) as u32,
+            l1_offset: 3 << cluster_bits,
+            refcount_table_offset: 1 << cluster_bits,
+            refcount_table_clusters: 1,
+            refcount_order,
+            snapshot_count: 0,
+            snapshots_offset: 0,
+            incompatible: if extended_l2 { EXTENDED_L2 } else { 0 },
+            compatible: 0,
+            autoclear: 0,
+            compression: Compression::Zlib,
+            backing_file: None,
+            backing_format: None,
+            data_file: None,
+            extensions: vec![],
+            further: vec![],
+        }
+    }
+
     /// Whether a file that begins so claims to be a qcow2 image.
     #[must_use]
     pub fn is_magic(bytes: &[u8]) -> bool {

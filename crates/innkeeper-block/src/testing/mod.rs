@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::Disk;
 use crate::medium::{Medium, Memory};
-use crate::qcow2::header::{self, Compression, Header};
+use crate::qcow2::header::{self, Header};
 use crate::qcow2::tables::{self, COPIED, Geometry, L2Entry};
 
 mod recorder;
@@ -37,28 +37,7 @@ impl Rng {
 
 /// A header of an empty image: table in cluster 1, block in cluster 2, L1 from cluster 3 on.
 pub fn blank(version: u32, cluster_bits: u32, refcount_order: u32, size: u64) -> Header {
-    let geometry = Geometry { cluster_bits, refcount_order, extended_l2: false };
-    Header {
-        version,
-        cluster_bits,
-        size,
-        l1_size: geometry.l1_entries(size) as u32,
-        l1_offset: 3 << cluster_bits,
-        refcount_table_offset: 1 << cluster_bits,
-        refcount_table_clusters: 1,
-        refcount_order,
-        snapshot_count: 0,
-        snapshots_offset: 0,
-        incompatible: 0,
-        compatible: 0,
-        autoclear: 0,
-        compression: Compression::Zlib,
-        backing_file: None,
-        backing_format: None,
-        data_file: None,
-        extensions: vec![],
-        further: vec![],
-    }
+    Header::empty(version, Geometry { cluster_bits, refcount_order, extended_l2: false }, size)
 }
 
 /// Writes an empty image to a medium.

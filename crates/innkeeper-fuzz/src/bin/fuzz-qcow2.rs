@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_block::Disk;
 use innkeeper_block::medium::{Medium, Memory};
-use innkeeper_block::qcow2::header::{COMPRESSION_TYPE, EXTENDED_L2};
+use innkeeper_block::qcow2::header::COMPRESSION_TYPE;
 use innkeeper_block::qcow2::tables::{self, Geometry};
 use innkeeper_block::qcow2::{Compression, Header, Qcow2, Use};
 use innkeeper_block::raw::Raw;
@@ -76,26 +76,13 @@ fn image(rng: &mut Rng) -> Memory {
     let size = (1 + rng.below(64)) << cluster_bits;
     let extended_l2 = version == 3 && cluster_bits >= 14 && rng.one_in(2);
     let geometry = Geometry { cluster_bits, refcount_order, extended_l2 };
+    let empty = Header::empty(version, geometry, size);
     let header = Header {
-        version,
-        cluster_bits,
-        size,
-        l1_size: geometry.l1_entries(size) as u32,
-        l1_offset: 3 << cluster_bits,
-        refcount_table_offset: 1 << cluster_bits,
-        refcount_table_clusters: 1,
-        refcount_order,
-        snapshot_count: 0,
-        snapshots_offset: 0,
-        incompatible: (u64::from(zstd) * COMPRESSION_TYPE) | (u64::from(extended_l2) * EXTENDED_L2),
-        compatible: 0,
-        autoclear: 0,
+        incompatible: empty.incompatible | (u64::from(zstd) * COMPRESSION_TYPE),
         compression: if zstd { Compression::Zstd } else { Compression::Zlib },
         backing_file: rng.one_in(2).then(|| "below.raw".into()),
         backing_format: rng.one_in(2).then(|| "raw".into()),
-        data_file: None,
-        extensions: vec![],
-        further: vec![],
+        ..empty
     };
     let memory = Arc::new(Memory::new(&header.serialise().expect("a short header")));
     let put = |offset: u64, bytes: &[u8]| memory.write_all(offset, bytes).expect("memory");

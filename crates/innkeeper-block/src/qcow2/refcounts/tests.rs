@@ -1,30 +1,10 @@
 use super::*;
 use crate::medium::Memory;
-use crate::qcow2::header::Compression;
 
 /// An image of 512-byte clusters with the header in cluster 0, the table in 1 and a block in 2 that counts them.
 fn image(order: u32) -> (Arc<Memory>, Header) {
-    let header = Header {
-        version: 3,
-        cluster_bits: 9,
-        size: 0,
-        l1_size: 0,
-        l1_offset: 0,
-        refcount_table_offset: 512,
-        refcount_table_clusters: 1,
-        refcount_order: order,
-        snapshot_count: 0,
-        snapshots_offset: 0,
-        incompatible: 0,
-        compatible: 0,
-        autoclear: 0,
-        compression: Compression::Zlib,
-        backing_file: None,
-        backing_format: None,
-        data_file: None,
-        extensions: vec![],
-        further: vec![],
-    };
+    let geometry = Geometry { cluster_bits: 9, refcount_order: order, extended_l2: false };
+    let header = Header { l1_offset: 0, ..Header::empty(3, geometry, 0) };
     let memory = Arc::new(Memory::new(&header.serialise().unwrap()));
     memory.write_all(512, &1024u64.to_be_bytes()).unwrap();
     let mut block = vec![0; 512];
