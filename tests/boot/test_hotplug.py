@@ -127,6 +127,30 @@ def test_an_e1000_comes_and_goes(initramfs: Initramfs) -> None:
         assert "eth0" not in guest.ask("ls /sys/class/net")
 
 
+def uptime(guest: Guest) -> float:
+    found = re.search(r"(\d+\.\d+) \d+\.\d+", guest.ask("cat /proc/uptime"))
+    assert found is not None
+    return float(found[1])
+
+
+def test_a_guest_that_was_suspended_finds_that_no_time_has_passed(debian: KernelImage, initramfs: Initramfs) -> None:
+    with Guest(debian, initramfs(SHELL, modules=MODULES)) as guest:
+        card = guest.machine.live.attach_card(NetworkConfig())
+        guest.wait_for("ls /sys/class/net", r"\beth0\b")
+        before, begun = uptime(guest), time.monotonic()
+        for _ in range(3):
+            guest.machine.suspend()
+            time.sleep(5)
+            guest.machine.resume()
+        awake = time.monotonic() - begun - 15
+        after = uptime(guest)
+
+        assert before <= after <= before + awake + 2
+        assert "lease of 10.0.2.15 obtained" in guest.ask(LEASE)
+        assert guest.machine.live.detach_card(card.mac, 60)
+        assert not re.search("stall|lockup|unstable", guest.ask("dmesg | tail -n 50"))
+
+
 @pytest.mark.slow
 def test_the_verbs_change_a_machine_that_runs(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> None:
     user, image = User(tmp_path), tmp_path / "more.qcow2"

@@ -6,7 +6,7 @@ import os
 import resource
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from innkeeper.config import MachineConfig
 from innkeeper.devices.virtio import Balloon
@@ -89,15 +89,23 @@ class AllFigures(TypedDict):
     exits: dict[str, int]
 
 
+class Counted(Protocol):
+    """A machine from inside."""
+
+    @property
+    def run(self) -> Callable[[], BoardRun]: ...
+    @property
+    def statistics(self) -> Callable[[], Mapping[str, Any]]: ...
+    @property
+    def state(self) -> Callable[[], str]: ...
+
+
 class Figures:
     """Adds up what threads that have ended had used."""
 
-    def __init__(
-        self, config: MachineConfig, run: Callable[[], BoardRun], statistics: Callable[[], Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, config: MachineConfig, inside: Counted) -> None:
         self._config = config
-        self._run = run
-        self._statistics = statistics
+        self._inside = inside
         self._seen: dict[int, tuple[int, int]] = {}  # of each vCPU: its thread, and the time of that
         self._spent = [0] * config.vcpus
 
@@ -105,7 +113,7 @@ class Figures:
         used = resource.getrusage(resource.RUSAGE_SELF)
         user, system = int(used.ru_utime * NS), int(used.ru_stime * NS)
         return {
-            "state": "running",
+            "state": self._inside.state(),
             "cpu_time_ns": user + system,
             "user_ns": user,
             "system_ns": system,
@@ -113,11 +121,11 @@ class Figures:
             "vcpus": [self._vcpu(index, thread) for index, thread in enumerate(self._threads())],
             "cards": [card_figures(card) for card in cards],
             "disks": [disk_figures(disk) for disk in disks],
-            "exits": totals(self._statistics()),
+            "exits": totals(self._inside.statistics()),
         }
 
     def _threads(self) -> list[int | None]:
-        found = self._run().thread_ids()
+        found = self._inside.run().thread_ids()
         return found if len(found) == self._config.vcpus else [None] * self._config.vcpus
 
     def _vcpu(self, index: int, thread: int | None) -> VcpuFigures:
@@ -128,7 +136,7 @@ class Figures:
             del self._seen[index]
         if thread is not None:
             self._seen[index] = (thread, now)
-        state = "running" if thread is not None else "halted"
+        state = self._inside.state() if thread is not None or self._inside.state() == "paused" else "halted"
         return {"number": index, "state": state, "time_ns": self._spent[index] + now, "processor": processor}
 
     def _memory(self, balloon: Balloon | None) -> MemoryFigures:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,9 +19,11 @@ from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
 from innkeeper.config.targets import free_target, targets
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.machine.builder import Parts
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.figures import AllFigures, Figures, image_of, source_of
+from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.network import Card, open_card
 from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun
@@ -29,6 +32,44 @@ from innkeeper.machine.virtio import VirtioDisk
 KIB = 1024
 REFRESH_S = 0.05  # for a guest to tell of its memory; what comes later is there the next time
 PATIENCE_S = 5.0  # for a guest to let go of a device; it may do so later all the same
+
+
+class Changeable:
+    """The part of a `Machine` that is changed while it runs. What it uses is its machine's."""
+
+    config: MachineConfig
+    happenings: Happenings
+    _parts: Parts | None
+    _run: BoardRun
+
+    def statistics(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def press_power_button(self) -> None:
+        raise NotImplementedError
+
+    @cached_property
+    def live(self) -> Live:
+        """What can be changed of it, and what it has used."""
+
+        def peripherals() -> Peripherals | None:
+            parts = self._parts
+            return parts.peripherals if parts is not None else None
+
+        def state() -> str:
+            return self.happenings.state
+
+        return Live(
+            self.config, Inside(peripherals, lambda: self._run, self.statistics, self.press_power_button, state)
+        )
+
+    def change_media(self, disc: Path | None, *, drive: int = 0, force: bool = False, check: bool = True) -> None:
+        """Puts another disc into a CD-ROM drive, or takes it out. `drive` counts those of the configuration.
+
+        Raises `InnkeeperError`; the old disc is then still there. `force` opens a tray that the guest has locked;
+        `check` is for discs to hold a file system of discs.
+        """
+        self.live.there().cdrom(drive).change(disc, force=force, check=check)
 
 
 class CardNow(TypedDict):
@@ -64,6 +105,8 @@ class Inside:
     run: Callable[[], BoardRun]
     statistics: Callable[[], Mapping[str, Any]]
     press_power_button: Callable[[], None]
+    state: Callable[[], str]
+    """As `Happenings` has it: running, paused."""
 
 
 class Live:
@@ -72,7 +115,7 @@ class Live:
     def __init__(self, config: MachineConfig, inside: Inside) -> None:
         self._config = config
         self._inside = inside
-        self._figures = Figures(config, inside.run, inside.statistics)
+        self._figures = Figures(config, inside)
         self._one_at_a_time = threading.Lock()  # changes
         self._opened = sum(network.kind is not NetworkKind.NONE for network in config.networks)
 

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
@@ -38,12 +37,12 @@ from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
-from innkeeper.machine.live import Inside, Live
+from innkeeper.machine.live import Changeable
 from innkeeper.machine.outcome import Outcome, OutcomeKind
-from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.savable import Savable
 from innkeeper.machine.serial import SerialLine
+from innkeeper.machine.suspending import Suspendable
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
 from innkeeper.platforms import KeptState
 
@@ -55,7 +54,7 @@ RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut 
 logger = logging.getLogger(__name__)
 
 
-class Machine(Shown, Savable):
+class Machine(Shown, Changeable, Savable, Suspendable):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
@@ -76,8 +75,6 @@ class Machine(Shown, Savable):
         self._choice: Choice | None = None
         self.balloon: Balloon | None = None  # once started, if the configuration has one
         self._parts: Parts | None = None  # while it runs
-        inside = Inside(self._peripherals, lambda: self._run, self.statistics, self.press_power_button)
-        self.live = Live(config, inside)
         self._console: Console | None = None
         self._tap: ConsoleTap | None = None
         self._assembly: Assembly | None = None
@@ -185,18 +182,6 @@ class Machine(Shown, Savable):
         if assembly is not None:
             assembly.board.press_power_button()
 
-    def change_media(self, disc: Path | None, *, drive: int = 0, force: bool = False, check: bool = True) -> None:
-        """Puts another disc into a CD-ROM drive, or takes it out. `drive` counts those of the configuration.
-
-        Raises `InnkeeperError`; the old disc is then still there. `force` opens a tray that the guest has locked;
-        `check` is for discs to hold a file system of discs.
-        """
-        self.live.there().cdrom(drive).change(disc, force=force, check=check)
-
-    def _peripherals(self) -> Peripherals | None:
-        parts = self._parts
-        return parts.peripherals if parts is not None else None
-
     def statistics(self) -> dict[str, Any]:
         """The ledger so far; see `docs/reference/statistics.md`."""
         with self._lock:
@@ -235,7 +220,7 @@ class Machine(Shown, Savable):
     def _commands(self, console: Console) -> dict[str, Command]:
         """What else can be asked of it there."""
         line = SerialLine(self.config, console, lambda: self._assembly.board.uart if self._assembly else None)
-        others = self.live.commands() | self.save_commands()
+        others = self.live.commands() | self.save_commands() | self.suspend_commands()
         return line.commands() | others | {"watch": lambda _asked: self.happenings.subscribe()}
 
     # ---- the supervisor -------------------------------------------------------------------------

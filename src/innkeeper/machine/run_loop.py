@@ -48,6 +48,8 @@ class BoardRun:
         self.reboots = False
         """A guest that powers off is reset instead: its user wants it back."""
         self._pause: Pause | None = None
+        self.pauses = False
+        """One is carried out now."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._vcpus: Sequence[Vcpu] = ()
@@ -88,7 +90,7 @@ class BoardRun:
     def pause(self, pause: Pause) -> bool:
         """Asks for a pause, from any thread; False if another one comes first, or the guest sleeps or ends."""
         with self._lock:
-            if self._outcome is not None or self._pause is not None:
+            if self._outcome is not None or self._pause is not None or self.pauses:
                 return False
             self._pause = pause
         self._interrupt()
@@ -98,14 +100,18 @@ class BoardRun:
         """The vCPUs were stopped: for a pause, or because it all ends. Tells whether they may go on."""
         with self._lock:
             pause, self._pause = self._pause, None
+            self.pauses = pause is not None
             if self._outcome is None:
                 self._ended.clear()
         if pause is None:
             return False
-        if self._is_over():
-            pause.fail("the machine was ended meanwhile")
-            return False
-        outcome = pause.carry_out(self._is_over)
+        try:
+            if self._is_over():
+                pause.fail("the machine was ended meanwhile")
+                return False
+            outcome = pause.carry_out(self._is_over)
+        finally:
+            self.pauses = False
         if outcome is not None:
             self.end(outcome)
             return False

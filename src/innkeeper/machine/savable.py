@@ -47,7 +47,7 @@ class Savable:
                 raise HostError(f"cannot save a machine with {self.not_saved}")
             save = Save(self.config, self._parts, self._assembly, path, self.description)
             if not self._run.pause(save):
-                raise HostError(f"cannot save to {path}: the machine is being saved, sleeps or ends")
+                raise HostError(f"cannot save to {path}: the machine is suspended, being saved, asleep or ending")
             self._saving = save.progress  # and not all that it holds on to
         try:
             save.wait()

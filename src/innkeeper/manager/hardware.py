@@ -198,12 +198,25 @@ class Hardware:
     @served
     def reboot(self, name: str) -> str:
         """Asks the guest to shut down, and resets it when it has."""
-        name, active = self._find(name)
-        self._need(name, active=active)
-        ask(control_of(name), "reboot")
-        return name
+        return self._tell(name, "reboot")
+
+    @served
+    def suspend(self, name: str) -> str:
+        """Has a running machine stand still; returns when it does."""
+        return self._tell(name, "suspend")
+
+    @served
+    def resume(self, name: str) -> str:
+        """Lets it go on."""
+        return self._tell(name, "resume")
 
     # ---- parts ----------------------------------------------------------------------------------
+
+    def _tell(self, name: str, do: str) -> str:
+        name, active = self._find(name)
+        self._need(name, active=active)
+        ask(control_of(name), do)
+        return name
 
     def _change(
         self, name: str, flags: list[str], live: Callable[[str], bool], config: Callable[[str], str] | None

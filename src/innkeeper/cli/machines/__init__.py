@@ -48,6 +48,8 @@ VERBS = {
     "vcpucount": "say how many vCPUs a machine has",
     "domstats": "say what machines have used and moved",
     "dommemstat": "say what a machine's memory is used for",
+    "suspend": "have a machine stand still, all of it in memory",
+    "resume": "let a machine go on that stands still",
     "reboot": "ask a guest to shut down, and start it again",
     "autostart": "start a machine with the manager, or no longer",
 }

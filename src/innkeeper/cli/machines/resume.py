@@ -1,0 +1,16 @@
+"""`inn resume`: lets a machine go on that stands still."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.manager(arguments).hardware.resume(common.name_of(arguments))
+    print(f"Domain '{name}' resumed\n")
+    return Status.DONE

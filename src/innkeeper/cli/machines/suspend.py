@@ -1,0 +1,16 @@
+"""`inn suspend`: has a machine stand still, all of it in memory."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    name = common.manager(arguments).hardware.suspend(common.name_of(arguments))
+    print(f"Domain '{name}' suspended\n")
+    return Status.DONE
