@@ -1,5 +1,6 @@
 """Machines that stand still for a while."""
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +9,14 @@ import pytest
 
 from innkeeper.config import ConsoleConfig, MachineConfig, NetworkConfig
 from innkeeper.config.console import ConsoleKind
+from innkeeper.console import MemoryConsole
 from innkeeper.errors import HostError
 from innkeeper.machine import Machine, OutcomeKind
+from innkeeper.testing import ScriptedEngine, ScriptedVm
 from innkeeper.testing.guests import SPIN, flat_guest
 from tests.engines import fastest_software
+
+from .conftest import Make, power_off
 
 
 @pytest.fixture
@@ -88,3 +93,21 @@ def test_a_reset_waits_until_it_goes_on(machine: Machine) -> None:
         assert time.monotonic() < deadline, "the machine is never reset"
         time.sleep(0.01)
     wait_until_it_spends(machine)
+
+
+def test_a_reboot_is_a_power_off_after_which_the_machine_is_reset(config: Make) -> None:
+    asked = threading.Event()
+
+    def shut_down_when_asked(vm: ScriptedVm) -> None:
+        assert asked.wait(20)
+        pressed = vm.ports.read(0x600, 2)
+        assert pressed >> 8 & 1, "nobody has pressed the power button"
+        power_off(vm)
+
+    engine = ScriptedEngine([[shut_down_when_asked]], [[power_off]])
+    with Machine(config(), console=MemoryConsole(), engine=engine) as machine:
+        machine.start()
+        machine.live.reboot()
+        asked.set()
+        assert machine.wait(20).kind is OutcomeKind.POWERED_OFF  # the second time it is meant
+        assert machine.statistics()["resets"] == 1
