@@ -151,6 +151,28 @@ def test_a_guest_that_was_suspended_finds_that_no_time_has_passed(debian: Kernel
         assert not re.search("stall|lockup|unstable", guest.ask("dmesg | tail -n 50"))
 
 
+def test_a_guest_hears_of_changes_when_it_wakes(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> None:
+    image = tmp_path / "while-asleep.img"
+    image.write_bytes(bytes(1 << 20))
+    with Guest(debian, initramfs(SHELL, modules=MODULES)) as guest:
+        machine, live = guest.machine, guest.machine.live
+        card = live.attach_card(NetworkConfig())
+        guest.wait_for("ls /sys/class/net", r"\beth0\b")
+        guest.console.send(b"echo mem > /sys/power/state\r")
+        deadline = time.monotonic() + 60
+        while not ((board := machine._assembly) is not None and board.board.pm.asleep):
+            assert time.monotonic() < deadline, "the guest does not sleep"
+            time.sleep(0.05)
+        live.attach_disk(DiskConfig(path=image, format=DiskFormat.RAW))
+        assert not live.detach_card(card.mac, 0.01)
+        machine.press_power_button()
+
+        guest.console.wait_for(PROMPT, timeout_s=60)
+        guest.wait_for("ls /dev", r"\bvda\b")
+        assert "eth0" not in guest.ask("ls /sys/class/net")
+        assert live.detach_disk("vda", 60)
+
+
 @pytest.mark.slow
 def test_the_verbs_change_a_machine_that_runs(debian: KernelImage, initramfs: Initramfs, tmp_path: Path) -> None:
     user, image = User(tmp_path), tmp_path / "more.qcow2"
