@@ -170,3 +170,21 @@ def test_no_event_in_time_is_an_error(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == "event loop timed out\n"
     assert main(["event"]) == 2
     assert main(["event", "--event", "reboots"]) == 2
+
+
+@pytest.mark.usefixtures("web")
+def test_a_definition_is_edited(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("VISUAL", "true")
+    assert main(["edit", "web"]) == 0
+    assert "not changed" in capsys.readouterr().out
+    monkeypatch.setenv("VISUAL", "sed -i s/64/128/")
+    assert main(["virsh", "edit", "web"]) == 0
+    assert main(["dumpxml", "web"]) == 0
+    shown = capsys.readouterr().out
+    assert "128</memory>" in shown
+    assert "<hub" in shown
+    monkeypatch.setenv("VISUAL", "sed -i s/128/lots/")
+    assert main(["edit", "web", "--toml"]) == 2
+    complaint = capsys.readouterr().err
+    assert "what you wrote is in" in complaint
+    assert "lots" in Path(complaint.split("what you wrote is in ")[1].strip()).read_text()

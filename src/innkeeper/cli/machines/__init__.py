@@ -3,6 +3,7 @@
 VERBS = {
     "list": "list machines",
     "define": "keep a machine that a file describes, in XML or TOML",
+    "edit": "edit a machine's definition",
     "undefine": "forget a machine",
     "start": "start a machine",
     "shutdown": "press a machine's power button",

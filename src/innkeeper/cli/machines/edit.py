@@ -1,0 +1,25 @@
+"""`inn edit`: a machine's definition in an editor, kept once it is right."""
+
+import argparse
+
+from innkeeper.cli.editing import edit
+from innkeeper.cli.machines import common
+from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    parser.add_argument("--toml", action="store_true", help="as TOML, which has only what is understood")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    machines = common.manager(arguments).domains
+    name = machines.info(common.name_of(arguments))["name"]
+    text, ending = (machines.toml(name), "toml") if arguments.toml else (machines.xml(name), "xml")
+    done = edit(text, f"{name}.{ending}", machines.define)
+    if done is None:
+        say(f"Domain '{name}' XML configuration not changed.\n")
+    else:
+        say(f"Domain '{name}' XML configuration edited.\n")
+    return Status.DONE
