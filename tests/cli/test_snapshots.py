@@ -127,3 +127,11 @@ def test_mistakes_are_answered_in_a_sentence(inn: Inn, words: str, said: str) ->
 def test_each_verb_has_help_and_json(inn: Inn) -> None:
     for verb in snapshots.VERBS:
         assert "--json" in inn(f"virsh {verb} --help")
+
+
+def test_disks_say_how_large_they_are(inn: Inn, web: Path) -> None:
+    size = (web / "a.qcow2").stat()
+    rows = inn("domblkinfo web --all").splitlines()
+    assert rows[2].split() == ["vda", str(1 << 20), str(size.st_blocks * 512), str(size.st_size)]
+    assert inn("virsh domblkinfo web vdb --human").startswith("Capacity:       1.000 MiB\nAllocation:")
+    assert "has no disk vdz; it has vda, vdb" in inn("domblkinfo web vdz", status=2)

@@ -14,6 +14,7 @@ from innkeeper.manager.store import Store
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With the machine `web`, whose disks are a.qcow2 and b.qcow2, and which has a disc and a disk that is only read."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in "ab":
         storage.create(tmp_path / f"{name}.qcow2", 4 * MIB, image_format="qcow2")
         write(tmp_path / f"{name}.qcow2", 1)

@@ -9,6 +9,7 @@ from tests.storage.qemu import needs_qemu, qemu_json
 from innkeeper import storage
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.names import Registration
+from innkeeper.manager.saves import managed_file
 from innkeeper.manager.snapshots import Snapshots
 from innkeeper.manager.storage.work import finish
 from innkeeper.manager.store import Store
@@ -131,3 +132,20 @@ def test_a_machine_that_runs_is_left_alone(snapshots: Snapshots, folder: Path) -
             attempt()
     running.close()
     assert names_in(folder / "a.qcow2") == ["one"]
+
+
+def test_disks_do_not_change_below_a_managed_save(snapshots: Snapshots, folder: Path) -> None:
+    snapshots.create("web", request("one"))
+    saved = managed_file(ID)
+    saved.touch()
+    write(folder / "a.qcow2", 2)
+    for attempt in (
+        lambda: snapshots.create("web", request(), disk_only=True),
+        lambda: snapshots.revert("web", "one"),
+        lambda: finish(snapshots.delete("web", "one")),
+    ):
+        with pytest.raises(HostError, match=r"machine web has a managed save.*inn managedsave-remove web"):
+            attempt()
+    holds(folder / "a.qcow2", 2)
+    saved.unlink()
+    snapshots.revert("web", "one")

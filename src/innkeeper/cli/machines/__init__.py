@@ -40,6 +40,7 @@ VERBS = {
     "domif-getlink": "say whether a network card's cable is plugged in",
     "domifaddr": "say which addresses a machine's cards have",
     "domifstat": "say what has passed through a network card",
+    "domblkinfo": "say how large a machine's disks are",
     "domblkstat": "say what a disk was asked for",
     "blockresize": "make a disk of a running machine larger",
     "setmem": "say how much memory a guest is left with",

@@ -77,6 +77,13 @@ class Volumes:
         raise ConfigError(f"{brief(volume)} is in the folder of no active pool; inn pool-list shows them")
 
     @served
+    def image(self, path: str) -> VolumeInfo:
+        """What a file is, be it in a pool or not. Raises `HostError` if there is none."""
+        if not Path(path).is_file():
+            raise HostError(f"{path} is no file that is there")
+        return look(Path(path), "")
+
+    @served
     def xml(self, volume: str, pool: str | None = None) -> str:
         found = self.info(volume, pool)
         return write_volume(found, layout_of(found))
