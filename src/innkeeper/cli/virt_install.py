@@ -23,6 +23,7 @@ from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
 from innkeeper.config import DiskConfig, MachineConfig
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.image.iso9660 import Disc
 from innkeeper.manager import Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.installation import answers, engines, media, seed, systems
@@ -197,6 +198,9 @@ def check(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> None:
     if plan.steps.location is not None:
         with plan.steps.location.open() as tree:
             media.boot_files(plan.steps.location, tree)
+    elif plan.steps.cdrom is not None:
+        with Disc(plan.steps.cdrom):
+            pass  # it is one
 
 
 def off_of(text: str) -> list[str]:

@@ -117,6 +117,8 @@ def graphics(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:
             raise ConfigError(
                 f"--graphics is {text!r}; {SPICE if text.startswith('spice') else 'it can be vnc or none'}"
             )
+        if {"listen=none", "listen=socket"} & set(text.split(",")):
+            raise ConfigError(f"--graphics is {text!r}; to listen at no address, give socket=PATH")
         found.append(GraphicsConfig.parse(text))
     if any(one.kind is GraphicsKind.TERMINAL for one in found):
         raise ConfigError("--graphics is terminal, which inn run has; kept machines are shown by vnc")

@@ -17,6 +17,8 @@ METHODS = {
     "--install": "install",
 }
 INSTALL_KEYS = ("kernel", "initrd", "kernel_args", "kernel_args_overwrite", "bootdev", "no_install", "os")
+LOADER_FIXED = {"loader.type": ("pflash", "rom"), "loader.readonly": ("yes", "on"), "loader_secure": ("no", "off")}
+"""What a loader may say only as it is."""
 BOOT_KEYS = ("kernel", "initrd", "kernel_args", "cmdline", "menu", "bootmenu.enable", "loader", "nvram", "firmware")
 
 
@@ -160,7 +162,10 @@ def read_boot(text: str) -> Start:
     words = [word for word in text.split(",") if word]
     pairs = dict(word.split("=", 1) for word in words if "=" in word)
     names = [word for word in words if "=" not in word]
-    if unknown := [key for key in pairs if key not in BOOT_KEYS]:
+    for key, fine in LOADER_FIXED.items():
+        if pairs.get(key, fine[0]) not in fine:
+            raise ConfigError(f"--boot has {key}={pairs[key]}; it can be {' or '.join(fine)}")
+    if unknown := [key for key in pairs if key not in (*BOOT_KEYS, *LOADER_FIXED)]:
         raise ConfigError(f"--boot has an unknown key {unknown[0]!r}; it knows {', '.join(BOOT_KEYS)}")
     uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
     names = [name for name in names if name != "uefi"]
