@@ -110,6 +110,7 @@ def log_in(home: Home) -> None:
         os.close(slave)
         try:
             converse(Line(master))
+            console.wait(ANSWER_S)  # until the machine hangs up
         finally:
             console.kill()
             os.close(master)
@@ -126,3 +127,4 @@ def converse(line: Line) -> None:
     assert "/dev/vda1 ext4" in said, said
     assert NAME in said, said
     line.type("poweroff\r")
+    line.wait_for("poweroff\r\n", limit_s=ANSWER_S)
