@@ -262,6 +262,13 @@ class E1000:
     def set_up(self, up: bool, /) -> None: ...
     def shut_down(self) -> None:
         """The board is taken apart. Returns once the card does not touch memory any more."""
+    def pause(self) -> None:
+        """Returns once the card touches no memory and raises no interrupt. What the driver has given is sent."""
+    def go_on(self) -> None: ...
+    def state(self) -> dict[str, Any]:
+        """Once it is paused, in plain values. Raises `BlockingIOError` in the middle of a frame."""
+    def restore(self, state: dict[str, Any], /) -> None:
+        """Takes on another card's, while it is paused. Raises `ValueError`."""
 
 @final
 class NetCard:
@@ -434,6 +441,10 @@ class Vga:
     def __new__(cls, memory: Ram, /, *, still: bool = False) -> Vga: ...
     def reset(self) -> None:
         """The registers as after power-on."""
+    def state(self) -> dict[str, Any]:
+        """The registers, in plain values."""
+    def restore(self, state: dict[str, Any], /) -> None:
+        """Takes on another card's. Raises `ValueError`."""
     @property
     def ports(self) -> Region:
         """Ports 3B0h-3DFh."""
@@ -517,6 +528,14 @@ class AhciController:
         """Whether the function may reach memory."""
     def set_interrupts(self, pin_off: bool, message: tuple[int, int] | None, /) -> None:
         """INTx disable, and MSI's address and data if it is on."""
+    def pause(self) -> None:
+        """Waits until its drives have nothing to do, while the vCPUs stand still. Raises `BlockingIOError` if the guest is
+        in the middle of something with one.
+        """
+    def state(self) -> dict[str, Any]:
+        """Once it is paused, in plain values."""
+    def restore(self, state: dict[str, Any], /) -> None:
+        """Takes on another controller's, once it is paused. Raises `ValueError`."""
     def close(self) -> None:
         """Ends its threads; commands that are under way are finished or forgotten."""
 
@@ -560,6 +579,14 @@ class IdeController:
         """Sixteen ports, for both channels."""
     def set_master(self, enabled: bool, /) -> None:
         """Whether the function may reach memory."""
+    def pause(self) -> None:
+        """Waits until its drives have nothing to do, while the vCPUs stand still. Raises `BlockingIOError` if the guest is
+        in the middle of something with one.
+        """
+    def state(self) -> dict[str, Any]:
+        """Once it is paused, in plain values."""
+    def restore(self, state: dict[str, Any], /) -> None:
+        """Takes on another controller's, once it is paused. Raises `ValueError`."""
     def close(self) -> None:
         """Ends its threads; commands that are under way are finished or forgotten."""
 

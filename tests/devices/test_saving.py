@@ -1,26 +1,38 @@
 """Every chip, after any traffic at all: another one that takes its state on cannot be told from it."""
 
+import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from innkeeper.bus import Buses, Stateful
+from innkeeper import _core
+from innkeeper.bus import Buses, Pausable, Stateful
 from innkeeper.bus.bus import Device
 from innkeeper.devices import Uart
 from innkeeper.devices.acpi_pm import AcpiPm
+from innkeeper.devices.ata import Ahci, Piix3Ide
+from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.fw_cfg import FwCfg
 from innkeeper.devices.i8042 import I8042
-from innkeeper.devices.pci import HostBridge, PciBus
+from innkeeper.devices.pci import HostBridge, PciBus, PciFunction, PciSite
 from innkeeper.devices.port92 import Port92
 from innkeeper.devices.ps2.mouse import Click
 from innkeeper.devices.rtc import Rtc
 from innkeeper.devices.testdev import TestRegister
+from innkeeper.devices.vga import Vga
+from innkeeper.devices.virtio import VirtioSlot
+from innkeeper.engine.core import create_memory, create_vm
+from innkeeper.machine.state_file import _packed, _unpacked
 from innkeeper.memory import FlatMemory
 from innkeeper.testing import FakeClock, FakeIrqLine, ScriptedVm
 
 SEEDS = range(25)
 STEPS = 150
+MAC = bytes.fromhex("525400000001")
 FLASH_AT, FLASH_BYTES = 0x100_0000, 0x4000
 
 
@@ -157,3 +169,127 @@ def test_a_chip_goes_on_in_another(make: Callable[[Bench], Device]) -> None:
             assert other.step(same) == one.step(rng), (seed, step)
             assert other.levels() == one.levels(), (seed, step)
         assert other.device.state() == one.device.state(), seed
+
+
+# ---- devices of the core ---------------------------------------------------------------------------
+
+
+class CoreBench:
+    """A PCI function whose inside is in Rust, on a board of nothing else. Its regions are reached directly."""
+
+    def __init__(self, make: Callable[["CoreBench"], PciFunction], folder: Path) -> None:
+        self.folder = folder
+        self.memory = create_memory([(0, 1 << 20)])
+        self.vm = create_vm("interp", self.memory, 1)
+        intx = _core.PciInterrupts(self.vm.fabric, 16).pin(2, 0)
+        self.site = PciSite(slot=2, memory=self.memory, buses=self.vm, intx=intx)
+        self.function = make(self)
+        self.function.plug(self.vm)
+        self.regions = [bar.device for bar in self.function.bars().values() if bar.device is not None]
+
+    def state(self) -> dict[str, object]:
+        if isinstance(self.function, Pausable):
+            self.function.pause()
+        return self.function.state()
+
+    def step(self, rng: random.Random) -> object:
+        if rng.random() < 0.1:
+            at = rng.randrange(4, 64)
+            return self.function.write_config(at, 1, rng.randrange(256))
+        region, size = rng.choice(self.regions), 4
+        offset = 4 * (rng.randrange(64) if rng.random() < 0.8 else rng.randrange(1024))
+        if rng.random() < 0.5:
+            return region.read(offset, size)
+        return region.write(offset, size, rng.randrange(1 << rng.choice((4, 16, 32))))
+
+
+def vga(bench: CoreBench) -> PciFunction:
+    return Vga(bench.memory).function(bench.site)
+
+
+def e1000(bench: CoreBench) -> PciFunction:
+    link = _core.NetLink.user(MAC, loopback=False, name_servers=[], host_name=None, forwards=[])
+    return E1000Slot(link, MAC).function(bench.site)
+
+
+def network_card(bench: CoreBench) -> PciFunction:
+    link = _core.NetLink.user(MAC, loopback=False, name_servers=[], host_name=None, forwards=[])
+    return VirtioSlot(_core.NetCard(link, MAC).device()).function(bench.site)
+
+
+def entropy(bench: CoreBench) -> PciFunction:
+    return VirtioSlot(_core.VirtioDevice.rng()).function(bench.site)
+
+
+def drive(bench: CoreBench) -> _core.AtaDrive:
+    path = bench.folder / f"{len(list(bench.folder.iterdir()))}.disk"
+    path.write_bytes(bytes(1 << 20))
+    return _core.AtaDrive(_core.Disk(path, format="raw"), serial="S", model="M")
+
+
+def ahci(bench: CoreBench) -> PciFunction:
+    return Ahci([drive(bench), None, _core.AtaDrive(_core.CdTray(), serial="T", model="C")]).function(bench.site)
+
+
+def ide(bench: CoreBench) -> PciFunction:
+    cdrom = _core.AtaDrive(_core.CdTray(), serial="T", model="C")
+    return Piix3Ide((drive(bench), None), (cdrom, None)).function(bench.site)
+
+
+@pytest.mark.parametrize("make", [vga, e1000, network_card, entropy, ahci, ide], ids=lambda make: make.__name__)
+def test_a_device_of_the_core_takes_on_anothers_state(make: Callable[[CoreBench], PciFunction], tmp_path: Path) -> None:
+    for seed in range(6):
+        rng, one, other = random.Random(seed), CoreBench(make, tmp_path), CoreBench(make, tmp_path)
+        for _ in range(rng.randrange(300)):
+            one.step(rng)
+        try:
+            state = plain(one.state())
+        except BlockingIOError:
+            continue  # in the middle of what only a guest can end
+        other.state()
+        other.function.switch_off()
+        other.function.restore(state)
+        assert without_counts(other.state()) == without_counts(one.state()), seed
+        for bench in (one, other):
+            bench.function.unplug()
+
+
+@pytest.mark.parametrize("make", [vga, e1000, network_card, entropy, ahci, ide], ids=lambda make: make.__name__)
+def test_no_foreign_state_does_more_than_raise(make: Callable[[CoreBench], PciFunction], tmp_path: Path) -> None:
+    bench = CoreBench(make, tmp_path)
+    good, rng = plain(bench.state()), random.Random(5)
+    for _ in range(150):
+        bad = spoiled(good, rng)
+        with suppress(ValueError, TypeError, OverflowError):
+            bench.function.restore(bad)
+        for _ in range(5):
+            bench.step(rng)
+        with suppress(BlockingIOError):
+            bench.state()
+    bench.function.unplug()
+
+
+def without_counts(state: Any) -> Any:
+    """Which reset it was is nothing that another device has to know."""
+    if isinstance(state, dict):
+        return {name: without_counts(value) for name, value in state.items() if name != "generation"}
+    return [without_counts(value) for value in state] if isinstance(state, list) else state
+
+
+def plain(state: object) -> Any:
+    """As a file has it."""
+    return json.loads(json.dumps(state, default=_packed), object_hook=_unpacked)
+
+
+def spoiled(value: Any, rng: random.Random) -> Any:
+    """The same with one thing changed, somewhere."""
+    if isinstance(value, dict) and value:
+        name = rng.choice(list(value))
+        return {**value, name: spoiled(value[name], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.9:
+        at = rng.randrange(len(value))
+        return [*value[:at], spoiled(value[at], rng), *value[at + 1 :]]
+    if isinstance(value, bytes) and value and rng.random() < 0.8:
+        at = rng.randrange(len(value))
+        return value[:at] + bytes((rng.randrange(256),)) + value[at + 1 :]
+    return rng.choice((None, True, -1, 0, 1, 0xFF, 0xFFFF, 1 << 31, (1 << 64) - 1, 1 << 64, "x", b"", [], {}))

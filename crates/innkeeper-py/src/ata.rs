@@ -9,12 +9,13 @@ use innkeeper_devices::ata::cdrom::{Cdrom, iso};
 use innkeeper_devices::ata::disk::{AtaDisk, Identity};
 use innkeeper_devices::ata::ide::{CHANNELS, IdeController as CoreIde};
 use innkeeper_devices::ata::{Drive, Locked, Tray};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::disk::Disk;
 use crate::memory::Memory;
 use crate::native::{Fabric, Line, Region};
+use crate::value;
 
 /// A CD-ROM drive's tray. It outlives the boards that the drive is on.
 #[pyclass(frozen, module = "innkeeper._core")]
@@ -100,6 +101,14 @@ impl AtaDrive {
     }
 }
 
+fn settled(done: bool) -> PyResult<()> {
+    if done {
+        Ok(())
+    } else {
+        Err(PyBlockingIOError::new_err("the guest is in the middle of something with a drive"))
+    }
+}
+
 /// The IDE function of a PIIX3.
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct IdeController {
@@ -152,6 +161,22 @@ impl IdeController {
         py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).set_master(enabled));
     }
 
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        settled(py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).settle()))
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let state = py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).state());
+        value::to_python(py, &state)
+    }
+
+    #[pyo3(signature = (state, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        let restored = py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).restore(&state));
+        restored.map_err(value::bad_state)
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.core.lock().unwrap_or_else(PoisonError::into_inner).close());
     }
@@ -200,6 +225,20 @@ impl AhciController {
     #[pyo3(signature = (pin_off, message, /))]
     fn set_interrupts(&self, py: Python<'_>, pin_off: bool, message: Option<(u64, u32)>) {
         self.with(py, |core| core.set_interrupts(pin_off, message));
+    }
+
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        settled(self.with(py, |core| core.settle()))
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &self.with(py, |core| core.state()))
+    }
+
+    #[pyo3(signature = (state, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        self.with(py, |core| core.restore(&state)).map_err(value::bad_state)
     }
 
     fn close(&self, py: Python<'_>) {

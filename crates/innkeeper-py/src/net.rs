@@ -11,11 +11,12 @@ use innkeeper_net::passt::Stream;
 use innkeeper_net::tap::{Step, Tap};
 use innkeeper_net::user::{Forward, GUEST_V4, Reach, Settings as UserSettings, UserNet};
 use innkeeper_net::{Counted, Link};
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::memory::Memory;
 use crate::native::{Line, Region};
+use crate::value;
 use crate::virtio::VirtioDevice;
 
 /// A forward: UDP, the host's address and port, the guest's port.
@@ -218,5 +219,26 @@ impl E1000 {
 
     fn shut_down(&self, py: Python<'_>) {
         py.detach(|| self.card.shut_down());
+    }
+
+    fn pause(&self, py: Python<'_>) {
+        py.detach(|| self.card.pause());
+    }
+
+    fn go_on(&self, py: Python<'_>) {
+        py.detach(|| self.card.go_on());
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let state = py.detach(|| self.card.state());
+        let state =
+            state.ok_or_else(|| PyBlockingIOError::new_err("the guest is giving its card a frame"))?;
+        value::to_python(py, &state)
+    }
+
+    #[pyo3(signature = (state, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        py.detach(|| self.card.restore(&state)).map_err(value::bad_state)
     }
 }

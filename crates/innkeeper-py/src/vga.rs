@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 use crate::memory::Ram;
 use crate::native::{Region, Screen};
+use crate::value;
 
 #[pyclass(frozen, module = "innkeeper._core")]
 pub struct Vga {
@@ -33,6 +34,16 @@ impl Vga {
 
     fn reset(&self, py: Python<'_>) {
         py.detach(|| self.chip.reset());
+    }
+
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &py.detach(|| self.chip.state()))
+    }
+
+    #[pyo3(signature = (state, /))]
+    fn restore(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let state = value::from_python(state)?;
+        py.detach(|| self.chip.restore(&state)).map_err(value::bad_state)
     }
 
     #[getter]

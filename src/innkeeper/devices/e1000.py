@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, cast
 
+from innkeeper.bus.state import Plain
 from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
@@ -70,9 +71,17 @@ class E1000Function(PciFunction):
     def set_up(self, up: bool, /) -> None:
         self._core.set_up(up)
 
-    @property
-    def not_saved(self) -> str | None:
-        return "an e1000 network card"
+    def pause(self) -> None:
+        self._core.pause()
+
+    def go_on(self) -> None:
+        self._core.go_on()
+
+    def device_state(self) -> Plain:
+        return self._core.state()
+
+    def restore_device(self, state: Plain) -> None:
+        self._core.restore(state)
 
     def unplug(self) -> None:
         super().unplug()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.bus import Buses
+from innkeeper.bus.state import Plain
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.memory import GuestMemory, Ram
 
@@ -33,7 +34,7 @@ class VgaFunction(PciFunction):
 
     def __init__(self, chip: _core.Vga, memory: Ram, rom: Ram | None) -> None:
         super().__init__(IDENTITY)
-        self._chip = chip
+        self._chip, self._memory = chip, memory
         self._there: Buses | None = None
         self.add_bar(FRAMEBUFFER_BAR, Bar(BarKind.MEMORY32, memory.size, ram=memory, prefetchable=True))
         self.add_bar(REGISTER_BAR, Bar(BarKind.MEMORY32, REGISTER_BYTES, chip.registers))
@@ -47,9 +48,14 @@ class VgaFunction(PciFunction):
         buses.map_mmio(*WINDOW, self._chip.window)
         self._there = buses
 
-    @property
-    def not_saved(self) -> str | None:
-        return "a VGA"
+    def memories(self) -> dict[str, Ram]:
+        return {"framebuffer": self._memory}
+
+    def device_state(self) -> Plain:
+        return self._chip.state()
+
+    def restore_device(self, state: Plain) -> None:
+        self._chip.restore(state)
 
     def unplug(self) -> None:
         super().unplug()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from innkeeper.firmware import KernelImage
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.run_loop import BoardRun
-from innkeeper.machine.saving import Progress, Save, restore
+from innkeeper.machine.saving import GuestBusy, Progress, Save, restore
 from innkeeper.machine.state_file import SavedMachine
+
+ATTEMPTS, PAUSE_S = 100, 0.02  # while the guest is busy with what only it can end
 
 
 class Savable:
@@ -40,6 +44,13 @@ class Savable:
 
         Returns when the file is complete. Raises `InnkeeperError` if it cannot be; then the machine runs on.
         """
+        for _ in range(ATTEMPTS):
+            with suppress(GuestBusy):
+                return self._try_to_save(path)
+            time.sleep(PAUSE_S)
+        return self._try_to_save(path)
+
+    def _try_to_save(self, path: Path) -> None:
         with self._lock:
             if self._parts is None or self._assembly is None:
                 raise HostError(f"cannot save to {path}: the machine does not run")

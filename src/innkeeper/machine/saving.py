@@ -50,6 +50,10 @@ def check_savable(config: MachineConfig, parts: Parts, assembly: Assembly) -> No
         raise HostError("cannot save a machine whose guest sleeps; press its power button to wake it")
 
 
+class GuestBusy(HostError):  # noqa: N818 - what it is
+    """The guest is in the middle of something that only it can end; in a moment it will have."""
+
+
 @dataclass(slots=True)
 class Progress:
     """Bytes of memory."""
@@ -85,6 +89,8 @@ class Save:
         """The vCPUs stand still. Gives how the machine ends, if it does; `over` says that it shall end in another way."""
         try:
             self._write(over)
+        except BlockingIOError as error:
+            self._result.set_exception(GuestBusy(f"cannot save to {self._path}: {error}; try again"))
         except OSError as error:
             self.fail(error.strerror or str(error))
         except InnkeeperError as error:

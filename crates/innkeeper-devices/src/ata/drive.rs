@@ -1,5 +1,7 @@
 //! Either kind of drive, behind either controller.
 
+use innkeeper_bus::state::{BadState, Fields, Value, map};
+
 use super::cdrom::Cdrom;
 use super::disk::AtaDisk;
 use super::host::{End, Host, Stop};
@@ -36,6 +38,27 @@ impl Drive {
             Self::Disk(disk) => disk.reset(),
             Self::Cdrom(cdrom) => cdrom.reset(hard),
         }
+    }
+
+    /// What it remembers between two commands.
+    pub fn state(&self) -> Value {
+        match self {
+            Self::Disk(disk) => map([("disk", disk.state())]),
+            Self::Cdrom(cdrom) => map([("cdrom", cdrom.state())]),
+        }
+    }
+
+    /// Takes on another drive's state.
+    ///
+    /// # Errors
+    /// [`BadState`] for what cannot be.
+    pub fn restore(&mut self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        match self {
+            Self::Disk(disk) => disk.restore(fields.value("disk")?),
+            Self::Cdrom(cdrom) => cdrom.restore(fields.value("cdrom")?),
+        }?;
+        fields.end()
     }
 
     pub fn is_packet(&self) -> bool {

@@ -57,6 +57,8 @@ pub struct Taskfile {
     pub error: u8,
 }
 
+innkeeper_bus::plain_struct!(Taskfile { command, features, count, lba, device, status, error });
+
 impl Taskfile {
     /// The command ended well.
     pub fn succeed(&mut self) {

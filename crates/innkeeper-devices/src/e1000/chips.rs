@@ -2,6 +2,8 @@
 //!
 //! Spec: 317453, 5.3 and 13.4.3 (EEPROM), 13.4.14 (MDIC); IEEE 802.3, 22.2.4 (PHY). Writing to the EEPROM is left out.
 
+use innkeeper_bus::state::{BadState, Plain, Value};
+
 pub const WORDS: usize = 64;
 const CHECKSUM_WORD: usize = 63;
 const CHECKSUM: u16 = 0xBABA;
@@ -40,6 +42,21 @@ impl Eeprom {
         let sum = words.iter().fold(0u16, |sum, &word| sum.wrapping_add(word));
         words[CHECKSUM_WORD] = CHECKSUM.wrapping_sub(sum);
         Self { words, control: 0, command: 0, clocks: 0, out: None }
+    }
+
+    /// The pins, and what they have clocked in and out. What the chip holds is the card's.
+    pub fn pins(&self) -> Value {
+        (self.control, (self.command, (self.clocks, self.out))).save()
+    }
+
+    pub fn restore_pins(&mut self, state: &Value) -> Result<(), BadState> {
+        let (control, (command, (clocks, out))) = Plain::load(state)?;
+        if clocks > COMMAND_BITS || command >> COMMAND_BITS != 0 || control & !WRITABLE != 0 {
+            return Err(BadState::new("it is of another chip"));
+        }
+        (self.control, self.command, self.clocks) = (control, command, clocks);
+        self.out = out;
+        Ok(())
     }
 
     pub fn word(&self, at: usize) -> u16 {
@@ -92,6 +109,16 @@ const STATUS_LINK: u16 = 0x0004 | 0x0020; // and negotiation is complete
 
 /// A Marvell 88E1011, as the 82540EM has it inside.
 pub struct Phy([u16; 32]);
+
+impl Plain for Phy {
+    fn save(&self) -> Value {
+        self.0.save()
+    }
+
+    fn load(value: &Value) -> Result<Self, BadState> {
+        Plain::load(value).map(Self)
+    }
+}
 
 impl Phy {
     pub fn new() -> Self {

@@ -7,6 +7,7 @@
 mod chips;
 mod receive;
 mod registers;
+mod saving;
 mod transmit;
 
 #[cfg(test)]
@@ -56,6 +57,9 @@ struct State {
     refilled: bool,
     starving: bool,
     ending: bool,
+    /// It shall do nothing, and does nothing.
+    paused: bool,
+    parked: bool,
     up: bool,
 }
 
@@ -66,7 +70,11 @@ struct Shared {
     mac: [u8; 6],
     master: AtomicBool,
     state: Mutex<State>,
+    /// The thread's, but while it is parked. Taken before `state`.
+    assembly: Mutex<Assembly>,
     work: Condvar,
+    /// The thread has parked.
+    parks: Condvar,
 }
 
 /// One card on a board, from one power-on to the next.
@@ -110,6 +118,8 @@ impl E1000 {
             refilled: false,
             starving: false,
             ending: false,
+            paused: false,
+            parked: false,
             up,
         };
         state.load_address(mac);
@@ -120,7 +130,9 @@ impl E1000 {
             mac,
             master: AtomicBool::new(false),
             state: Mutex::new(state),
+            assembly: Mutex::new(Assembly::new()),
             work: Condvar::new(),
+            parks: Condvar::new(),
         });
         let its = Arc::clone(&shared);
         let thread =
@@ -215,14 +227,20 @@ impl Shared {
     // ---- the thread -----------------------------------------------------------------------------
 
     fn work(&self) {
-        let mut assembly = Assembly::new();
         let mut state = self.lock();
         while !state.ending {
+            if state.parked {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
             self.drive(&mut state);
             if std::mem::take(&mut state.transmits) {
                 drop(state);
-                self.transmit(&mut assembly);
+                self.transmit(&mut self.assembly.lock().unwrap_or_else(PoisonError::into_inner));
                 state = self.lock();
+            } else if state.paused {
+                state.parked = true;
+                self.parks.notify_all();
             } else if std::mem::take(&mut state.refilled) && std::mem::take(&mut state.starving) {
                 drop(state);
                 self.cable.ready();

@@ -2,6 +2,8 @@
 //!
 //! Spec: Intel PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual (317453), chapter 13.
 
+use innkeeper_bus::state::{BadState, Plain, Value};
+
 pub const CTRL: u64 = 0x0000;
 pub const STATUS: u64 = 0x0008;
 pub const EECD: u64 = 0x0010;
@@ -68,6 +70,23 @@ pub const RING_BYTES: u32 = 0xF_FF80;
 
 /// The registers, as 32-bit words; only those that are just memory or need it.
 pub struct Registers(Box<[u32]>);
+
+/// Those that are not zero, by offset.
+impl Plain for Registers {
+    fn save(&self) -> Value {
+        let set = self.0.iter().zip(0u32..).filter(|&(&value, _)| value != 0);
+        set.map(|(&value, at)| (at, value)).collect::<Vec<_>>().save()
+    }
+
+    fn load(value: &Value) -> Result<Self, BadState> {
+        let mut registers = Self(vec![0; (END / 4) as usize].into());
+        for (at, value) in Vec::<(u32, u32)>::load(value)? {
+            let register = registers.0.get_mut(at as usize);
+            *register.ok_or_else(|| BadState::new(format!("there is no register {at}")))? = value;
+        }
+        Ok(registers)
+    }
+}
 
 impl Registers {
     /// As they are after a reset.

@@ -3,6 +3,8 @@
 //! Spec: 317453, 3.3 (legacy and extended descriptors, contexts, segmentation).
 
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::plain_struct;
+use innkeeper_bus::state::{BadState, Plain, Value};
 use innkeeper_net::header::Gso;
 use innkeeper_net::wire::Sum;
 use innkeeper_net::{HEADER_BYTES, Header};
@@ -35,6 +37,15 @@ struct Context {
     mss: usize,
 }
 
+plain_struct!(Context { ip_start, ip_offset, ip_end, start, offset, command, header, mss } if Context::is_sound);
+
+impl Context {
+    fn is_sound(&self) -> bool {
+        let places = [self.ip_start, self.ip_offset, self.start, self.offset, self.header];
+        places.iter().all(|&place| place <= 0xFF) && self.ip_end.max(self.mss) <= 0xFFFF
+    }
+}
+
 /// What a descriptor means for its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -60,6 +71,21 @@ impl Assembly {
     pub fn new() -> Self {
         let frame = Vec::with_capacity(HEADER_BYTES + FRAME_LIMIT);
         Self { context: Context::default(), frame, options: 0, segmented: false, legacy: None, lost: false }
+    }
+
+    /// Between two frames: what the next ones inherit.
+    pub fn context(&self) -> Value {
+        self.context.save()
+    }
+
+    pub fn restore(&mut self, state: &Value) -> Result<(), BadState> {
+        self.context = Context::load(state)?;
+        Ok(())
+    }
+
+    /// Whether a frame has begun that has not ended.
+    pub fn is_within(&self) -> bool {
+        !self.frame.is_empty()
     }
 
     fn begin(&mut self) {

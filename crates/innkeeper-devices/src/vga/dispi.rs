@@ -3,6 +3,8 @@
 //! Spec: Bochs's vbe.h as its user's guide and QEMU's docs/specs/standard-vga describe it, version B0C5h. Left out:
 //! the 8-bit forms of access that Bochs also takes.
 
+use innkeeper_bus::plain_struct;
+
 /// Registers by index.
 const ID: u16 = 0;
 const X_RESOLUTION: u16 = 1;
@@ -60,7 +62,23 @@ pub struct Mode {
     pub pan: u32,
 }
 
+plain_struct!(Dispi {
+    index, id, width, height, depth, enable, bank, virtual_width, x, y, memory_bytes,
+} if Dispi::is_sound);
+
 impl Dispi {
+    fn is_sound(&self) -> bool {
+        (OLDEST_ID..=NEWEST_ID).contains(&self.id)
+            && self.width.max(self.height) <= LARGEST
+            && self.width.is_multiple_of(8)
+            && matches!(self.depth, 4 | 8 | 15 | 16 | 24 | 32)
+            && (self.bank == 0 || u32::from(self.bank) << 16 < self.memory_bytes)
+    }
+
+    pub fn memory_bytes(&self) -> u32 {
+        self.memory_bytes
+    }
+
     pub fn new(memory_bytes: u32) -> Self {
         Self {
             index: 0,

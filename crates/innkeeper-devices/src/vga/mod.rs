@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use innkeeper_bus::bus::{Device, ones};
 use innkeeper_bus::memory::Ram;
+use innkeeper_bus::state::{BadState, Plain, Value};
 use innkeeper_display::bells::{Bell, Bells};
 use innkeeper_display::{Frame, Rect, Screen, Text};
 
@@ -79,6 +80,26 @@ impl Vga {
     pub fn reset(&self) {
         *self.lock() = Registers::new(self.memory.bytes().len() as u32);
         self.touch();
+    }
+
+    /// The registers; video memory is the owner's to save.
+    pub fn state(&self) -> Value {
+        self.lock().save()
+    }
+
+    /// Takes on another card's registers.
+    ///
+    /// # Errors
+    /// [`BadState`] for what cannot be, and nothing has changed.
+    pub fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let saved = Registers::load(state)?;
+        let (bytes, here) = (saved.dispi.memory_bytes() as usize, self.memory.bytes().len());
+        if bytes != here {
+            return Err(BadState::new(format!("it has {bytes} bytes of memory instead of {here}")));
+        }
+        *self.lock() = saved;
+        self.touch();
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Registers> {

@@ -3,6 +3,8 @@
 //! Spec: IBM PS/2 Hardware Interface Technical Reference, "Video Subsystem"; the FreeVGA project's pages. Left out:
 //! the light pen, the vertical-retrace interrupt, and the feature connector.
 
+use innkeeper_bus::plain_struct;
+
 use super::dispi::Dispi;
 
 /// The first port of the region.
@@ -39,7 +41,13 @@ pub struct Dac {
     pending: [u8; 3],
 }
 
+plain_struct!(Dac { colours, mask, index, reading, component, pending } if Dac::is_sound);
+
 impl Dac {
+    fn is_sound(&self) -> bool {
+        self.component < 3
+    }
+
     fn read(&mut self) -> u8 {
         let value = self.colours[usize::from(self.index)][self.component];
         self.advance();
@@ -88,7 +96,23 @@ pub struct Registers {
     attribute_data_next: bool,
 }
 
+plain_struct!(Registers {
+    misc, sequencer, crtc, graphics, attribute, dac, dispi, latches, feature, subsystem, sequencer_index, crtc_index,
+    graphics_index, attribute_index, attribute_data_next,
+} if Registers::is_sound);
+
 impl Registers {
+    fn is_sound(&self) -> bool {
+        let within =
+            |values: &[u8], bits: &[u8]| values.iter().zip(bits).all(|(value, bits)| value & !bits == 0);
+        within(&self.sequencer, &SEQUENCER_BITS)
+            && within(&self.graphics, &GRAPHICS_BITS)
+            && self.sequencer_index < 8
+            && self.graphics_index < 16
+            && self.crtc_index < 64
+            && self.attribute_index < 64
+    }
+
     /// After power-on, with so many bytes of video memory.
     pub fn new(memory_bytes: u32) -> Self {
         Self {

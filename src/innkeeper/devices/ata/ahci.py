@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from innkeeper.bus.state import Plain
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci.config_space import COMMAND, COMMAND_MASTER, STATUS
@@ -54,9 +55,18 @@ class AhciFunction(PciFunction):
         self._controller.set_master(bool(command & COMMAND_MASTER))
         self._controller.set_interrupts(bool(command & COMMAND_PIN_OFF), message)
 
-    @property
-    def not_saved(self) -> str | None:
-        return "SATA drives"
+    def pause(self) -> None:
+        """Raises `BlockingIOError` if the guest is in the middle of something with a drive."""
+        self._controller.pause()
+
+    def go_on(self) -> None:
+        """Drives do nothing by themselves."""
+
+    def device_state(self) -> Plain:
+        return self._controller.state()
+
+    def restore_device(self, state: Plain) -> None:
+        self._controller.restore(state)
 
     def unplug(self) -> None:
         super().unplug()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from innkeeper.bus import Buses
+from innkeeper.bus.state import Plain
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci.config_space import COMMAND, COMMAND_MASTER, STATUS
@@ -60,9 +61,18 @@ class Piix3Function(PciFunction):
             self.place_regions()
         self._controller.set_master(bool(self.read_config(COMMAND, 2) & COMMAND_MASTER))
 
-    @property
-    def not_saved(self) -> str | None:
-        return "IDE drives"
+    def pause(self) -> None:
+        """Raises `BlockingIOError` if the guest is in the middle of something with a drive."""
+        self._controller.pause()
+
+    def go_on(self) -> None:
+        """Drives do nothing by themselves."""
+
+    def device_state(self) -> Plain:
+        return self._controller.state()
+
+    def restore_device(self, state: Plain) -> None:
+        self._controller.restore(state)
 
     def unplug(self) -> None:
         super().unplug()

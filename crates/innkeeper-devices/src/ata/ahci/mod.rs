@@ -16,10 +16,12 @@ use std::sync::{Arc, Mutex};
 use innkeeper_bus::bus::Device;
 use innkeeper_bus::interrupt::{InterruptFabric, Line};
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::plain_struct;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
 use super::Drive;
 use port::Port;
-use worker::Worker;
+use worker::{Held, Worker};
 
 pub const MOST_PORTS: usize = 6;
 /// Bytes of its memory region.
@@ -66,6 +68,8 @@ pub struct Shared {
     interrupts: Mutex<Interrupts>,
 }
 
+plain_struct!(Interrupts { enabled, status, causes, message, pin_off, level });
+
 impl Shared {
     fn with<T>(&self, change: impl FnOnce(&mut Interrupts) -> T) -> T {
         change(&mut self.interrupts.lock().expect("AHCI interrupt lock"))
@@ -102,6 +106,8 @@ impl Shared {
 pub struct AhciController {
     registers: Arc<Registers>,
     workers: Vec<Worker>,
+    /// By port.
+    drives: Vec<Option<Held>>,
 }
 
 /// Its memory region.
@@ -121,16 +127,20 @@ impl AhciController {
     ) -> std::io::Result<Self> {
         let interrupts = Mutex::default();
         let shared = Arc::new(Shared { memory: Arc::clone(memory), fabric, pin, interrupts });
-        let (mut ports, mut workers) = (Vec::new(), Vec::new());
+        let (mut ports, mut workers, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for (index, drive) in drives.into_iter().enumerate() {
             let port = Arc::new(Port::new(index, Arc::clone(&shared), drive.as_ref()));
-            if let Some(mut drive) = drive {
+            let drive = drive.map(|mut drive| {
                 drive.reset(true);
-                workers.push(Worker::start(Arc::clone(&port), drive)?);
+                Held::new(Mutex::new((drive, false)))
+            });
+            if let Some(drive) = &drive {
+                workers.push(Worker::start(Arc::clone(&port), Arc::clone(drive))?);
             }
+            held.push(drive);
             ports.push(port);
         }
-        Ok(Self { registers: Arc::new(Registers { shared, ports }), workers })
+        Ok(Self { registers: Arc::new(Registers { shared, ports }), workers, drives: held })
     }
 
     pub fn region(&self) -> Arc<dyn Device> {
@@ -149,6 +159,60 @@ impl AhciController {
             (interrupts.pin_off, interrupts.message) = (pin_off, message);
             shared.deliver(interrupts);
         });
+    }
+
+    /// Waits until its drives have nothing to do, while the vCPUs stand still; false if that takes too long.
+    pub fn settle(&self) -> bool {
+        self.registers.ports.iter().all(|port| port.settle())
+    }
+
+    /// Registers and drives, once it has settled.
+    pub fn state(&self) -> Value {
+        let drive = |drive: &Option<Held>| {
+            drive.as_ref().map_or(Value::Nothing, |held| {
+                let (drive, resetting) = &*held.lock().expect("AHCI drive lock");
+                map([("drive", drive.state()), ("resetting", resetting.save())])
+            })
+        };
+        map([
+            ("interrupts", self.registers.shared.with(|interrupts| interrupts.save())),
+            ("ports", Value::List(self.registers.ports.iter().map(|port| port.state()).collect())),
+            ("drives", Value::List(self.drives.iter().map(drive).collect())),
+        ])
+    }
+
+    /// Takes on the state of another controller, once it has settled.
+    ///
+    /// # Errors
+    /// [`BadState`] for what cannot be; it must not be used then.
+    pub fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let saved: Interrupts = fields.take("interrupts")?;
+        let (Value::List(ports), Value::List(drives)) = (fields.value("ports")?, fields.value("drives")?)
+        else {
+            return Err(BadState::new("it has no ports"));
+        };
+        fields.end()?;
+        if (ports.len(), drives.len()) != (self.registers.ports.len(), self.drives.len()) {
+            return Err(BadState::new("it has other ports"));
+        }
+        for (held, state) in self.drives.iter().zip(drives) {
+            let Some(held) = held else { continue };
+            let (drive, resetting) = &mut *held.lock().expect("AHCI drive lock");
+            let mut fields = Fields::of(state)?;
+            drive.restore(fields.value("drive")?)?;
+            *resetting = fields.take("resetting")?;
+            fields.end()?;
+        }
+        for (port, state) in self.registers.ports.iter().zip(ports) {
+            port.restore(state)?;
+        }
+        let shared = &self.registers.shared;
+        shared.with(|interrupts| {
+            *interrupts = saved;
+            shared.pin.set(interrupts.level);
+        });
+        Ok(())
     }
 
     /// Ends its threads: commands that are under way are finished or forgotten.

@@ -1,6 +1,10 @@
 //! A port: its registers, and what its thread finds there.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use innkeeper_bus::plain_struct;
+use innkeeper_bus::state::{BadState, Plain, Value};
 
 use super::super::Drive;
 use super::super::taskfile::{Taskfile, status};
@@ -11,6 +15,10 @@ use super::registers::{
     interrupt,
 };
 use super::{Shared, fis};
+
+/// For what a drive has begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The drive that is on it.
 struct Attached {
@@ -43,8 +51,15 @@ pub struct State {
     /// Counts resets and stops: what belongs to another generation is void.
     pub generation: u64,
     pub closing: bool,
+    /// The thread does something.
+    pub working: bool,
     master_enabled: bool,
 }
+
+plain_struct!(State {
+    list, received, interrupts, enabled, command, task_file, signature, link, link_control, link_error, active, issue,
+    stalled, unsent, next, reset, generation, closing, working, master_enabled,
+} if State::is_sound);
 
 pub struct Port {
     index: usize,
@@ -75,6 +90,34 @@ impl Port {
         self.changed.notify_all();
     }
 
+    /// Waits until the drive has nothing to do, while the vCPUs stand still; false if that takes too long.
+    pub fn settle(&self) -> bool {
+        let give_up = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        while state.working || state.reset || state.may_take() {
+            if Instant::now() > give_up {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, LOOK).expect("AHCI port lock").0;
+        }
+        true
+    }
+
+    /// The registers, of a port that has settled.
+    pub fn state(&self) -> Value {
+        self.lock().save()
+    }
+
+    /// # Errors
+    /// [`BadState`] for what cannot be.
+    pub fn restore(&self, saved: &Value) -> Result<(), BadState> {
+        let saved = State::load(saved)?;
+        let mut state = self.lock();
+        let State { generation, closing, working, master_enabled, .. } = *state;
+        *state = State { generation, closing, working, master_enabled, reset: false, ..saved };
+        Ok(())
+    }
+
     pub fn set_master(&self, enabled: bool) {
         self.lock().master_enabled = enabled;
         self.changed.notify_all();
@@ -88,8 +131,8 @@ impl Port {
     }
 
     fn power_on(&self, state: &mut State) {
-        let (generation, master_enabled, closing) = (state.generation, state.master_enabled, state.closing);
-        *state = State { generation, master_enabled, closing, ..State::default() };
+        let State { generation, master_enabled, closing, working, .. } = *state;
+        *state = State { generation, master_enabled, closing, working, ..State::default() };
         state.command = command::SPIN_UP | command::POWER_ON;
         self.connect(state);
     }
@@ -268,9 +311,18 @@ impl State {
         self.task_file & u32::from(status::BSY | status::DRQ) == 0
     }
 
+    fn is_sound(&self) -> bool {
+        self.list & 0x3FF == 0 && self.received & 0xFF == 0 && self.next < SLOTS
+    }
+
+    /// Whether a command may begin.
+    fn may_take(&self) -> bool {
+        self.runs() && self.master_enabled && !self.stalled && self.issue != 0 && self.idle()
+    }
+
     /// The next slot with a command, if one may begin: in turn, so that none waits for ever.
     pub fn take_slot(&mut self) -> Option<usize> {
-        if !self.runs() || !self.master_enabled || self.stalled || self.issue == 0 || !self.idle() {
+        if !self.may_take() {
             return None;
         }
         let slot = (0..SLOTS).map(|i| (self.next + i) % SLOTS).find(|slot| self.issue >> slot & 1 != 0)?;

@@ -2,7 +2,7 @@
 //!
 //! Spec: AHCI 1.3.1, 4.2.2 and 4.2.3 (command header and table), 5.3 (the port's state machine).
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use super::super::Drive;
@@ -22,6 +22,9 @@ const DESCRIPTOR_BYTES: u32 = 0x3F_FFFF;
 const READ_QUEUED: u8 = 0x60;
 const WRITE_QUEUED: u8 = 0x61;
 
+/// A port's drive, and whether the guest holds it in a software reset. The thread has it while it does something.
+pub type Held = Arc<Mutex<(Drive, bool)>>;
+
 pub struct Worker {
     thread: JoinHandle<()>,
 }
@@ -35,9 +38,10 @@ enum Work {
 }
 
 impl Worker {
-    pub fn start(port: Arc<Port>, drive: Drive) -> std::io::Result<Self> {
+    pub fn start(port: Arc<Port>, drive: Held) -> std::io::Result<Self> {
+        port.lock().working = true; // until it waits
         let builder = std::thread::Builder::new().name("innkeeper-ahci".into());
-        Ok(Self { thread: builder.spawn(move || work(&port, drive))? })
+        Ok(Self { thread: builder.spawn(move || work(&port, &drive))? })
     }
 
     pub fn join(self) {
@@ -45,22 +49,23 @@ impl Worker {
     }
 }
 
-fn work(port: &Port, mut drive: Drive) {
-    let mut resetting = false;
+fn work(port: &Port, held: &Mutex<(Drive, bool)>) {
     loop {
-        match wait_for_work(port) {
+        let work = wait_for_work(port);
+        let (drive, resetting) = &mut *held.lock().expect("AHCI drive lock");
+        match work {
             Work::End => return,
             Work::Reset => drive.reset(true),
             Work::Slot(slot, generation, header) => {
                 let mut guest = Guest::new(port, slot, generation, header);
                 match guest.frame() {
-                    Some(FromHost::Command(taskfile)) => guest.perform(&mut drive, taskfile),
+                    Some(FromHost::Command(taskfile)) => guest.perform(drive, taskfile),
                     Some(FromHost::Control { reset }) => {
-                        if resetting && !reset {
+                        if *resetting && !reset {
                             drive.reset(false);
                         }
-                        guest.control(resetting, reset);
-                        resetting = reset;
+                        guest.control(*resetting, reset);
+                        *resetting = reset;
                     }
                     None => guest.refuse(),
                 }
@@ -72,6 +77,7 @@ fn work(port: &Port, mut drive: Drive) {
 fn wait_for_work(port: &Port) -> Work {
     let mut state = port.lock();
     loop {
+        state.working = true;
         if state.closing {
             return Work::End;
         }
@@ -81,6 +87,8 @@ fn wait_for_work(port: &Port) -> Work {
         if let Some(slot) = state.take_slot() {
             return Work::Slot(slot, state.generation, state.list + HEADER * slot as u64);
         }
+        state.working = false;
+        port.changed.notify_all(); // somebody may wait for that
         state = port.changed.wait(state).expect("AHCI port lock");
     }
 }

@@ -13,6 +13,7 @@ pub mod tray;
 use std::sync::Arc;
 
 use innkeeper_block::Disk;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
 use super::disk::transfer_mode;
 use super::host::{End, Host, Pio, Stop};
@@ -56,6 +57,27 @@ impl Cdrom {
         let attention = Some(sense::WAS_RESET);
         let transfer_mode = DEFAULT_TRANSFER_MODE;
         Self { tray, serial, model, serial_link, transfer_mode, sense: Sense::default(), attention }
+    }
+
+    pub fn state(&self) -> Value {
+        map([
+            ("transfer_mode", self.transfer_mode.save()),
+            ("sense", self.sense.save()),
+            ("attention", self.attention.save()),
+            ("tray", self.tray.state()),
+        ])
+    }
+
+    /// # Errors
+    /// [`BadState`] for what cannot be.
+    pub fn restore(&mut self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let mode: u8 = fields.take("transfer_mode")?;
+        self.transfer_mode =
+            transfer_mode(mode).map_err(|_| BadState::new("transfer_mode: there is no such"))?;
+        (self.sense, self.attention) = (fields.take("sense")?, fields.take("attention")?);
+        self.tray.restore(fields.value("tray")?).map_err(|error| error.within("tray"))?;
+        fields.end()
     }
 
     /// Does one command. See [`super::Drive::command`].

@@ -19,6 +19,8 @@ pub struct Sense {
     pub block: Option<u32>,
 }
 
+innkeeper_bus::plain_struct!(Sense { key, code, qualifier, block });
+
 const fn sense(key: u8, code: u8, qualifier: u8) -> Sense {
     Sense { key, code, qualifier, block: None }
 }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use innkeeper_block::Disk;
+use innkeeper_bus::plain_enum;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
 use super::sense::{NO_MEDIUM, NO_MEDIUM_TRAY_OPEN, REMOVAL_PREVENTED, Sense};
 
@@ -19,6 +21,8 @@ pub enum Event {
     NewMedia = 2,
     MediaRemoval = 3,
 }
+
+plain_enum!(Event { None, EjectRequest, NewMedia, MediaRemoval });
 
 #[derive(Default)]
 struct State {
@@ -80,6 +84,34 @@ impl Tray {
     pub fn look(&self) -> Look {
         let state = self.state.lock().expect("tray lock");
         Look { open: state.open, locked: state.locked, present: !state.open && state.medium.is_some() }
+    }
+
+    /// All but the medium itself.
+    pub fn state(&self) -> Value {
+        let state = self.state.lock().expect("tray lock");
+        map([
+            ("loaded", state.medium.is_some().save()),
+            ("open", state.open.save()),
+            ("locked", state.locked.save()),
+            ("changed", state.changed.save()),
+            ("event", state.event.save()),
+        ])
+    }
+
+    /// # Errors
+    /// [`BadState`] for what cannot be, or if a medium was there and is not, or the other way round.
+    pub fn restore(&self, saved: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(saved)?;
+        let loaded: bool = fields.take("loaded")?;
+        let (open, locked, changed) = (fields.take("open")?, fields.take("locked")?, fields.take("changed")?);
+        let event = fields.take("event")?;
+        fields.end()?;
+        let mut state = self.state.lock().expect("tray lock");
+        if loaded != state.medium.is_some() {
+            return Err(BadState::new(if loaded { "its disc is not there" } else { "it had no disc" }));
+        }
+        (state.open, state.locked, state.changed, state.event) = (open, locked, changed, event);
+        Ok(())
     }
 
     /// The medium, if it can be read.

@@ -17,6 +17,8 @@ pub struct QueueError {
     taskfile: Taskfile,
 }
 
+innkeeper_bus::plain_struct!(QueueError { tag, taskfile });
+
 impl QueueError {
     pub fn new(taskfile: &Taskfile) -> Self {
         Self { tag: (taskfile.count >> 3) as u8 & 0x1F, taskfile: *taskfile }

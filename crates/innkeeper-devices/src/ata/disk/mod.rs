@@ -9,6 +9,8 @@ mod transfer;
 use std::sync::Arc;
 
 use innkeeper_block::Disk;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
+use innkeeper_bus::{plain_enum, plain_struct};
 
 use super::host::{End, Host, Pio, Stop};
 use super::identify;
@@ -50,9 +52,22 @@ struct Settings {
     keep: bool,
 }
 
+plain_enum!(Power { Active, Idle, Standby });
+plain_struct!(Settings {
+    multiple, transfer_mode, write_cache, look_ahead, heads, per_track, keep,
+} if Settings::is_sound);
+
 const DEFAULT_TRANSFER_MODE: u8 = 0x45; // Ultra DMA 5, as a firmware chooses
 
 impl Settings {
+    fn is_sound(&self) -> bool {
+        let multiple = self.multiple;
+        (multiple == 0 || multiple.is_power_of_two() && multiple <= identify::MOST_MULTIPLE)
+            && transfer_mode(self.transfer_mode).is_ok()
+            && (1..=255).contains(&self.per_track)
+            && (1..=255).contains(&self.heads)
+    }
+
     fn new(sectors: u64) -> Self {
         let (_, heads, per_track) = identify::geometry(sectors);
         let (write_cache, look_ahead) = (true, true);
@@ -79,6 +94,26 @@ impl AtaDisk {
         let settings = Settings::new(disk.size() / SECTOR);
         let smart = Smart { enabled: true };
         Self { disk, identity, settings, smart, power: Power::Active, queue_error: None }
+    }
+
+    pub fn state(&self) -> Value {
+        map([
+            ("settings", self.settings.save()),
+            ("smart", self.smart.enabled.save()),
+            ("power", self.power.save()),
+            ("queue_error", self.queue_error.save()),
+        ])
+    }
+
+    /// # Errors
+    /// [`BadState`] for what cannot be.
+    pub fn restore(&mut self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        self.settings = fields.take("settings")?;
+        self.smart = Smart { enabled: fields.take("smart")? };
+        self.power = fields.take("power")?;
+        self.queue_error = fields.take("queue_error")?;
+        fields.end()
     }
 
     /// Does one command. See [`super::Drive::command`].

@@ -45,6 +45,16 @@ pub struct BusMaster {
     walk: Walk,
 }
 
+innkeeper_bus::plain_struct!(Walk { next, seen, address, left, last } if Walk::is_sound);
+innkeeper_bus::plain_struct!(BusMaster { command, status, table, walk });
+
+impl Walk {
+    fn is_sound(&self) -> bool {
+        // Descriptors and what they name are below 4 GiB.
+        self.next.max(self.address) <= 1 << 33 && self.left <= 0x1_0000 && self.seen <= MOST_DESCRIPTORS
+    }
+}
+
 impl BusMaster {
     pub fn read(&self, offset: u64) -> u8 {
         match offset {

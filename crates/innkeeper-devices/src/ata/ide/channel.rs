@@ -1,9 +1,11 @@
 //! A channel: the registers of two drives, one command at a time.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use innkeeper_bus::interrupt::Line;
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::state::{BadState, Fields, Plain, Value, map};
 
 use super::super::Drive;
 use super::super::taskfile::{DEVICE_SELECT, REASON_TO_HOST, Taskfile, status};
@@ -15,6 +17,10 @@ use super::transfer::{Progress, Transfer, Way};
 const CONTROL_BEFORE: u8 = 0x80;
 const CONTROL_RESET: u8 = 0x04;
 const CONTROL_NO_INTERRUPT: u8 = 0x02;
+
+/// For what drives have begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
 
 const DEVICE_RESET: u8 = 0x08;
 const EXECUTE_DIAGNOSTIC: u8 = 0x90;
@@ -50,6 +56,9 @@ pub struct State {
     /// Counts resets: what belongs to another generation is void.
     pub generation: u64,
     pub closing: bool,
+    /// The thread does something; it waits for the guest to go on.
+    pub working: bool,
+    pub waits: bool,
     pub bus_master: BusMaster,
     pub master_enabled: bool,
 }
@@ -94,6 +103,65 @@ impl Channel {
         state.irq = false;
         self.drive_line(&mut state);
         self.changed.notify_all();
+    }
+
+    // ---- saved and restored ---------------------------------------------------------------------
+
+    /// Waits until the drives have nothing to do, while the vCPUs stand still; false if it is the guest's turn.
+    pub fn settle(&self) -> bool {
+        let give_up = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        loop {
+            if state.transfer.is_some() || state.waits && state.returned.is_none() {
+                return false;
+            }
+            if !state.working && state.job.is_none() && state.resets == [false; 2] {
+                return true;
+            }
+            if Instant::now() > give_up {
+                return false;
+            }
+            state = self.changed.wait_timeout(state, LOOK).expect("IDE channel lock").0;
+        }
+    }
+
+    /// The registers, of a channel that has settled.
+    pub fn state(&self) -> Value {
+        let state = self.lock();
+        let units: Vec<_> = state.units.iter().map(|unit| unit.as_ref().map(|unit| unit.registers)).collect();
+        map([
+            ("units", units.save()),
+            ("selected", state.selected.save()),
+            ("control", state.control.save()),
+            ("irq", state.irq.save()),
+            ("level", state.level.save()),
+            ("bus_master", state.bus_master.save()),
+        ])
+    }
+
+    /// # Errors
+    /// [`BadState`] for what cannot be.
+    pub fn restore(&self, saved: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(saved)?;
+        let units: [Option<Registers>; 2] = fields.take("units")?;
+        let selected: usize = fields.take("selected")?;
+        let (control, irq, level) = (fields.take("control")?, fields.take("irq")?, fields.take("level")?);
+        let bus_master = fields.take("bus_master")?;
+        fields.end()?;
+        let mut state = self.lock();
+        let same = units.iter().zip(&state.units).all(|(there, here)| there.is_some() == here.is_some());
+        if !same || selected >= units.len() {
+            return Err(BadState::new("it has other drives"));
+        }
+        for (unit, registers) in state.units.iter_mut().zip(units) {
+            if let (Some(unit), Some(registers)) = (unit, registers) {
+                unit.registers = registers;
+            }
+        }
+        (state.selected, state.control, state.irq) = (selected, control, irq);
+        (state.level, state.bus_master) = (level, bus_master);
+        self.line.set(level);
+        Ok(())
     }
 
     // ---- command block --------------------------------------------------------------------------

@@ -14,16 +14,17 @@ mod registers;
 mod transfer;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use innkeeper_bus::bus::Device;
 use innkeeper_bus::interrupt::Line;
 use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::state::{BadState, Fields, Value, map};
 
 use super::Drive;
 use channel::Channel;
 pub use port::{BusMasterPorts, CommandPorts, ControlPort};
-use worker::Worker;
+use worker::{Drives, Worker};
 
 pub const CHANNELS: usize = 2;
 
@@ -31,6 +32,7 @@ pub const CHANNELS: usize = 2;
 pub struct IdeController {
     channels: [Arc<Channel>; CHANNELS],
     workers: Vec<Worker>,
+    drives: Vec<Drives>,
 }
 
 impl IdeController {
@@ -44,19 +46,22 @@ impl IdeController {
         drives: [[Option<Drive>; 2]; CHANNELS],
     ) -> std::io::Result<Self> {
         let mut workers = Vec::new();
-        let mut channels = Vec::new();
+        let (mut channels, mut all) = (Vec::new(), Vec::new());
         for (line, mut drives) in lines.into_iter().zip(drives) {
             for drive in drives.iter_mut().flatten() {
                 drive.reset(true);
             }
             let channel = Arc::new(Channel::new(Arc::clone(memory), line, &drives));
-            if drives.iter().any(Option::is_some) {
-                workers.push(Worker::start(Arc::clone(&channel), drives)?);
+            let any = drives.iter().any(Option::is_some);
+            let drives: Drives = Arc::new(Mutex::new(drives));
+            if any {
+                workers.push(Worker::start(Arc::clone(&channel), Arc::clone(&drives))?);
             }
+            all.push(drives);
             channels.push(channel);
         }
         let channels = channels.try_into().unwrap_or_else(|_| unreachable!("two lines, two channels"));
-        Ok(Self { channels, workers })
+        Ok(Self { channels, workers, drives: all })
     }
 
     /// The command block of a channel: eight ports.
@@ -79,10 +84,59 @@ impl IdeController {
         self.channels.iter().for_each(|channel| channel.set_master(enabled));
     }
 
+    /// Waits until its drives have nothing to do, while the vCPUs stand still; false if the guest is in the middle of
+    /// something with one.
+    pub fn settle(&self) -> bool {
+        self.channels.iter().all(|channel| channel.settle())
+    }
+
+    /// Registers and drives, once it has settled.
+    pub fn state(&self) -> Value {
+        let drives = |drives: &Drives| {
+            let drives = drives.lock().expect("IDE drive lock");
+            Value::List(
+                drives.iter().map(|drive| drive.as_ref().map_or(Value::Nothing, Drive::state)).collect(),
+            )
+        };
+        map([
+            ("channels", Value::List(self.channels.iter().map(|channel| channel.state()).collect())),
+            ("drives", Value::List(self.drives.iter().map(drives).collect())),
+        ])
+    }
+
+    /// Takes on the state of another controller, once it has settled.
+    ///
+    /// # Errors
+    /// [`BadState`] for what cannot be; it must not be used then.
+    pub fn restore(&self, state: &Value) -> Result<(), BadState> {
+        let mut fields = Fields::of(state)?;
+        let (channels, drives) = (list(fields.value("channels")?)?, list(fields.value("drives")?)?);
+        fields.end()?;
+        if (channels.len(), drives.len()) != (CHANNELS, CHANNELS) {
+            return Err(BadState::new("it has other channels"));
+        }
+        for (channel, state) in self.channels.iter().zip(channels) {
+            channel.restore(state)?;
+        }
+        for (drives, states) in self.drives.iter().zip(drives) {
+            for (drive, state) in drives.lock().expect("IDE drive lock").iter_mut().zip(list(states)?) {
+                drive.as_mut().map_or(Ok(()), |drive| drive.restore(state))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends its threads: commands that are under way are finished or forgotten.
     pub fn close(&mut self) {
         self.channels.iter().for_each(|channel| channel.close());
         self.workers.drain(..).for_each(Worker::join);
+    }
+}
+
+fn list(value: &Value) -> Result<&[Value], BadState> {
+    match value {
+        Value::List(values) => Ok(values),
+        _ => Err(BadState::new("it is no list")),
     }
 }
 

@@ -19,6 +19,9 @@ struct Deep {
     before: u8,
 }
 
+innkeeper_bus::plain_struct!(Deep { now, before });
+innkeeper_bus::plain_struct!(Registers { features, count, lba, device, status, error });
+
 impl Deep {
     fn push(&mut self, value: u8) {
         *self = Self { now: value, before: self.now };

@@ -1,6 +1,6 @@
 //! The thread of a channel: it has the drives, does their commands, and waits where these wait for the guest.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use super::super::Drive;
@@ -10,6 +10,9 @@ use super::channel::{Channel, Job, State};
 use super::transfer::{Transfer, Way};
 
 const PACKET: usize = 12;
+
+/// A channel's drives: its thread has them while it does something.
+pub type Drives = Arc<Mutex<[Option<Drive>; 2]>>;
 
 pub struct Worker {
     thread: JoinHandle<()>,
@@ -23,9 +26,10 @@ enum Work {
 }
 
 impl Worker {
-    pub fn start(channel: Arc<Channel>, drives: [Option<Drive>; 2]) -> std::io::Result<Self> {
+    pub fn start(channel: Arc<Channel>, drives: Drives) -> std::io::Result<Self> {
+        channel.lock().working = true; // until it waits
         let builder = std::thread::Builder::new().name("innkeeper-ide".into());
-        Ok(Self { thread: builder.spawn(move || work(&channel, drives))? })
+        Ok(Self { thread: builder.spawn(move || work(&channel, &drives))? })
     }
 
     pub fn join(self) {
@@ -33,9 +37,11 @@ impl Worker {
     }
 }
 
-fn work(channel: &Channel, mut drives: [Option<Drive>; 2]) {
+fn work(channel: &Channel, drives: &Mutex<[Option<Drive>; 2]>) {
     loop {
-        match wait_for_work(channel) {
+        let work = wait_for_work(channel);
+        let mut drives = drives.lock().expect("IDE drive lock");
+        match work {
             Work::End => return,
             Work::Reset(which) => {
                 for (drive, _) in drives.iter_mut().zip(which).filter(|&(_, wanted)| wanted) {
@@ -56,6 +62,7 @@ fn work(channel: &Channel, mut drives: [Option<Drive>; 2]) {
 fn wait_for_work(channel: &Channel) -> Work {
     let mut state = channel.lock();
     loop {
+        state.working = true;
         if state.closing {
             return Work::End;
         }
@@ -65,6 +72,8 @@ fn wait_for_work(channel: &Channel) -> Work {
         if let Some(job) = state.job.take() {
             return Work::Command(job);
         }
+        state.working = false;
+        channel.changed.notify_all(); // somebody may wait for that
         state = channel.changed.wait(state).expect("IDE channel lock");
     }
 }
@@ -98,7 +107,9 @@ impl Guest<'_> {
     fn wait(&self, done: impl Fn(&State) -> bool) -> Result<MutexGuard<'_, State>, Stop> {
         let mut state = self.lock()?;
         while !done(&state) {
+            state.waits = true;
             state = self.channel.changed.wait(state).expect("IDE channel lock");
+            state.waits = false;
             if state.generation != self.generation {
                 return Err(Stop::Gone);
             }
