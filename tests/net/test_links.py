@@ -64,6 +64,7 @@ def test_without_rights_the_built_in_network_takes_a_bridges_place_and_says_so(m
     opened.close()
     assert "built-in address translation, in place of bridge nobridge0, which is not there" in opened.described
     assert "sudo inn net create nobridge0" in opened.described
+    assert opened.note.startswith("a card is on the built-in network, in place of bridge nobridge0")
 
 
 def test_forwards_are_passts_too() -> None:

@@ -237,6 +237,7 @@ def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: J
     then = plan.documents.kept if plan.first is not None and not arguments.noreboot else None
     scratch = str(journal.folder) if plan.first is not None else None
     manager.domains.start(definition.name, plan.documents.first, then=then, scratch=scratch)
+    common.tell_notes(manager, definition.name)
     journal.succeeded(goes_on=plan.first is not None)
 
 

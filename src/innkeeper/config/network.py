@@ -107,7 +107,7 @@ class NetworkConfig:
     """One card and its cable. Raises `ConfigError` for what cannot be."""
 
     kind: NetworkKind = NetworkKind.USER
-    name: str = ""  # of the tap interface, the bridge, or the network
+    name: str = ""  # of the tap interface, the bridge, or the network; of a user network that whose place it takes
     model: CardModel = CardModel.VIRTIO
     mac: str | None = None  # made of what the machine is, if it is not given
     link: LinkState = LinkState.UP

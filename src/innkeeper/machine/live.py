@@ -81,6 +81,7 @@ class CardNow(TypedDict):
     model: str
     mac: str
     link: str
+    note: str  # what its user should know: the cable leads elsewhere than was asked for
     leases: list[tuple[str, str]]
 
 
@@ -322,6 +323,7 @@ def card_now(card: Card) -> CardNow:
         "mac": card.mac,
         "link": "up" if card.up else "down",
         "leases": card.opened.link.leases(),
+        "note": card.opened.note,
     }
 
 

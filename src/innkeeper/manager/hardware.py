@@ -24,7 +24,7 @@ from innkeeper.machine.names import control_of, running
 from innkeeper.manager import changes
 from innkeeper.manager.device_xml import read_disk, read_interface
 from innkeeper.manager.elements import Element, attribute, parse
-from innkeeper.manager.networks.resolve import resolve_now
+from innkeeper.manager.networks.resolve import resolve_card
 from innkeeper.manager.served import served
 from innkeeper.manager.store import Store
 
@@ -72,7 +72,7 @@ class Hardware:
 
         def live(name: str) -> bool:
             if part.tag == "interface":
-                ask(control_of(name), "attach-card", card=to_plain(resolve_now(read_interface(part))))
+                ask(control_of(name), "attach-card", card=to_plain(resolve_card(read_interface(part))))
             else:
                 ask(control_of(name), "attach-disk", disk=to_plain(read_disk(part)))
             return True
@@ -299,6 +299,7 @@ def card_kept(part: Element) -> CardNow:
         "mac": network.mac or "",
         "link": network.link.value,
         "leases": [],
+        "note": "",
     }
 
 

@@ -31,6 +31,7 @@ class Opened:
     link: _core.NetLink
     described: str
     helpers: list[Callable[[], None]] = field(default_factory=list)
+    note: str = ""  # that the cable leads elsewhere than was asked for, and what to do about it
 
     def close(self) -> None:
         self.link.close()
@@ -48,7 +49,11 @@ def open_link(config: NetworkConfig, mac: bytes, host_name: str | None = None) -
         return open_bridge(replace(config, kind=NetworkKind.BRIDGE, name=bridge_of(config.name)), mac, host_name)
     if config.backend is UserBackend.PASST:
         return open_passt(config)
-    return open_user(config, mac, host_name)
+    opened = open_user(config, mac, host_name)
+    if not config.name:
+        return opened
+    step = f"sudo inn net-start {config.name}"
+    return noted(opened, f"in place of network {config.name}, which is not active, and which root starts: {step}")
 
 
 def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opened:
@@ -166,9 +171,13 @@ def instead_of(config: NetworkConfig, mac: bytes, host_name: str | None, why: st
         raise HostError(
             f"cannot join bridge {config.name}, {why}; its network is isolated, so nothing else can take its place"
         )
-    opened = open_user(NetworkConfig(), mac, host_name)
-    words = f"{opened.described}, in place of bridge {config.name}, {why}"
-    return replace(opened, described=words)
+    return noted(open_user(NetworkConfig(), mac, host_name), f"in place of bridge {config.name}, {why}")
+
+
+def noted(opened: Opened, instead: str) -> Opened:
+    return replace(
+        opened, described=f"{opened.described}, {instead}", note=f"a card is on the built-in network, {instead}"
+    )
 
 
 def is_there(interface: str) -> bool:

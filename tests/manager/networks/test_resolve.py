@@ -10,7 +10,7 @@ from innkeeper.manager.networks import Networks
 from innkeeper.manager.networks.resolve import resolve_card
 from innkeeper.net.host import realise, records
 from innkeeper.net.host.records import Record, State
-from innkeeper.net.links import bridge_of
+from innkeeper.net.links import bridge_of, open_link
 
 ISOLATED = "<network><name>alone</name><bridge name='nobr1'/><ip address='10.9.0.1' prefix='24'/></network>"
 
@@ -33,9 +33,9 @@ def card(name: str) -> NetworkConfig:
 def test_a_network_of_mode_user_is_each_machines_own_once_it_is_started(networks: Networks) -> None:
     networks.define("<network><name>mine</name><forward mode='user'/></network>")
     with pytest.raises(HostError, match="network mine is not active; inn net-start mine starts it"):
-        resolve_card(card("mine"), networks, pytest.fail)
+        resolve_card(card("mine"), networks)
     networks.start("mine")
-    resolved = resolve_card(card("mine"), networks, pytest.fail)
+    resolved = resolve_card(card("mine"), networks)
     assert (resolved.kind, resolved.name, resolved.model, resolved.mac) == (
         NetworkKind.USER, "", "e1000", "52:54:00:00:00:07",
     )  # fmt: skip
@@ -45,22 +45,25 @@ def test_a_network_of_mode_user_is_each_machines_own_once_it_is_started(networks
 
 
 def test_without_root_the_default_network_is_the_built_in_one_and_says_so(networks: Networks) -> None:
-    said: list[str] = []
-    assert resolve_card(card("default"), networks, said.append).kind is NetworkKind.USER
-    [words] = said
-    assert "making its bridge virbr0 needs root" in words
-    assert "sudo inn net-start default" in words
+    resolved = resolve_card(card("default"), networks)
+    assert (resolved.kind, resolved.name) == (NetworkKind.USER, "default")
+    opened = open_link(resolved, bytes(6))
+    opened.close()
+    assert opened.note == (
+        "a card is on the built-in network, in place of network default, which is not active, and which root starts: "
+        "sudo inn net-start default"
+    )
 
 
 def test_nothing_takes_an_isolated_networks_place(networks: Networks) -> None:
     networks.define(ISOLATED)
     with pytest.raises(HostError, match="network alone is not active"):
-        resolve_card(card("alone"), networks, pytest.fail)
+        resolve_card(card("alone"), networks)
 
 
 def test_a_network_that_nobody_knows(networks: Networks) -> None:
     with pytest.raises(ConfigError, match="there is no network 'nobodys'"):
-        resolve_card(card("nobodys"), networks, pytest.fail)
+        resolve_card(card("nobodys"), networks)
 
 
 def test_what_root_started_is_there_for_everybody(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +73,7 @@ def test_what_root_started_is_there_for_everybody(networks: Networks, monkeypatc
     )  # fmt: skip
     records.write(record)
     monkeypatch.setattr(realise, "is_active", lambda record: record.name == "roots")
-    resolved = resolve_card(card("roots"), networks, pytest.fail)
+    resolved = resolve_card(card("roots"), networks)
     assert (resolved.kind, resolved.name) == (NetworkKind.NETWORK, "roots")
     assert bridge_of("roots") == "br7"
     assert [it["name"] for it in networks.list() if it["active"]] == ["roots"]

@@ -1,5 +1,6 @@
 """Networks on a host of their own: what is there, what passes, and what is left whatever happens to whoever makes them."""
 
+import base64
 import json
 import os
 import random
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from tests.namespaces import Namespace, skip_unless_possible
 from tests.net.host.looking import Seen
+
+from innkeeper.testing.guests import SPIN, flat_guest
 
 pytestmark = pytest.mark.slow
 
@@ -322,8 +325,24 @@ def test_root_is_needed_once_and_finds_what_a_user_defined(host: Namespace) -> N
     assert "active" in host.run(*alice, *INN, "net-list").stdout
     joined = host.run(*alice, sys.executable, "-c", JOIN).stdout.splitlines()
     assert ["which root made for this user" in it for it in joined] == [True, True, True]
+    started = spinning(host, alice)
+    assert "a card is on the built-in network, in place of network default, which is not active" in started
+    assert "br0" not in started
     assert "ending network br0 needs root" in host.run(*alice, *INN, "net-destroy", "br0", check=False).stderr
     inn(host, "net-destroy", "br0")
     assert list(state(host)["links"]) == ["lo"]
     assert "br0" in host.run(*alice, *INN, "net-list", "--all").stdout
     assert "br0" not in host.run(*INN, "net-list", "--all").stdout
+
+
+def spinning(host: Namespace, user: tuple[str, ...]) -> str:
+    """What is said when a user starts a machine, which then is ended again."""
+    kernel = base64.b64encode(flat_guest(SPIN)).decode()
+    host.run("sh", "-c", "base64 -d > /run/flat && chmod 644 /run/flat", given=kernel)
+    cards = "".join(f"<interface type='network'><source network='{name}'/></interface>" for name in ("br0", "default"))
+    xml = "<domain type='qemu'><name>spinning</name><memory unit='MiB'>64</memory><os><kernel>/run/flat</kernel></os>"
+    host.run("sh", "-c", "cat > /run/spinning.xml", given=f"{xml}<devices>{cards}</devices></domain>")
+    host.run(*user, *INN, "define", "/run/spinning.xml")
+    said = host.run(*user, *INN, "start", "spinning").stderr
+    host.run(*user, *INN, "destroy", "spinning")
+    return said

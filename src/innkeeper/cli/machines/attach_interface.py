@@ -31,7 +31,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         print(xml)
         return Status.DONE
-    hardware = common.manager(arguments).hardware
-    hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
+    manager = common.manager(arguments)
+    changed = manager.hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
+    if changed["live"]:
+        common.tell_notes(manager, changed["name"])
     print("Interface attached successfully\n")
     return Status.DONE

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
-from innkeeper.errors import ConfigError
+from innkeeper.errors import ConfigError, HostError
 from innkeeper.language import translate
 from innkeeper.manager.client import connect
 
@@ -27,6 +27,17 @@ def manager(arguments: argparse.Namespace) -> Manager:
 def ask(arguments: argparse.Namespace, do: str, **values: object) -> Any:
     """What the machine that is named answers to a command of its control socket. Raises `HostError` unless it runs."""
     return manager(arguments).domains.control(name_of(arguments), do, values)
+
+
+def tell_notes(manager: Manager, name: str) -> None:
+    """Where a machine's cables lead elsewhere than was asked for."""
+    try:
+        cards = manager.hardware.cards(name)
+    except HostError:
+        return  # it has ended meanwhile
+    for card in cards:
+        if card["note"]:
+            print(card["note"], file=sys.stderr)
 
 
 def domain(parser: argparse.ArgumentParser) -> None:

@@ -15,5 +15,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     manager, name = common.manager(arguments), common.name_of(arguments)
     manager.domains.start(name, force_boot=arguments.force_boot)
+    common.tell_notes(manager, name)
     print(f"Domain '{name}' started\n")
     return console.connect(manager, name) if arguments.console else Status.DONE
