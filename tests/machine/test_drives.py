@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from innkeeper import InnkeeperError
-from innkeeper.config import DiskConfig
+from innkeeper.config import DiskConfig, MachineConfig
 from innkeeper.config.disk import DiskBus, DiskDevice, DiskFormat
-from innkeeper.devices.boot import BootKind, boot_path
+from innkeeper.devices.boot import Bootable, BootKind, boot_order, boot_path
 from innkeeper.machine.drives import CdromDrive, Drives
+from innkeeper.machine.virtio import virtio_disks
 
 SECTOR = 2048
 
@@ -88,6 +89,22 @@ def test_sata_has_six_ports_and_firmware_is_told_of_them(iso: Path, image: Path)
             (BootKind.CDROM, 2),
         ]
         assert "6 places" in refusal(lambda: Drives([disc] * 7, held))
+
+
+def test_disks_are_booted_as_they_were_given_not_as_their_buses_come(tmp_path: Path) -> None:
+    disks: list[DiskConfig] = []
+    for bus in (DiskBus.VIRTIO, DiskBus.SATA, DiskBus.IDE, DiskBus.VIRTIO):
+        path = tmp_path / str(len(disks))
+        path.write_bytes(bytes(1 << 20))
+        disks.append(DiskConfig(path=path, bus=bus, format=DiskFormat.RAW))
+    config = MachineConfig(disks=tuple(disks))
+    with ExitStack() as held:
+        drives = Drives(config.disks, held)
+        slots = [disk.slot for disk in virtio_disks(config, held)]
+        devices: list[object] = [drives.ide(), drives.sata(), *slots]
+        entries = [entry for device in devices if isinstance(device, Bootable) for entry in device.boot_entries()]
+        named = [(entry.path.partition("@")[0], entry) for entry in entries]
+        assert boot_order(named, (BootKind.HD,)) == ["scsi", "pci8086,2922", "ide", "scsi"]
 
 
 def test_an_ata_disk_cannot_be_read_only(image: Path) -> None:

@@ -101,6 +101,13 @@ def test_boot_numbers_come_before_kinds() -> None:
     assert boot_path(BootEntry(BootKind.HD, "ide@{unit}/drive@0/disk@0"), 1, 1) == "/pci@i0cf8/ide@1,1/drive@0/disk@0"
 
 
+def test_media_of_a_kind_are_tried_as_they_were_given_whatever_bus_they_are_on() -> None:
+    first, second, third = (BootEntry(BootKind.HD, path, given=given) for given, path in enumerate("abc"))
+    disc = BootEntry(BootKind.CDROM, "d", given=3)
+    found = [(entry.path, entry) for entry in (third, disc, second, first)]
+    assert boot_order(found, ("cdrom", "hd")) == ["d", "a", "b", "c"]
+
+
 def test_the_tables_follow_firmware_that_moves_the_acpi_registers() -> None:
     assembled = Assembled(start=START)
     before = assembled.file("etc/acpi/tables")

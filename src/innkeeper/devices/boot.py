@@ -21,12 +21,14 @@ class BootKind(StrEnum):
 class BootEntry:
     """One medium. `path` has `{unit}` where the function's place goes, as in `scsi@{unit}/disk@0,0`.
 
-    `order` is the user's own number for it; those with a number come first.
+    `order` is the user's own number for it; those with a number come first. `given` is its place among the media that
+    the user gave, whatever bus they are on: so those of a kind come one after the other.
     """
 
     kind: BootKind
     path: str
     order: int | None = None
+    given: int = 0
 
 
 @runtime_checkable
@@ -51,5 +53,5 @@ def boot_order(found: Iterable[tuple[str, BootEntry]], kinds: tuple[str, ...]) -
     listed = [(path, entry) for path, entry in found if entry.order is not None or entry.kind in kinds]
     numbered = sorted((item for item in listed if item[1].order is not None), key=lambda item: item[1].order or 0)
     others = [item for item in listed if item[1].order is None]
-    others.sort(key=lambda item: kinds.index(item[1].kind))
+    others.sort(key=lambda item: (kinds.index(item[1].kind), item[1].given))
     return [path for path, _ in (*numbered, *others)]

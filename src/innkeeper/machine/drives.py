@@ -5,7 +5,7 @@ The first IDE disk is the primary master; CD-ROM drives begin with the secondary
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from innkeeper.devices.ata import Ahci, Piix3Ide
 from innkeeper.devices.ata.ahci import PORTS
 from innkeeper.devices.ata.ahci import drive_entry as ahci_entry
 from innkeeper.devices.ata.ide import drive_entry as ide_entry
-from innkeeper.devices.boot import BootKind
+from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.disks import open_disk
 
@@ -30,6 +30,7 @@ Places = Mapping[DiskDevice, Sequence[int]]
 """In which order drives take the places of a bus."""
 IDE: Places = {DiskDevice.DISK: (0, 1, 2, 3), DiskDevice.CDROM: (2, 3, 0, 1)}  # masters and slaves
 SATA: Places = dict.fromkeys(DiskDevice, range(PORTS))
+EntryOf = Callable[[int, BootKind, int | None], BootEntry]
 EMPTY = DiskConfig(path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE)
 
 
@@ -108,6 +109,7 @@ class Drives:
         self.cdroms: list[CdromDrive] = []
         self.all: list[Drive] = []
         self._held = held
+        self._numbers = {id(disk): number for number, disk in enumerate(disks)}
         named = list(zip(disks, targets(disks), strict=True))
         self._ide = self._places([one for one in named if one[0].bus is DiskBus.IDE], IDE)
         self._sata = self._places([one for one in named if one[0].bus is DiskBus.SATA], SATA)
@@ -117,7 +119,7 @@ class Drives:
         if not self._ide:
             return None
         drives = [self._ide[place][1] if place in self._ide else None for place in range(4)]
-        boot = [ide_entry(place, kind_of(config), config.boot_order) for place, (config, _) in self._ide.items()]
+        boot = [self._numbered(ide_entry, place, config) for place, (config, _) in self._ide.items()]
         return Piix3Ide((drives[0], drives[1]), (drives[2], drives[3]), tuple(boot))
 
     def sata(self) -> Ahci | None:
@@ -125,8 +127,11 @@ class Drives:
         if not self._sata:
             return None
         drives = [self._sata[place][1] if place in self._sata else None for place in range(PORTS)]
-        boot = [ahci_entry(place, kind_of(config), config.boot_order) for place, (config, _) in self._sata.items()]
+        boot = [self._numbered(ahci_entry, place, config) for place, (config, _) in self._sata.items()]
         return Ahci(drives, tuple(boot))
+
+    def _numbered(self, entry: EntryOf, place: int, config: DiskConfig) -> BootEntry:
+        return replace(entry(place, kind_of(config), config.boot_order), given=self._numbers[id(config)])
 
     def _places(
         self, disks: list[tuple[DiskConfig, str]], places: Places

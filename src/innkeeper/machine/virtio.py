@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from innkeeper._core import Screen
 
 MIB = 1 << 20
+PLUGGED_LATER = 1 << 16  # behind all disks that a machine begins with
 DRAIN_S = 2.0  # for a console's reader to take the guest's last words
 
 
 class VirtioDisk(Plugged):
     """A virtio disk of a machine, with its image."""
 
-    def __init__(self, config: DiskConfig, target: str, vcpus: int) -> None:
-        """Raises `InnkeeperError` if the image cannot be had."""
+    def __init__(self, config: DiskConfig, target: str, vcpus: int, number: int = PLUGGED_LATER) -> None:
+        """`number` is its place among all disks of the machine. Raises `InnkeeperError` if the image cannot be had."""
         from innkeeper._core import VirtioDevice
 
         self.config, self.target = config, target
@@ -44,7 +45,7 @@ class VirtioDisk(Plugged):
                 cache=config.cache,
                 discard=config.discard is Discard.UNMAP,
             )
-            boot = BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order)
+            boot = BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order, number)
             self.slot = VirtioSlot(self._device, boot=boot)
             self._held = held.pop_all()
 
@@ -66,9 +67,9 @@ class VirtioDisk(Plugged):
 def virtio_disks(config: MachineConfig, held: ExitStack) -> list[VirtioDisk]:
     """Raises `InnkeeperError`. What is opened is closed with `held`."""
     disks = []
-    for disk, target in zip(config.disks, targets(config.disks), strict=True):
+    for number, (disk, target) in enumerate(zip(config.disks, targets(config.disks), strict=True)):
         if disk.bus is DiskBus.VIRTIO:
-            disks.append(VirtioDisk(disk, target, config.vcpus))
+            disks.append(VirtioDisk(disk, target, config.vcpus, number))
             held.callback(disks[-1].close)
     return disks
 
