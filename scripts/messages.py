@@ -31,7 +31,8 @@ KEYWORDS = {"help", "description", "epilog", "title"}
 ERRORS = re.compile(r"(Error|Unavailable|Request|OutOfTime|ArgumentTypeError)$")
 HAS_WORD = re.compile(r"[a-z]{2}|^[A-Z]{2,}$")
 SENTENCE = re.compile(r"[A-Za-z]+[:,']? +.*[A-Za-z]")
-PLACE = re.compile(r"%[-#0 +]*\d*(?:\.\d+)?[sdrgfx]")
+PERCENT = re.compile(r"%[-#0 +]*\d*(?:\.\d+)?[sdrgfx]")
+BRACES = re.compile(r"\{\}")
 ARGPARSE = re.compile(r"_\(\s*((?:'[^']*'|\"[^\"]*\")(?:\s*(?:'[^']*'|\"[^\"]*\"))*)")
 RUST = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 
@@ -96,7 +97,7 @@ class Collector(ast.NodeVisitor):
                 if isinstance(part, ast.FormattedValue):
                     self._take_choices(part.value)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = numbered(node.value) if percent else node.value.replace("{", "{{").replace("}", "}}")
+            text = numbered(node.value, PERCENT if percent else BRACES)
             self._add(text, node, sentences=sentences)
         else:
             for part in parts_of(node):
@@ -147,9 +148,9 @@ def template_of(node: ast.JoinedStr) -> str:
     return text
 
 
-def numbered(text: str) -> str:
-    """A message of the log: its places are `%s`."""
-    parts = PLACE.split(text.replace("{", "{{").replace("}", "}}"))
+def numbered(text: str, place: "re.Pattern[str]") -> str:
+    """A message whose places are `%s`, as the log has them, or `{}`."""
+    parts = [part.replace("{", "{{").replace("}", "}}") for part in place.split(text)]
     return "".join(part + (f"{{{at}}}" if at < len(parts) - 1 else "") for at, part in enumerate(parts))
 
 

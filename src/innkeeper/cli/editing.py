@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 
 Kept = TypeVar("Kept")
@@ -59,7 +60,7 @@ def again(error: InnkeeperError) -> bool:
     """Asks whether to go on editing, if there is somebody to ask."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    print(f"error: {error}\nedit it again? [Y/n] ", end="", file=sys.stderr, flush=True)
+    say(f"error: {error}\nedit it again? [Y/n] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
 

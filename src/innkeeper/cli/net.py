@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.networks import VERBS, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 WORDS = {
     "list": "net-list",
@@ -64,7 +65,7 @@ def execute_create(arguments: argparse.Namespace) -> int:
         start=not arguments.no_start,
     )
     common.tell(done["unknown"], done["notes"])
-    print(f"Network {done['name']} {'defined' if arguments.no_start else 'created'}\n")
+    say(f"Network {done['name']} {'defined' if arguments.no_start else 'created'}\n")
     return Status.DONE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.cli.progress import ProgressBar
+from innkeeper.cli.words import say
 from innkeeper.config import KeyValues
 from innkeeper.errors import ConfigError
 from innkeeper.image.rootfs import RootfsRecipe, build_rootfs
@@ -49,7 +50,7 @@ def rootfs(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     password = arguments.root_password
     if password is None:
         password = secrets.token_urlsafe(9)
-        print(f"root's password: {password}", file=sys.stderr)
+        say(f"root's password: {password}", file=sys.stderr)
     recipe = RootfsRecipe(
         password=password,
         suite=arguments.suite,

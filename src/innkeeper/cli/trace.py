@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.cli import listing
 from innkeeper.cli.run import add_options, config_of, die_of, run_to_its_end, shortened, status_of, whole_number
+from innkeeper.cli.words import say
 
 if TYPE_CHECKING:
     from innkeeper.machine import Machine
@@ -71,4 +72,4 @@ def show(machine: Machine, arguments: argparse.Namespace) -> None:
         print(*listing.as_text(chosen, disassemble), sep="\n")
     else:
         place = "" if arguments.at is None else f" at {arguments.at:x}"
-        print(f"no translated block{place} was executed")
+        say(f"no translated block{place} was executed")

@@ -21,6 +21,7 @@ from innkeeper.cli.installing.words import taken
 from innkeeper.cli.machines import common, connection
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.config import DiskConfig, MachineConfig
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.image.iso9660 import Disc
@@ -70,7 +71,7 @@ def execute(arguments: argparse.Namespace) -> int:
     tell_removed(sweep(forgets(manager)))
     check(arguments, manager, plan)
     if arguments.dry_run:
-        say(arguments, f"Domain '{plan.definition.name}' could be made")
+        tell(arguments, f"Domain '{plan.definition.name}' could be made")
         return Status.DONE
     return install(arguments, manager, plan)
 
@@ -217,7 +218,7 @@ def off_of(text: str) -> list[str]:
 def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
     """Disks, the files of the first start, definition, machine. Each is written down before it is made."""
     definition = plan.definition
-    say(arguments, "\nStarting install..." if plan.first is not None else "\nCreating domain...")
+    tell(arguments, "\nStarting install..." if plan.first is not None else "\nCreating domain...")
     for disk in plan.disks.missing():
         assert disk.path is not None  # noqa: S101 - of those that are missing
         journal.will_make(disk.path)
@@ -284,7 +285,7 @@ def give_up(arguments: argparse.Namespace, name: str, journal: Journal) -> None:
             manager.domains.destroy(name)
         tell_removed(journal.undo(forgets(manager)), always=True)
     except HostError as error:  # the manager may have been killed
-        print(f"what the installation had made is removed by the next command: {error}", file=sys.stderr)
+        say(f"what the installation had made is removed by the next command: {error}", file=sys.stderr)
 
 
 def forgets(manager: Manager) -> Forget:
@@ -298,9 +299,9 @@ def forgets(manager: Manager) -> Forget:
 def tell_removed(files: list[str], *, always: bool = False) -> None:
     if files or always:
         also = f", and {', '.join(files)}" if files else ""
-        print(f"what the installation had made is removed{also}; the same command can be run again", file=sys.stderr)
+        say(f"what the installation had made is removed{also}; the same command can be run again", file=sys.stderr)
 
 
-def say(arguments: argparse.Namespace, words: str) -> None:
+def tell(arguments: argparse.Namespace, words: str) -> None:
     if not arguments.quiet:
-        print(words, file=sys.stderr)
+        say(words, file=sys.stderr)

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.images import common
+from innkeeper.cli.words import say
 from innkeeper.errors import ImageError
 from innkeeper.storage import check, probe
 
@@ -44,14 +45,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     try:
         if (arguments.format or probe(arguments.image)) == "raw":
-            print(f"error: {arguments.image}: a raw image has nothing to check", file=sys.stderr)
+            say(f"error: {arguments.image}: a raw image has nothing to check", file=sys.stderr)
             return Result.NO_CHECKS
         with common.Bar("check", arguments) as bar:
             found = check(
                 arguments.image, arguments.format, repair=arguments.repair, share=arguments.share, progress=bar
             )
     except ImageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return Result.FAILED
     if arguments.output == "json":
         common.print_json({name: value for name, value in found.items() if name != "findings"})
@@ -67,21 +68,21 @@ def describe(found: "ImageCheck") -> None:
     for line in findings[:SHOWN]:
         print(line)
     if len(findings) > SHOWN:
-        print(f"and {len(findings) - SHOWN} more")
+        say(f"and {len(findings) - SHOWN} more")
     fixed_leaks, fixed = found.get("leaks-fixed", 0), found.get("corruptions-fixed", 0)
     if fixed_leaks or fixed:
-        print(f"repaired: {fixed} errors and {fixed_leaks} lost clusters")
+        say(f"repaired: {fixed} errors and {fixed_leaks} lost clusters")
     corruptions, leaks = found.get("corruptions", 0), found.get("leaks", 0)
     if corruptions:
-        print(f"{corruptions} errors: data may be corrupt, and writing may make it worse; repair it with -r all")
+        say(f"{corruptions} errors: data may be corrupt, and writing may make it worse; repair it with -r all")
     if leaks:
-        print(f"{leaks} lost clusters: they take space and harm nothing; -r leaks gives it back")
+        say(f"{leaks} lost clusters: they take space and harm nothing; -r leaks gives it back")
     if not corruptions and not leaks:
-        print("no errors were found on the image")
+        say("no errors were found on the image")
     allocated, total = found.get("allocated-clusters", 0), found["total-clusters"]
     if allocated and total:
         fragmented = found.get("fragmented-clusters", 0) / allocated
         packed = found.get("compressed-clusters", 0) / allocated
         share = f"{allocated} of {total} clusters allocated ({allocated / total:.2%})"
-        print(f"{share}, {fragmented:.2%} fragmented, {packed:.2%} compressed")
-    print(f"the image ends at offset {found['image-end-offset']}")
+        say(f"{share}, {fragmented:.2%} fragmented, {packed:.2%} compressed")
+    say(f"the image ends at offset {found['image-end-offset']}")

@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.images import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.storage import commit
 
 
@@ -22,5 +23,5 @@ def execute(arguments: argparse.Namespace) -> int:
     with common.Bar("commit", arguments) as bar:
         commit(arguments.image, arguments.format, base=arguments.base, keep=arguments.keep, progress=bar)
     if not arguments.quiet:
-        print(f"{arguments.image}: committed")
+        say(f"{arguments.image}: committed")
     return Status.DONE

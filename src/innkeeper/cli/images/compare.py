@@ -6,6 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from innkeeper.cli.images import common
+from innkeeper.cli.words import say
 from innkeeper.errors import ImageError
 from innkeeper.storage import FORMATS, compare
 
@@ -44,8 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
                 progress=bar,
             )
     except ImageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return Result.FAILED
     if not arguments.quiet:
-        print(difference or "the images are alike")
+        say(difference or "the images are alike")
     return Result.ALIKE if difference is None else Result.DIFFERENT

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.images import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 from innkeeper.storage import FORMATS, create, describe_size, parse_size
 
@@ -45,5 +46,5 @@ def execute(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
     if not arguments.quiet:
-        print(f"{arguments.image}: {arguments.format}, a disk of {describe_size(made)} ({made} bytes)")
+        say(f"{arguments.image}: {arguments.format}, a disk of {describe_size(made)} ({made} bytes)")
     return Status.DONE

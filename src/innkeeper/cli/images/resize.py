@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.images import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 from innkeeper.storage import PREALLOCATIONS, describe_size, info, parse_size, resize
 
@@ -33,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
     if not arguments.quiet:
-        print(f"{arguments.image}: a disk of {describe_size(size)} ({size} bytes)")
+        say(f"{arguments.image}: a disk of {describe_size(size)} ({size} bytes)")
     return Status.DONE
 
 

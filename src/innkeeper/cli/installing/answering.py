@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from innkeeper.cli.installing.words import taken
+from innkeeper.cli.words import say
 from innkeeper.config import KeyValues
 from innkeeper.errors import ConfigError
 from innkeeper.manager.installation.answers import FAMILIES, Unattended, made_up
@@ -46,7 +47,7 @@ def password(whose: str, file: str | None) -> str:
     if file is not None:
         return first_line(file)
     word = made_up()
-    print(f"Password for {whose}: {word}", file=sys.stderr)
+    say(f"Password for {whose}: {word}", file=sys.stderr)
     return word
 
 

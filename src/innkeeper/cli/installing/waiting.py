@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines import console
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.manager.host_files import console_of, log_of
 from innkeeper.manager.installation.journal import folder_of
@@ -47,9 +48,9 @@ def follow(arguments: argparse.Namespace, manager: Manager, name: str, *, instal
     if mode(arguments) == TEXT:
         at_console(manager, name, installs=installs)
     elif not arguments.quiet:
-        print("Domain installation started." if installs else "Domain creation completed.", file=sys.stderr)
+        say("Domain installation started." if installs else "Domain creation completed.", file=sys.stderr)
     if mode(arguments) == GRAPHICAL:
-        print(f"the screen of {name} is shown where inn vncdisplay {name} says", file=sys.stderr)
+        say(f"the screen of {name} is shown where inn vncdisplay {name} says", file=sys.stderr)
     if arguments.destroy_on_exit and mode(arguments) != NONE:
         if runs(manager, name):
             manager.domains.destroy(name)
@@ -63,7 +64,7 @@ def at_console(manager: Manager, name: str, *, installs: bool) -> None:
     """The serial console; and that of what was installed, when the installer has ended."""
     console.connect(manager, name)
     if installs and not folder_of(name).exists() and comes(manager, name):
-        print("Restarting guest.", file=sys.stderr)
+        say("Restarting guest.", file=sys.stderr)
         console.connect(manager, name)
 
 
@@ -94,12 +95,12 @@ def wait(arguments: argparse.Namespace, manager: Manager, name: str, *, installs
                         f"machine {name} has ended, and its installer had not; {log_of(name)} says why"
                     )
             if patience is not None and elapsed.seconds > patience:
-                print(f"the installation goes on after {arguments.wait:g} min; inn console {name}", file=sys.stderr)
+                say(f"the installation goes on after {arguments.wait:g} min; inn console {name}", file=sys.stderr)
                 return Status.TIMEOUT
             elapsed.listen(LOOK_S)
     if not arguments.quiet:
         minutes, seconds = divmod(round(elapsed.seconds), 60)
-        print(f"Domain installation completed after {minutes}:{seconds:02d}." if installs else "", file=sys.stderr)
+        say(f"Domain installation completed after {minutes}:{seconds:02d}." if installs else "", file=sys.stderr)
     return Status.DONE
 
 

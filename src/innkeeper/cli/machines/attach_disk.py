@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 BUSES = {"vd": "virtio", "hd": "ide", "sd": "sata"}
@@ -34,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print(xml)
         return Status.DONE
     common.manager(arguments).hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
-    print("Disk attached successfully\n")
+    say("Disk attached successfully\n")
     return Status.DONE
 
 

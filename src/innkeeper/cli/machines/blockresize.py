@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -15,5 +16,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     disk, size = changing.word(arguments, "path"), changing.size_of(changing.word(arguments, "size"), "size")
     common.manager(arguments).hardware.resize(common.name_of(arguments), disk, size)
-    print(f"Block device '{disk}' is resized\n")
+    say(f"Block device '{disk}' is resized\n")
     return Status.DONE

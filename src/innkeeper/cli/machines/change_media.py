@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 DONE = {"eject": "ejected", "insert": "inserted", "update": "updated"}
@@ -33,5 +34,5 @@ def execute(arguments: argparse.Namespace) -> int:
     file = str(Path(source).absolute()) if source is not None else None
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
     common.manager(arguments).hardware.change_media(name, drive, file, how, flags, force=arguments.force)
-    print(f"Successfully {DONE[how]} media.\n")
+    say(f"Successfully {DONE[how]} media.\n")
     return Status.DONE

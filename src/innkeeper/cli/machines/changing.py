@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def element(tag: str, attributes: Attributes, *parts: tuple[str, Attributes | st
 
 def tell(changed: Changed, what: str, did: str) -> None:
     """`Interface detached successfully`, or that the guest was asked."""
-    print(
+    say(
         f"{what} {did} successfully\n"
         if changed["done"]
         else f"{what} {did.removesuffix('ed')} request sent successfully\n"

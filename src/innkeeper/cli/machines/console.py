@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.console.raw import raw_terminal
 from innkeeper.errors import ConfigError, HostError
 
@@ -48,7 +49,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def connect(manager: Manager, name: str, *, force: bool = False, safe: bool = False) -> int:
     """Raises `HostError` if the machine does not run, or another terminal is connected."""
     with manager.domains.console(name, os.getpid(), force=force, safe=safe) as line:
-        print(f"Connected to domain '{name}'\nEscape character is ^]", file=sys.stderr)
+        say(f"Connected to domain '{name}'\nEscape character is ^]", file=sys.stderr)
         with raw_terminal(sys.stdin.fileno()):
             converse(line.fileno(), lambda: advice(name, manager.domains.control(name, "console")))
     print(file=sys.stderr)
@@ -73,7 +74,7 @@ def converse(line: int, advise: Callable[[], str | None]) -> None:
             silent_at = None
             with suppress(HostError):  # it has just ended, which the line says as well
                 if words := advise():
-                    print(f"note: {words}", end="\r\n", file=sys.stderr, flush=True)
+                    say(f"note: {words}", end="\r\n", file=sys.stderr, flush=True)
         if line in ready:
             data = heard(line)
             if not data:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -22,6 +23,6 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"cannot read {arguments.file}: {getattr(error, 'strerror', None) or 'no text'}") from error
     defined = common.manager(arguments).domains.define(text)
     if defined["unknown"]:
-        print(f"kept, and without meaning here: {', '.join(defined['unknown'])}", file=sys.stderr)
-    print(f"Domain '{defined['name']}' defined from {arguments.file}\n")
+        say(f"kept, and without meaning here: {', '.join(defined['unknown'])}", file=sys.stderr)
+    say(f"Domain '{defined['name']}' defined from {arguments.file}\n")
     return Status.DONE

@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -12,5 +13,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.manager(arguments).domains.destroy(common.name_of(arguments))
-    print(f"Domain '{name}' destroyed\n")
+    say(f"Domain '{name}' destroyed\n")
     return Status.DONE

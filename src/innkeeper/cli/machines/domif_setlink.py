@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -20,5 +21,5 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"state is {state!r}; it must be up or down")
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
     common.manager(arguments).hardware.set_link(name, card, flags, up=state == "up")
-    print("Device updated successfully\n")
+    say("Device updated successfully\n")
     return Status.DONE

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 if TYPE_CHECKING:
     from innkeeper.manager.service import Manager
@@ -44,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
         common.show_json(found)
         return Status.DONE
     for name, facts in found.items():
-        print(f"Domain: '{name}'")
+        say(f"Domain: '{name}'")
         print("".join(f"  {key}={value}\n" for key, value in facts.items()))
     return Status.DONE
 

@@ -7,6 +7,7 @@ from types import FrameType
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 KINDS = ("lifecycle",)
@@ -40,10 +41,10 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         number = wait(arguments, wanted)
     except OutOfTime:
-        print("event loop timed out")
+        say("event loop timed out")
         return Status.MISTAKE
     if not arguments.json:
-        print(f"events received: {number}\n")
+        say(f"events received: {number}\n")
     return Status.DONE
 
 

@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.manager(arguments).hardware.reboot(common.name_of(arguments))
-    print(f"Domain '{name}' is being rebooted\n")
+    say(f"Domain '{name}' is being rebooted\n")
     return Status.DONE

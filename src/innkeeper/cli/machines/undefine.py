@@ -5,6 +5,7 @@ import sys
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,9 @@ def execute(arguments: argparse.Namespace) -> int:
         snapshots_metadata=arguments.snapshots_metadata,
         managed_save=arguments.managed_save,
     )
-    print(f"Domain '{gone['name']}' has been undefined")
+    say(f"Domain '{gone['name']}' has been undefined")
     for file in gone["removed"]:
-        print(f"{file} removed")
+        say(f"{file} removed")
     for file, reason in gone["failed"].items():
-        print(f"error: cannot remove {file}: {reason}", file=sys.stderr)
+        say(f"error: cannot remove {file}: {reason}", file=sys.stderr)
     return Status.MISTAKE if gone["failed"] else Status.DONE

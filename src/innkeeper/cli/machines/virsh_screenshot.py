@@ -6,6 +6,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -33,5 +34,5 @@ def execute(arguments: argparse.Namespace) -> int:
         file = Path(f"{common.name_of(arguments)}-{time.strftime('%Y-%m-%d-%H:%M:%S')}.png")
     ppm = file.suffix.lower() == ".ppm"
     write_whole(file, picture.ppm() if ppm else picture.png())
-    print(f"Screenshot saved to {file}, with type of image/{'x-portable-pixmap' if ppm else 'png'}\n")
+    say(f"Screenshot saved to {file}, with type of image/{'x-portable-pixmap' if ppm else 'png'}\n")
     return Status.DONE

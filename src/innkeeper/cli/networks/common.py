@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines.common import manager
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def read(file: Path) -> str:
 def tell(unknown: list[str], notes: list[str]) -> None:
     """What is to be known beside what was asked for."""
     if unknown:
-        print(f"kept, and without meaning here: {', '.join(unknown)}", file=sys.stderr)
+        say(f"kept, and without meaning here: {', '.join(unknown)}", file=sys.stderr)
     for note in notes:
-        print(note, file=sys.stderr)
+        say(note, file=sys.stderr)
 
 
 def kept_by_who_ran_sudo(name: str) -> str | None:

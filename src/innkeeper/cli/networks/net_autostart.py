@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).set_autostart(common.name_of(arguments), on=not arguments.disable)
-    print(f"Network {done['name']} {'un' if arguments.disable else ''}marked as autostarted\n")
+    say(f"Network {done['name']} {'un' if arguments.disable else ''}marked as autostarted\n")
     return Status.DONE

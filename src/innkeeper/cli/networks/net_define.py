@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -15,5 +16,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).define(common.read(arguments.file))
     common.tell(done["unknown"], done["notes"])
-    print(f"Network {done['name']} defined from {arguments.file}\n")
+    say(f"Network {done['name']} defined from {arguments.file}\n")
     return Status.DONE

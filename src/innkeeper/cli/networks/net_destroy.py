@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).destroy(common.name_of(arguments))
     common.tell(done["unknown"], done["notes"])
-    print(f"Network {done['name']} destroyed\n")
+    say(f"Network {done['name']} destroyed\n")
     return Status.DONE

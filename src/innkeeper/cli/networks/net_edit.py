@@ -5,6 +5,7 @@ import argparse
 from innkeeper.cli.editing import edit
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +17,8 @@ def execute(arguments: argparse.Namespace) -> int:
     name = networks.info(common.name_of(arguments))["name"]
     done = edit(networks.xml(name, inactive=True), f"{name}.xml", networks.define)
     if done is None:
-        print(f"Network {name} XML configuration not changed.\n")
+        say(f"Network {name} XML configuration not changed.\n")
     else:
         common.tell(done["unknown"], done["notes"])
-        print(f"Network {done['name']} XML configuration edited.\n")
+        say(f"Network {done['name']} XML configuration edited.\n")
     return Status.DONE

@@ -3,10 +3,11 @@
 import argparse
 import json
 
-from innkeeper.cli.machines.common import as_json
+from innkeeper.cli.machines.common import as_json, padded
 from innkeeper.cli.networks import common
 from innkeeper.cli.networks.net_list import yes
 from innkeeper.cli.status import Status
+from innkeeper.language import translate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -31,5 +32,5 @@ def execute(arguments: argparse.Namespace) -> int:
         facts["Bridge"] = info["bridge"]
     if info["addresses"]:
         facts["Addresses"] = ", ".join(info["addresses"])
-    print("".join(f"{name + ':':<15} {value}\n" for name, value in facts.items()))
+    print("".join(f"{padded(translate(name) + ':', 15)} {value}\n" for name, value in facts.items()))
     return Status.DONE

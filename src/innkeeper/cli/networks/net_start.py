@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -22,5 +23,5 @@ def execute(arguments: argparse.Namespace) -> int:
             raise
         done = networks.create(document, user)
     common.tell(done["unknown"], done["notes"])
-    print(f"Network {done['name']} started\n")
+    say(f"Network {done['name']} started\n")
     return Status.DONE

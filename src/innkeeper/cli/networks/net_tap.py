@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 COUNT = 8
@@ -20,11 +21,11 @@ def execute(arguments: argparse.Namespace) -> int:
     networks, name = common.networks(arguments), common.name_of(arguments)
     if arguments.remove:
         gone = networks.remove_taps(name, arguments.user)
-        print(f"{len(gone)} taps removed from {name}\n")
+        say(f"{len(gone)} taps removed from {name}\n")
         return Status.DONE
     user = common.user_of(arguments)
     if user is None:
         raise ConfigError("no user is named; say whose machines may join, with --user")
     there = networks.add_taps(name, user, arguments.count)
-    print(f"{len(there)} machines' cards of {user} can join {name}\n")
+    say(f"{len(there)} machines' cards of {user} can join {name}\n")
     return Status.DONE

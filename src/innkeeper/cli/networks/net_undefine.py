@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -12,5 +13,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).undefine(common.name_of(arguments))
-    print(f"Network {done['name']} has been undefined\n")
+    say(f"Network {done['name']} has been undefined\n")
     return Status.DONE

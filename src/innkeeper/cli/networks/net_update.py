@@ -5,6 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 COMMANDS = "add, add-first, add-last, delete or modify"
@@ -39,5 +40,5 @@ def execute(arguments: argparse.Namespace) -> int:
         config=arguments.config,
     )
     changed = [words for words, is_so in (("persistent config", done["config"]), ("live state", done["live"])) if is_so]
-    print(f"Updated network {done['name']} {' and '.join(changed)}\n")
+    say(f"Updated network {done['name']} {' and '.join(changed)}\n")
     return Status.DONE

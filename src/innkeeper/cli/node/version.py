@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.show_json(found)
     else:
-        print(
+        say(
             f"Using library: innkeeper {found['innkeeper']}\nRunning hypervisor: innkeeper {found['innkeeper']} on {found['host']}\n"
         )
     return Status.DONE

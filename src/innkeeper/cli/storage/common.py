@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from innkeeper.cli.machines.common import as_json, manager, table
+from innkeeper.cli.machines.common import as_json, manager, padded, table
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.errors import ConfigError
+from innkeeper.language import translate
 
 if TYPE_CHECKING:
     from innkeeper.manager.storage import Pools, Volumes
@@ -85,17 +86,22 @@ def in_pool(parser: argparse.ArgumentParser) -> None:
 
 def say(arguments: argparse.Namespace, sentence: str, value: object) -> None:
     """What was done, or the same as JSON."""
-    print(json.dumps(value, indent=2) if arguments.json else f"{sentence}\n")
+    put(arguments, translate(sentence), value)
+
+
+def put(arguments: argparse.Namespace, text: str, value: object) -> None:
+    """Data, as it is."""
+    print(json.dumps(value, indent=2) if arguments.json else f"{text}\n")
 
 
 def show(arguments: argparse.Namespace, value: str, key: str) -> None:
     """One value, alone on its line."""
-    say(arguments, value, {key: value})
+    put(arguments, value, {key: value})
 
 
 def facts(arguments: argparse.Namespace, rows: Sequence[tuple[str, str]], value: object) -> None:
-    lines = "".join(f"{name + ':':<15} {text}\n" for name, text in rows)
-    say(arguments, lines.rstrip("\n"), value)
+    lines = "".join(f"{padded(translate(name) + ':', 15)} {text}\n" for name, text in rows)
+    put(arguments, lines.rstrip("\n"), value)
 
 
 def rows(arguments: argparse.Namespace, heads: Sequence[str], cells: Sequence[Sequence[str]], value: object) -> None:

@@ -5,6 +5,7 @@ import sys
 
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage import common
+from innkeeper.cli.words import say
 from innkeeper.manager.storage.sizes import shown
 
 
@@ -26,5 +27,5 @@ def execute(arguments: argparse.Namespace) -> int:
         facts.append((name, f"{size} bytes" if arguments.bytes else shown(size)))
     common.facts(arguments, facts, info)
     if "error" in info:
-        print(f"its format cannot be read: {info['error']}", file=sys.stderr)
+        say(f"its format cannot be read: {info['error']}", file=sys.stderr)
     return Status.DONE
