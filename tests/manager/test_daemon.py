@@ -203,3 +203,14 @@ def test_names_that_cannot_be_are_refused(manager: Manager, name: str) -> None:
         manager.domains.define(XML.format(name, "/k"))
     with pytest.raises(ConfigError, match="there is no machine"):
         manager.domains.start(name)
+
+
+def test_a_conversation_that_was_broken_off_is_not_gone_on_with(manager: Manager, endless: Path) -> None:
+    manager.domains.define(XML.format("web", endless))
+    watching = manager.events.watch()
+    assert next(watching) is None
+    watching.close()
+    assert manager.domains.state("web") == "shut off"
+    with pytest.raises(ConfigError, match="there is no machine 'nobody'"):
+        manager.domains.start("nobody")
+    assert [each["name"] for each in manager.domains.all()] == ["web"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -32,7 +33,7 @@ def socket_of(*, system: bool = False) -> Path:
 
 def connect(*, system: bool = False) -> Manager:
     """The manager of this user's machines, or of the host's. Raises `HostError` if it cannot be reached."""
-    return cast("Manager", Remote(reach(system=system)))
+    return cast("Manager", Remote(reach(system=system), system=system))
 
 
 def reach(*, system: bool) -> Channel:
@@ -94,16 +95,29 @@ def start_daemon(*, system: bool) -> None:
 
 
 class Remote:
-    """The manager as its clients see it: whatever it is asked for is asked of the daemon."""
+    """The manager as its clients see it: whatever it is asked for is asked of the daemon.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    A conversation that was broken off (an exception in the middle of an answer, a generator that nobody finishes) is never gone on with: the
+    daemon is told by the hang-up, and the next call begins a new one.
+    """
+
+    def __init__(self, channel: Channel, *, system: bool) -> None:
+        self._channel: Channel | None = channel
+        self._system = system
 
     def __getattr__(self, service: str) -> Service:
-        return Service(self._channel, service)
+        return Service(self, service)
+
+    def channel(self) -> Channel:
+        """For a call. Raises `HostError` if the daemon cannot be reached."""
+        if self._channel is None:
+            self._channel = reach(system=self._system)
+        return self._channel
 
     def close(self) -> None:
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def __enter__(self) -> Self:
         return self
@@ -115,44 +129,48 @@ class Remote:
 class Service:
     """One of the manager's services: its attributes are calls."""
 
-    def __init__(self, channel: Channel, name: str) -> None:
-        self._channel, self._name = channel, name
+    def __init__(self, remote: Remote, name: str) -> None:
+        self._remote, self._name = remote, name
 
     def __getattr__(self, method: str) -> Call:
-        return Call(self._channel, f"{self._name}.{method}")
+        return Call(self._remote, f"{self._name}.{method}")
 
 
 class Call:
     """One method of a service."""
 
-    def __init__(self, channel: Channel, name: str) -> None:
-        self._channel, self._name = channel, name
+    def __init__(self, remote: Remote, name: str) -> None:
+        self._remote, self._name = remote, name
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         """What the method returns there. Raises what it raises, and `HostError` if the daemon ends meanwhile."""
-        try:
-            self._channel.send({"call": self._name, "args": args, "kwargs": kwargs})
-            answer = self._channel.receive()
-        except Hangup as error:
-            raise lost(error) from error
+        with self._whole() as channel:
+            channel.send({"call": self._name, "args": args, "kwargs": kwargs})
+            answer = channel.receive()
         return self._parts() if "parts" in answer else self._result(answer)
+
+    @contextmanager
+    def _whole(self) -> Iterator[Channel]:
+        """Hangs up unless what is said within is said to its end."""
+        try:
+            yield self._remote.channel()
+        except Hangup as error:
+            self._remote.close()
+            raise HostError(f"the manager has ended meanwhile ({error}); inn list says what became of it") from error
+        except BaseException:
+            self._remote.close()
+            raise
 
     def _result(self, answer: dict[str, Any]) -> Any:
         if "error" in answer:
             raise error_of(answer)
-        return self._channel.descriptor() if "descriptor" in answer else answer.get("result")
+        return self._remote.channel().descriptor() if "descriptor" in answer else answer.get("result")
 
     def _parts(self) -> Generator[Any, None, Any]:
-        try:
-            while "item" in (answer := self._channel.receive()):
+        with self._whole() as channel:
+            while "item" in (answer := channel.receive()):
                 yield answer["item"]
-        except Hangup as error:
-            raise lost(error) from error
         return self._result(answer)
-
-
-def lost(error: Hangup) -> HostError:
-    return HostError(f"the manager has ended meanwhile ({error}); inn list says what became of it")
 
 
 def error_of(answer: dict[str, Any]) -> errors.InnkeeperError:

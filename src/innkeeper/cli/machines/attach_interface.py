@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 KINDS = ("bridge", "network", "user", "ethernet")
@@ -35,5 +36,5 @@ def execute(arguments: argparse.Namespace) -> int:
     changed = manager.hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
     if changed["live"]:
         common.tell_notes(manager, changed["name"])
-    print("Interface attached successfully\n")
+    say("Interface attached successfully\n")
     return Status.DONE

@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.machines import common, console
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -16,5 +17,5 @@ def execute(arguments: argparse.Namespace) -> int:
     manager, name = common.manager(arguments), common.name_of(arguments)
     manager.domains.start(name, force_boot=arguments.force_boot)
     common.tell_notes(manager, name)
-    print(f"Domain '{name}' started\n")
+    say(f"Domain '{name}' started\n")
     return console.connect(manager, name) if arguments.console else Status.DONE
