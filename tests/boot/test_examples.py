@@ -56,7 +56,7 @@ def test_the_shell_answers_a_program(debian: KernelImage, tmp_path: Path) -> Non
 def test_the_program_in_the_python_guide_runs(
     debian: KernelImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guide = (ROOT / "docs/guides/python.md").read_text()
+    guide = (ROOT / "docs/guide/python.md").read_text()
     (program,) = re.findall(r"^```python\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
     (tmp_path / "vmlinuz").symlink_to(debian.vmlinuz)
     archive(tmp_path)
