@@ -264,6 +264,11 @@ impl Driver {
     }
 
     pub fn make_available(&mut self, queue: u16, head: u16) {
+        // Asked for before the chain is there: a device that answers in between owes no message for what was seen already.
+        if self.event_index {
+            let DriverQueue { layout, used, .. } = self.queues[usize::from(queue)];
+            self.write(layout.available + 4 + 2 * u64::from(layout.size), &used.to_le_bytes());
+        }
         let it = &mut self.queues[usize::from(queue)];
         let (layout, at) = (it.layout, it.available);
         it.available = at.wrapping_add(1);
@@ -287,10 +292,6 @@ impl Driver {
         std::sync::atomic::fence(Ordering::SeqCst);
         let entry = self.bytes(layout.used + 4 + 8 * u64::from(used % layout.size), 8);
         self.queues[usize::from(queue)].used = used.wrapping_add(1);
-        if self.event_index {
-            let event = layout.available + 4 + 2 * u64::from(layout.size);
-            self.write(event, &used.wrapping_add(1).to_le_bytes());
-        }
         let entry = u64::from_le_bytes(entry.try_into().ok()?);
         Some((entry as u16, (entry >> 32) as u32))
     }
