@@ -39,3 +39,11 @@ class ImageError(InnkeeperError):
 
 class EngineError(InnkeeperError):
     """An engine met something that it cannot do. Never a guest's mistake."""
+
+
+def refused(error: OSError) -> HostError:
+    """What the operating system refuses where nobody has expected that, for whoever asked: a fact of the host, not a bug of ours."""
+    why = error.strerror or str(error)
+    return HostError(
+        f"cannot use {error.filename}: {why}" if error.filename is not None else f"the host refuses: {why}"
+    )

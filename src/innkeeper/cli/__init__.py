@@ -17,7 +17,7 @@ from innkeeper.cli import machines, networks, node, snapshots, storage
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
 from innkeeper.cli.words import HelpFormatter, complain, ready
-from innkeeper.errors import EngineError, InnkeeperError
+from innkeeper.errors import EngineError, InnkeeperError, refused
 
 VERBS = {
     "run": "run a guest until it powers off",
@@ -99,6 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has left; the interpreter's own last flush must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Status.INTERRUPTED
+    except OSError as error:
+        if os.environ.get("INNKEEPER_TRACEBACK"):
+            raise
+        complain(str(refused(error)))
+        return Status.MISTAKE
     except Exception as error:  # a bug of ours: one line by default, all of it on demand
         if os.environ.get("INNKEEPER_TRACEBACK"):
             raise

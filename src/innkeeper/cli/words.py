@@ -1,10 +1,18 @@
 """What commands say to people, in their language."""
 
 import argparse
+import re
 import sys
 from typing import TextIO
+from unicodedata import category
 
 from innkeeper.language import chosen, translate
+
+BEGIN, END = 100, 40  # characters that stay of an endless word
+ENDLESS = re.compile(r"\S{400,}")
+LINE_LIMIT = 3000
+OBEYED = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Kinds of characters (Unicode Standard Annex 44) that move, hide or turn round what is around them."""
 
 
 def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
@@ -14,7 +22,19 @@ def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: b
 
 def complain(text: str) -> None:
     """One line on stderr, as every error is told."""
-    print(f"{translate('error:')} {translate(text)}", file=sys.stderr)
+    print(f"{translate('error:')} {translate(one_line(text))}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    r"""With what a terminal would obey made visible, and endless words cut: names in it are whatever somebody has typed.
+
+    >>> print(one_line("there is no machine a\nb"))
+    there is no machine a\nb
+    """
+    text = ENDLESS.sub(lambda word: f"{word[0][:BEGIN]}…{word[0][-END:]}", text)
+    if len(text) > LINE_LIMIT:
+        text = f"{text[: LINE_LIMIT // 2]} … {text[-LINE_LIMIT // 3 :]}"
+    return "".join(repr(each)[1:-1] if category(each) in OBEYED else each for each in text)
 
 
 def ready() -> None:

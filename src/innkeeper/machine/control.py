@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from innkeeper.errors import HostError, InnkeeperError
+from innkeeper.errors import HostError, InnkeeperError, refused
 from innkeeper.machine.happenings import Subscription
 from innkeeper.sockets import listen_unix, remove_unix
 
@@ -113,6 +113,8 @@ class ControlServer:
             return {"ok": command(asked)}
         except (InnkeeperError, BadRequest) as error:
             return {"error": str(error)}
+        except OSError as error:
+            return {"error": str(refused(error))}
         except Exception as error:
             logger.debug("a control command fails", exc_info=True)
             return {"error": f"internal: {type(error).__name__}: {error}"}
@@ -168,7 +170,9 @@ def ask(path: Path, do: str, *, patience_s: float = PATIENCE_S, **values: object
             with connection.makefile("rb") as lines:
                 line = lines.readline()
     except OSError as error:
-        raise HostError(f"cannot reach a machine at {path}: {error.strerror or error}") from error
+        raise HostError(
+            f"cannot reach a machine at {path}: {error.strerror or error}; inn destroy {path.parent.name} ends it all the same"
+        ) from error
     try:
         answer = json.loads(line)
     except ValueError as error:

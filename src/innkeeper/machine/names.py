@@ -78,6 +78,22 @@ def running() -> list[str]:
     return found
 
 
+def process_of(name: str) -> int | None:
+    """The process of a machine that runs, as it has written into its lock; None if it does not run, or has just begun."""
+    with suppress(OSError), (runtime_folder() / name / LOCK).open() as file:
+        if not _lock(file.fileno()):
+            words = file.read(20).strip()
+            return int(words) if words.isdigit() else None
+    return None
+
+
+def signal_to(name: str, process: int | None, number: int) -> None:
+    """To the process that still holds a machine's lock, and to no other that has got its number meanwhile."""
+    if process is not None and process == process_of(name):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
 def control_of(name: str | None) -> Path:
     """The control socket of a machine; without a name, of the only one. Raises `HostError` if there is no such."""
     names = running()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper import __version__
-from innkeeper.errors import HostError, InnkeeperError
+from innkeeper.errors import ConfigError, HostError, InnkeeperError, refused
 from innkeeper.folders import runtime_folder, state_folder
 from innkeeper.manager.client import socket_of
 from innkeeper.manager.wire import Channel, Descriptor, Hangup
@@ -30,6 +30,8 @@ IDLE_S, FOR_EVER = 60.0, float("inf")
 CLIENTS_LIMIT = 64
 PATIENCE_S = 10.0  # for a daemon that leaves
 LOOK_S = 0.01
+CHECK_S = 2.0  # how soon a daemon notices that its socket is gone
+SHOWN = 40  # characters around what is wrong
 LOCK, LOG, BOOT = "manager.lock", "manager.log", "manager.boot"
 LOG_LIMIT = 1 << 20  # bytes of a log that the next daemon goes on with
 SYSTEM_FOLDERS = {"XDG_STATE_HOME": "/var/lib", "XDG_DATA_HOME": "/var/lib", "XDG_RUNTIME_DIR": "/run"}
@@ -45,23 +47,27 @@ class RunsAlready(HostError):  # noqa: N818 - not a mistake
 class Daemon:
     """Listens from the moment it is made."""
 
-    def __init__(self, *, system: bool, group: int | None, idle_s: float) -> None:
-        """Raises `HostError` if it cannot."""
+    def __init__(self, *, lock: int, system: bool, group: int | None, idle_s: float) -> None:
+        """`lock` is what `prepare` has taken. Raises `HostError` if it cannot."""
         from innkeeper.manager.launcher import Nursery
         from innkeeper.manager.service import Manager
 
         self._system, self._idle_s = system, idle_s
+        self._held, self._group = lock, group
         self._path = socket_of(system=system)
-        self._listener = listen_unix(self._path, "the manager")
-        if group is not None:
-            os.chown(self._path, 0, group)
-            self._path.chmod(0o660)
-        self._identity = self._path.stat().st_ino
+        self._listen()
         self._nursery = Nursery()
         self._manager = Manager(self._nursery)
         self._lock = threading.Lock()
         self._clients: set[socket.socket] = set()
         self._nudge, self._nudged = socket.socketpair()
+
+    def _listen(self) -> None:
+        self._listener = listen_unix(self._path, "the manager")
+        if self._group is not None:
+            os.chown(self._path, 0, self._group)
+            self._path.chmod(0o660)
+        self._identity = self._path.stat().st_ino
 
     def serve(self) -> None:
         """Until nobody has needed it for a while, its socket has been taken away, or `leave`."""
@@ -91,17 +97,20 @@ class Daemon:
 
     def _wait(self) -> bool:
         """Whether somebody has come."""
+        since = time.monotonic()
         while True:
             with self._lock:
                 busy = bool(self._clients)
-            ready, _, _ = select.select(
-                [self._listener, self._nudged], [], [], None if busy or self._idle_s == FOR_EVER else self._idle_s
-            )
+            left_s = FOR_EVER if busy else self._idle_s - (time.monotonic() - since)
+            ready, _, _ = select.select([self._listener, self._nudged], [], [], min(max(left_s, 0), CHECK_S))
             if self._listener in ready:
                 return True
             if self._nudged in ready:
                 self._nudged.recv(4096)  # somebody has left
-            if not self._still_ours() or (not ready and not busy):
+                since = time.monotonic()
+            if not self._path.exists() and still_there(self._held):
+                self._listen()  # somebody has removed the socket
+            if not self._still_ours() or (not ready and left_s <= 0):
                 return False
 
     def _still_ours(self) -> bool:
@@ -160,6 +169,12 @@ class Daemon:
             channel.send({"error": str(error), "kind": type(error).__name__})
         except Hangup:
             raise
+        except UnicodeEncodeError as error:  # bytes of a command line
+            what = error.object[max(0, error.start - SHOWN) : error.start + SHOWN]
+            channel.send({"error": f"{what!r} is no text in UTF-8, as names are", "kind": ConfigError.__name__})
+        except OSError as error:
+            logger.exception("%s fails", name)
+            channel.send({"error": str(refused(error)), "kind": HostError.__name__})
         except Exception as error:
             logger.exception("%s fails", name)
             channel.send({"error": f"internal: {type(error).__name__}: {error}; the manager's log says more"})
@@ -207,6 +222,13 @@ def prepare(*, system: bool) -> int:
     return lock
 
 
+def still_there(lock: int) -> bool:
+    """Whether others who look for the lock find this one."""
+    with contextlib.suppress(OSError):
+        return (runtime_folder() / LOCK).stat().st_ino == os.fstat(lock).st_ino
+    return False
+
+
 def locked(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,7 +258,7 @@ def run(*, system: bool, group: str | None, idle_s: float, ready: int | None) ->
     try:
         if ready is not None:
             open_log()
-        daemon = Daemon(system=system, group=group_named(group) if system else None, idle_s=idle_s)
+        daemon = Daemon(lock=lock, system=system, group=group_named(group) if system else None, idle_s=idle_s)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
         logger.info("the manager listens at %s", socket_of(system=system))

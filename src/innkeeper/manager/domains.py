@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -11,7 +12,7 @@ from typing import Any, TypedDict
 
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.control import ask
-from innkeeper.machine.names import control_of, running
+from innkeeper.machine.names import control_of, process_of, running, signal_to
 from innkeeper.manager.domain_files import files_of, open_line
 from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
@@ -27,6 +28,7 @@ from innkeeper.manager.watching import Watch
 from innkeeper.manager.wire import Descriptor
 
 SHUT_OFF = "shut off"
+ANSWER_S = 5.0  # for a process to say that it ends
 PATIENCE_S = 20.0  # for a machine whose plug is pulled
 LOOK_S = 0.01
 KIB = 1024
@@ -282,20 +284,26 @@ class Domains:
     def destroy(self, name: str) -> str:
         """Pulls the plug, and returns when nothing of the machine is left."""
         name = self._running(name)
-        complaint = None
+        process = process_of(name)
         try:
-            ask(control_of(name), "stop")
-        except HostError as error:
-            complaint = error  # it may have ended before it could answer, which is what was asked for
-        self.wait_for_end(name, complaint)
+            ask(control_of(name), "stop", patience_s=ANSWER_S)
+        except HostError as error:  # it may have ended before it could answer, which is what was asked for
+            logger.info("%s is sent a signal: %s", name, error)
+            signal_to(name, process, signal.SIGTERM)
+        try:
+            self.wait_for_end(name)
+        except HostError:
+            logger.warning("%s is killed: it has not ended by itself", name)
+            signal_to(name, process, signal.SIGKILL)
+            self.wait_for_end(name)
         return name
 
-    def wait_for_end(self, name: str, complaint: HostError | None = None) -> None:
-        """Raises `complaint`, or another `HostError`, if it takes too long."""
+    def wait_for_end(self, name: str) -> None:
+        """Raises `HostError` if it takes too long."""
         deadline = time.monotonic() + PATIENCE_S
         while name in running():
             if time.monotonic() > deadline:
-                raise complaint or HostError(f"machine {name} still runs after {PATIENCE_S:g} s; its log says why")
+                raise HostError(f"machine {name} still runs after {PATIENCE_S:g} s; its log says why")
             time.sleep(LOOK_S)
 
     @served

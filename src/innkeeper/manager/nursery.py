@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import Any
 
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import HostError, InnkeeperError, refused
 from innkeeper.manager import host
 
 HANDED = 2  # descriptors an order comes with
@@ -60,6 +60,10 @@ def born(connection: int, log: int) -> int:
             return host.run(order, answer)
         except InnkeeperError as error:
             answer({"error": str(error), "kind": type(error).__name__})
+            return 1
+        except OSError as error:
+            logging.exception("the host refuses")
+            answer({"error": str(refused(error)), "kind": HostError.__name__})
             return 1
         except Exception:
             logging.exception("the machine fails")  # in the log, at which whoever started it is pointed

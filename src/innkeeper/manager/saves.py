@@ -79,6 +79,7 @@ class Saves:
         """Saves a machine where its next start finds it, and ends it; yields how far that is, and gives its name."""
         row = next((row for row in rows() if name in (row.name, str(row.uuid))), None)
         if row is None:
+            name = self._domains.running_name(name)
             raise ConfigError(f"machine {name} is not kept, so it has no next start; inn save {name} FILE saves it")
         self._domains.running_name(row.name)
         yield from self._written(row.name, managed_file(row.uuid))

@@ -57,8 +57,22 @@ class Manager:
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Raises `InnkeeperError`, also for arguments that do not fit."""
         method = self.method(name)
+        if has_nul([args, kwargs]):
+            raise ConfigError(f"{name} is asked with a NUL character, which no name and no file has")
         try:
             inspect.signature(method).bind(*args, **kwargs)
         except TypeError as error:
             raise ConfigError(f"{name} takes other arguments: {error}") from error
         return method(*args, **kwargs)
+
+
+def has_nul(value: Any) -> bool:
+    r"""Whether a text in it has a NUL, at which the host's own calls would end it.
+
+    >>> has_nul(["a", {"b": "c"}]), has_nul([{"b": ["a\0"]}])
+    (False, True)
+    """
+    if isinstance(value, str):
+        return "\0" in value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(has_nul(part) for part in parts)

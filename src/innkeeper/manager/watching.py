@@ -5,8 +5,8 @@ import threading
 import time
 
 from innkeeper.errors import HostError
-from innkeeper.machine.control import ask, watch
-from innkeeper.machine.names import control_of, running
+from innkeeper.machine.control import watch
+from innkeeper.machine.names import control_of, process_of, running
 from innkeeper.manager.events import Events
 
 RUNNING = "running"
@@ -39,12 +39,12 @@ class Watch:
         return self._states.get(name, RUNNING)
 
     def process(self, name: str) -> int | None:
-        """The number of its process, as far as it has been heard of."""
+        """The number of its process; None if it has just ended."""
         if name not in self._processes:
-            try:
-                self._processes[name] = ask(control_of(name), "info")["process"]
-            except HostError:
-                return None  # it has just ended
+            process = process_of(name)
+            if process is None:
+                return None
+            self._processes[name] = process
         return self._processes[name]
 
     def _listen(self, name: str) -> None:

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from innkeeper.cli import documents
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
-from innkeeper.errors import ConfigError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -17,11 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    try:
-        text = arguments.file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {arguments.file}: {getattr(error, 'strerror', None) or 'no text'}") from error
-    defined = common.manager(arguments).domains.define(text)
+    defined = common.manager(arguments).domains.define(documents.read(arguments.file))
     if defined["unknown"]:
         say(f"kept, and without meaning here: {', '.join(defined['unknown'])}", file=sys.stderr)
     say(f"Domain '{defined['name']}' defined from {arguments.file}\n")

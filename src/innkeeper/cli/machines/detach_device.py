@@ -1,11 +1,10 @@
 """`inn detach-device`: takes the device from a machine that an XML file describes."""
 
 import argparse
-from pathlib import Path
 
+from innkeeper.cli import documents
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.status import Status
-from innkeeper.errors import HostError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    path = Path(changing.word(arguments, "file"))
-    try:
-        xml = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HostError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    xml = documents.read(changing.word(arguments, "file"))
     changed = common.manager(arguments).hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments))
     changing.tell(changed, "Device", "detached")
     return Status.DONE

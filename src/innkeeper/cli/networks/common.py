@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from innkeeper.cli import documents
 from innkeeper.cli.machines.common import manager
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
@@ -55,10 +56,7 @@ def user_of(arguments: argparse.Namespace) -> str | None:
 
 def read(file: Path) -> str:
     """Raises `ConfigError`."""
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or 'no text'}") from error
+    return documents.read(file)
 
 
 def tell(unknown: list[str], notes: list[str]) -> None:

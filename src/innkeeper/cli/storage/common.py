@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from innkeeper.cli import documents
 from innkeeper.cli.machines.common import as_json, manager, padded, table
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.errors import ConfigError
@@ -132,10 +133,7 @@ def follow(what: str, work: Work[Result]) -> Result:
 
 def read(file: str) -> str:
     """Raises `ConfigError`."""
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {file}: {getattr(error, 'strerror', None) or 'no text'}") from error
+    return documents.read(file, stdin=True)
 
 
 def tell_unknown(unknown: Sequence[str], *, kept: bool) -> None:
