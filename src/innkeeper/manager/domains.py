@@ -248,8 +248,8 @@ class Domains:
         """Starts a machine's process; see `manager.host`."""
         with self._locks[name]:
             process = self._launcher.launch(name, order)
+            self._events.publish(name, "started", how)  # before its end, however soon that is
             self._watch.begin(name)
-        self._events.publish(name, "started", how)
         return process
 
     @served
@@ -262,8 +262,8 @@ class Domains:
                 if any(row.name == name for row in store.all()):
                     raise ConfigError(f"a machine named {name} exists already; inn start {name} starts it")
             process = self._launcher.launch(name, {"xml": xml})
+            self._events.publish(name, "started", "booted")
             self._watch.begin(name)
-        self._events.publish(name, "started", "booted")
         return process
 
     @served

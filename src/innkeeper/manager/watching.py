@@ -60,6 +60,8 @@ class Watch:
             self._events.publish(name, "stopped", end)
         except HostError as error:
             logger.info("%s is not heard of any more: %s", name, error)
+            if name not in running():  # killed before anybody could listen
+                self._events.publish(name, "stopped", end)
         finally:
             with self._lock:
                 self._states.pop(name, None)
