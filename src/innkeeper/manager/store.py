@@ -3,6 +3,7 @@
 Whatever was answered is there after a kill; two programs at once wait for each other. `user_version` says which migrations a file has had.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -232,7 +233,9 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise HostError(f"cannot use {self._file}: {error}") from error
+            full = os.statvfs(self._file.parent).f_bavail == 0  # SQLite calls that an input/output error
+            why = "no space left on device; make some first" if full else error
+            raise HostError(f"cannot use {self._file}: {why}") from error
 
 
 def row(found: tuple[str, str, str, int]) -> Row:

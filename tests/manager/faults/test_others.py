@@ -1,0 +1,63 @@
+"""Other users: the manager's socket and those of machines refuse them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from innkeeper.manager import connect
+from innkeeper.testing.guests import SPIN, flat_guest
+
+XML = "<domain type='bt'><name>web</name><memory unit='MiB'>32</memory><os><type>hvm</type><kernel>{}</kernel></os></domain>"
+NOBODY = 65534
+# Says what a socket has to say to somebody: nothing, if it hangs up.
+TRY = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+line = socket.socket(socket.AF_UNIX)
+line.settimeout(10)
+try:
+    line.connect(sys.argv[1])
+    line.sendall(b'{"version": 1, "do": "info"}\\n')
+    print("heard", line.recv(1000))
+except OSError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_sockets_refuse_other_users_even_if_they_can_be_reached(user: Path) -> None:
+    (user / "guest").write_bytes(flat_guest(SPIN))
+    runtime = user / "run/innkeeper"
+    with connect() as manager:
+        manager.domains.define(XML.format(user / "guest"))
+        manager.domains.start("web")
+        sockets = {name: runtime / name for name in ("manager", "web/control", "web/console")}
+        for path in sockets.values():
+            assert path.stat().st_mode & 0o077 == 0
+            assert said(path).startswith("refused")
+        outer = user
+        while outer != Path("/tmp") and outer != outer.parent:
+            outer.chmod(0o755)
+            outer = outer.parent
+        for folder in (user / "run", runtime, runtime / "web"):
+            folder.chmod(0o755)
+        for path in sockets.values():
+            assert "Permission denied" in said(path)
+        for name in ("manager", "web/control"):  # who is let through by mistake is asked who he is
+            sockets[name].chmod(0o777)
+            assert said(sockets[name]) in (
+                "heard b''",
+                "refused [Errno 32] Broken pipe",
+                "refused [Errno 104] Connection reset by peer",
+            )
+        for folder in (user / "run", runtime, runtime / "web"):
+            folder.chmod(0o700)
+        manager.domains.destroy("web")
+
+
+def said(path: Path) -> str:
+    words = [sys.executable, "-c", TRY, str(path)]
+    return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, cwd="/").stdout.strip()
