@@ -78,6 +78,7 @@ test-python: build
 
 soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel, all the stress; FUZZ_SEED=N fuzzes elsewhere
 	$(MAKE) test-fuzz FUZZ_CASES=2000000 LOCKSTEP_CASES=200000 LOCKSTEP_WAYS=--stress
+	INNKEEPER_WALK=3000 INNKEEPER_SOAK=1 pytest -q tests/manager/faults
 	scripts/soak
 
 demo: build ## boot a stock Debian kernel in a virtual machine

@@ -1,21 +1,23 @@
 """Other users: the manager's socket and those of machines refuse them."""
 
+import grp
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.namespaces import Namespace, skip_unless_possible
 
 from innkeeper.manager import connect
 from innkeeper.testing.guests import SPIN, flat_guest
 
 XML = "<domain type='bt'><name>web</name><memory unit='MiB'>32</memory><os><type>hvm</type><kernel>{}</kernel></os></domain>"
-NOBODY = 65534
 # Says what a socket has to say to somebody: nothing, if it hangs up.
+GROUP = "daemon"  # one that every host has
 TRY = """
 import os, socket, sys
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
+os.setgroups([int(group) for group in sys.argv[2:]]); os.setgid(65534); os.setuid(65534)
 line = socket.socket(socket.AF_UNIX)
 line.settimeout(10)
 try:
@@ -61,3 +63,23 @@ def test_sockets_refuse_other_users_even_if_they_can_be_reached(user: Path) -> N
 def said(path: Path) -> str:
     words = [sys.executable, "-c", TRY, str(path)]
     return subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, cwd="/").stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_hosts_manager_lets_its_group_in_and_nobody_else() -> None:
+    skip_unless_possible("mount")
+    with Namespace() as host:
+        host.shell("mount -t tmpfs none /var/lib")
+        words = host.inside(sys.executable, "-m", "innkeeper.cli", "--system", "daemon", "--group", GROUP)
+        with subprocess.Popen(words, cwd="/", stderr=subprocess.PIPE) as daemon:
+            assert daemon.stderr is not None
+            assert b"listens at /run/innkeeper.sock" in daemon.stderr.readline()
+            assert host.shell("stat -c '%a %U %G' /run/innkeeper.sock") == f"660 root {GROUP}\n"
+            assert "Permission denied" in within(host)
+            assert within(host, grp.getgrnam(GROUP).gr_gid).startswith('heard b\'{"innkeeper"')
+            assert host.shell("stat -c '%a' /run/innkeeper /var/lib/innkeeper") == "700\n700\n"
+            daemon.terminate()
+
+
+def within(host: Namespace, *groups: int) -> str:
+    return host.run(sys.executable, "-c", TRY, "/run/innkeeper.sock", *map(str, groups)).stdout.strip()
