@@ -110,14 +110,14 @@ class Stub:
 
     def _read_register(self, text: str, _raw: bytes) -> bytes:
         number = int(text, 16)
-        if number >= len(regs.REGISTERS):
+        if not 0 <= number < len(regs.REGISTERS):
             return BAD_REQUEST
         register = regs.REGISTERS[number]
         return regs.read(self._target.state(self._thread), register).to_bytes(register.size, "little").hex().encode()
 
     def _write_register(self, text: str, _raw: bytes) -> bytes:
         number, _, value = text.partition("=")
-        if int(number, 16) >= len(regs.REGISTERS):
+        if not 0 <= int(number, 16) < len(regs.REGISTERS):
             return BAD_REQUEST
         state = self._target.state(self._thread)
         changed = regs.write(state, regs.REGISTERS[int(number, 16)], int.from_bytes(bytes.fromhex(value), "little"))

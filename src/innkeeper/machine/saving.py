@@ -80,7 +80,13 @@ class Save:
 
     def wait(self) -> None:
         """Returns when the file is complete. Raises `InnkeeperError` if it is not; then the machine runs on."""
-        self._result.result()
+        error = self._result.exception()
+        self._result = Future()
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it knows this frame, and so the whole machine, whose disks would stay locked for it
 
     def fail(self, why: str) -> None:
         self._result.set_exception(HostError(f"cannot save to {self._path}: {why}"))

@@ -185,9 +185,22 @@ def finish_removing(table: SnapshotTable, number: int, name: str, merges: Iterab
         table.define(database, elsewhere(table.domain.xml, moved))
         for each in table.all():
             table.insert(database, replace(each, xml=elsewhere(each.xml, moved)), current=False)
-        table.discard(database, [Path(merge.above) for merge in merges if Path(merge.above) in table.owned()])
         table.remove(database, table.get(name))
+        table.discard(database, useless(table))
         table.done(database, number)
+
+
+def useless(table: SnapshotTable) -> list[Path]:
+    """The overlays of ours that neither the machine nor a snapshot of it is on, nor lies over."""
+    domain = table.store.get(str(table.domain.uuid))
+    needed: set[Path] = set()
+    for xml in (domain.xml, *(each.xml for each in table.all())):
+        for drive in written_drives(xml).values():
+            path = drive.path.resolve() if drive.path is not None else None
+            while path is not None and path not in needed:
+                needed.add(path)
+                path = backing_of(path)
+    return [path for path in table.owned() if path.resolve() not in needed]
 
 
 def written_down(overlay: Path) -> Work[None]:
