@@ -109,7 +109,7 @@ def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Pat
 
 GENERIC = "linux-image-amd64"
 PC_MODULES = ("ata_piix", "ahci", "sd_mod", "sr_mod", "isofs", "e1000", "af_packet", "rtc_cmos")
-READING = "(while :; do cat /dev/sr0 >/dev/null; echo 3 >/proc/sys/vm/drop_caches; done) &\n"
+READING = "dmesg -n 1\n(while :; do cat /dev/sr0 >/dev/null; echo 3 >/proc/sys/vm/drop_caches; done) &\n"
 
 
 def test_a_pc_with_firmware_screen_disc_and_old_cards_goes_on(initramfs: Initramfs, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Browser:
 
     def wait_for(self, script: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not self.evaluate(script):
+        asked = f"(() => {{ try {{ return {script}; }} catch {{ return false; }} }})()"  # the page may not be there yet
+        while not self.evaluate(asked):
             assert time.monotonic() < deadline, f"never: {script}; the page says {self.text()}"
             time.sleep(0.1)
 
