@@ -121,7 +121,7 @@ def test_a_hosts_address_is_changed_in_a_definition(capsys: pytest.CaptureFixtur
         (["push", "ip-dhcp-host", host], "command is 'push'"),
         (["add", "portgroup", host], "section is 'portgroup'"),
         (["add", "ip-dhcp-host", "<host mac='52:54:00:00:00:02' ip='10.0.0.1'/>"], "is not in 192.168.122.0/24"),
-        (["add", "ip-dhcp-host", "/nosuchfile"], "cannot read /nosuchfile"),
+        (["add", "ip-dhcp-host", "/nosuchfile"], "cannot read '/nosuchfile'"),
         (["add", "ip-dhcp-host", host, "--live", "--current"], "--current is given with"),
     ):
         assert main(["net-update", "default", *words]) == 2

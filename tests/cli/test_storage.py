@@ -132,7 +132,7 @@ def test_a_volume_lives_in_virshs_words(inn: Inn, user: Path) -> None:
         ("pool-build default --overwrite", "--overwrite is for pools that make a file system"),
         ("pool-list --details --name", "give one of both"),
         ("pool-list --type tape", "type 'tape' is no type of storage pools"),
-        ("pool-define none.xml", "cannot read none.xml: No such file or directory"),
+        ("pool-define none.xml", "cannot read 'none.xml': No such file or directory"),
         ("vol-create-as default v", "no capacity is given"),
         ("vol-create-as default v much", "capacity is 'much'; it must be a whole number of bytes"),
         ("vol-create-as default v 1G --format vmdk", "volume v has format 'vmdk'; formats are raw and qcow2"),
