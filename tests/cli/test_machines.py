@@ -177,13 +177,13 @@ def test_a_definition_is_edited(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setenv("VISUAL", "true")
     assert main(["edit", "web"]) == 0
     assert "not changed" in capsys.readouterr().out
-    monkeypatch.setenv("VISUAL", "sed -i s/64/128/")
+    monkeypatch.setenv("VISUAL", "sed -i s,64</memory,128</memory,")
     assert main(["virsh", "edit", "web"]) == 0
     assert main(["dumpxml", "web"]) == 0
     shown = capsys.readouterr().out
     assert "128</memory>" in shown
     assert "<hub" in shown
-    monkeypatch.setenv("VISUAL", "sed -i s/128/lots/")
+    monkeypatch.setenv("VISUAL", "sed -i 's/mib = 128/mib = lots/'")
     assert main(["edit", "web", "--toml"]) == 2
     complaint = capsys.readouterr().err
     assert "what you wrote is in" in complaint

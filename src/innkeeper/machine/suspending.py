@@ -16,7 +16,7 @@ from innkeeper.engine import Capability
 from innkeeper.errors import EngineError, HostError, InnkeeperError
 from innkeeper.machine.builder import Assembly, Parts, without_time
 from innkeeper.machine.control import Command
-from innkeeper.machine.happenings import Happenings
+from innkeeper.machine.happenings import RUNNING, Happenings
 from innkeeper.machine.outcome import Outcome
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.saving import go_on, pause
@@ -24,7 +24,7 @@ from innkeeper.machine.saving import go_on, pause
 LOOK_S = 0.1  # how often a machine that stands still looks whether it shall end
 STUCK_S = 10.0
 SOON_S = 0.001
-PAUSED, RUNNING = "paused", "running"
+PAUSED = "paused"
 
 
 class Frozen:

@@ -6,10 +6,10 @@ import time
 
 from innkeeper.errors import HostError
 from innkeeper.machine.control import watch
+from innkeeper.machine.happenings import RUNNING
 from innkeeper.machine.names import control_of, process_of, running
 from innkeeper.manager.events import Events
 
-RUNNING = "running"
 PATIENCE_S = 20.0  # for a process that has hung up
 LOOK_S = 0.01
 

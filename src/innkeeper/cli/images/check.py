@@ -1,12 +1,11 @@
 """`inn image check`, with qemu-img's exit statuses."""
 
 import argparse
-import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.images import common
-from innkeeper.cli.words import say
+from innkeeper.cli.words import complain, say
 from innkeeper.errors import ImageError
 from innkeeper.storage import check, probe
 
@@ -45,14 +44,14 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     try:
         if (arguments.format or probe(arguments.image)) == "raw":
-            say(f"error: {arguments.image}: a raw image has nothing to check", file=sys.stderr)
+            complain(f"{arguments.image}: a raw image has nothing to check")
             return Result.NO_CHECKS
         with common.Bar("check", arguments) as bar:
             found = check(
                 arguments.image, arguments.format, repair=arguments.repair, share=arguments.share, progress=bar
             )
     except ImageError as error:
-        say(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return Result.FAILED
     if arguments.output == "json":
         common.print_json({name: value for name, value in found.items() if name != "findings"})

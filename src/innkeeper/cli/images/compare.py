@@ -1,12 +1,11 @@
 """`inn image compare`, with qemu-img's exit statuses."""
 
 import argparse
-import sys
 from enum import IntEnum
 from pathlib import Path
 
 from innkeeper.cli.images import common
-from innkeeper.cli.words import say
+from innkeeper.cli.words import complain, say
 from innkeeper.errors import ImageError
 from innkeeper.storage import FORMATS, compare
 
@@ -45,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 progress=bar,
             )
     except ImageError as error:
-        say(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return Result.FAILED
     if not arguments.quiet:
         say(difference or "the images are alike")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
@@ -102,7 +102,12 @@ def show_facts(arguments: argparse.Namespace, facts: dict[str, str], *, columns:
     if arguments.json:
         show_json(facts)
     else:
-        print("".join(f"{padded(translate(name) + ':', columns)} {value}\n" for name, value in facts.items()))
+        print(facts_text(facts, columns=columns))
+
+
+def facts_text(facts: Mapping[str, object], *, columns: int = 15) -> str:
+    """The same, to be printed."""
+    return "".join(f"{padded(translate(name) + ':', columns)} {value}\n" for name, value in facts.items())
 
 
 def show_json(value: Any) -> None:

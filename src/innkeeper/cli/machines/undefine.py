@@ -1,11 +1,10 @@
 """`inn undefine`: forgets a machine, and with it its disks if asked."""
 
 import argparse
-import sys
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
+from innkeeper.cli.words import complain, say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -30,5 +29,5 @@ def execute(arguments: argparse.Namespace) -> int:
     for file in gone["removed"]:
         say(f"{file} removed")
     for file, reason in gone["failed"].items():
-        say(f"error: cannot remove {file}: {reason}", file=sys.stderr)
+        complain(f"cannot remove {file}: {reason}")
     return Status.MISTAKE if gone["failed"] else Status.DONE

@@ -4,9 +4,7 @@ import argparse
 import os
 
 from innkeeper.cli.machines import common
-from innkeeper.cli.machines.common import padded
 from innkeeper.cli.status import Status
-from innkeeper.language import translate
 
 NS = 1e9
 
@@ -30,5 +28,5 @@ def execute(arguments: argparse.Namespace) -> int:
             "CPU time": f"{vcpu['time_ns'] / NS:.1f}s",
             "CPU Affinity": affinity,
         }
-        print("".join(f"{padded(translate(name) + ':', 15)} {value}\n" for name, value in facts.items()))
+        print(common.facts_text(facts))
     return Status.DONE

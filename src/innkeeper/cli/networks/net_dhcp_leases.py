@@ -1,10 +1,9 @@
 """`inn net-dhcp-leases`: the addresses that machines have of a network."""
 
 import argparse
-import json
 from datetime import datetime
 
-from innkeeper.cli.machines.common import as_json, table
+from innkeeper.cli.machines.common import as_json, show_json, table
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 
@@ -22,7 +21,7 @@ def execute(arguments: argparse.Namespace) -> int:
     mac = arguments.mac or arguments.named_mac
     found = common.networks(arguments).leases(common.name_of(arguments), mac)
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        show_json(found)
         return Status.DONE
     rows = [
         (

@@ -1,13 +1,11 @@
 """`inn net-info`: what a network is."""
 
 import argparse
-import json
 
-from innkeeper.cli.machines.common import as_json, padded
+from innkeeper.cli.machines.common import as_json, facts_text, show_json
 from innkeeper.cli.networks import common
 from innkeeper.cli.networks.net_list import yes
 from innkeeper.cli.status import Status
-from innkeeper.language import translate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +16,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     info = common.networks(arguments).info(common.name_of(arguments))
     if arguments.json:
-        print(json.dumps(info, indent=2))
+        show_json(info)
         return Status.DONE
     facts = {
         "Name": info["name"],
@@ -32,5 +30,5 @@ def execute(arguments: argparse.Namespace) -> int:
         facts["Bridge"] = info["bridge"]
     if info["addresses"]:
         facts["Addresses"] = ", ".join(info["addresses"])
-    print("".join(f"{padded(translate(name) + ':', 15)} {value}\n" for name, value in facts.items()))
+    print(facts_text(facts))
     return Status.DONE

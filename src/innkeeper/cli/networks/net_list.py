@@ -1,9 +1,8 @@
 """`inn net-list`: which networks there are."""
 
 import argparse
-import json
 
-from innkeeper.cli.machines.common import as_json, table
+from innkeeper.cli.machines.common import as_json, show_json, table
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 
@@ -31,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
         and (arguments.autostart == arguments.no_autostart or it["autostart"] == arguments.autostart)
     ]
     if arguments.json:
-        print(json.dumps(found, indent=2))
+        show_json(found)
     elif arguments.name or arguments.uuid:
         print("".join(f"{it['name'] if arguments.name else it['uuid']}\n" for it in found), end="")
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from innkeeper.cli import documents
-from innkeeper.cli.machines.common import as_json, manager, padded, table
+from innkeeper.cli.machines.common import as_json, facts_text, manager, table
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.errors import ConfigError
 from innkeeper.language import translate
@@ -101,8 +101,7 @@ def show(arguments: argparse.Namespace, value: str, key: str) -> None:
 
 
 def facts(arguments: argparse.Namespace, rows: Sequence[tuple[str, str]], value: object) -> None:
-    lines = "".join(f"{padded(translate(name) + ':', 15)} {text}\n" for name, text in rows)
-    put(arguments, lines.rstrip("\n"), value)
+    put(arguments, facts_text(dict(rows)).rstrip("\n"), value)
 
 
 def rows(arguments: argparse.Namespace, heads: Sequence[str], cells: Sequence[Sequence[str]], value: object) -> None:

@@ -1,9 +1,9 @@
 """`inn vol-download`: copies a volume's bytes into a file."""
 
 import argparse
-import json
 from pathlib import Path
 
+from innkeeper.cli.machines.common import show_json
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage import common
 from innkeeper.manager.storage.sizes import scaled, size
@@ -31,5 +31,5 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     done = common.follow("Downloading", work)
     if arguments.json:
-        print(json.dumps({"bytes": done}, indent=2))
+        show_json({"bytes": done})
     return Status.DONE

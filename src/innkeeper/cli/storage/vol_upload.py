@@ -1,9 +1,9 @@
 """`inn vol-upload`: puts a file's bytes into a volume."""
 
 import argparse
-import json
 from pathlib import Path
 
+from innkeeper.cli.machines.common import show_json
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage import common
 from innkeeper.manager.storage.sizes import scaled, size
@@ -31,5 +31,5 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     done = common.follow("Uploading", work)
     if arguments.json:
-        print(json.dumps(done, indent=2))
+        show_json(done)
     return Status.DONE
