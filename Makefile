@@ -66,6 +66,7 @@ test-fuzz: setup
 fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	python -m tests.fuzz.rfb --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	python -m tests.fuzz.board --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	python -m tests.fuzz.iso --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-qcow2 -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(CARGO) run --release --quiet --package innkeeper-fuzz --bin fuzz-net -- --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	INNKEEPER_FUZZ_SECONDS=$(FUZZ_SECONDS) INNKEEPER_FUZZ_SEED=$(FUZZ_SEED) \
