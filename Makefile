@@ -85,11 +85,12 @@ soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel
 demo: build ## boot a stock Debian kernel in a virtual machine
 	scripts/demo
 
-bench: build ## measure boot, guest programs, start, memory, latency, VNC, images, disks and an installation, against QEMU; render docs/benchmarks.md
+bench: build ## measure boot, guest programs, start, memory, latency, menu, VNC, images, disks and an installation, against QEMU; render docs/benchmarks.md
 	python benches/boot/bench.py --render docs/benchmarks.md
 	python -m benches.guestbench.bench --append docs/benchmarks.md
 	python benches/footprint/footprint.py --append docs/benchmarks.md
 	python benches/latency/latency.py --append docs/benchmarks.md
+	python -m benches.menu.bench --append docs/benchmarks.md
 	python -m benches.vnc.vnc --append docs/benchmarks.md
 	python benches/image/bench.py --append docs/benchmarks.md
 	python -m benches.disk.disk --append docs/benchmarks.md
