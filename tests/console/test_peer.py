@@ -63,6 +63,22 @@ def test_a_pty_carries_both_ways(pty: PtyConsole) -> None:
     os.close(peer)
 
 
+def test_a_socket_that_was_removed_is_listened_at_again(unix: UnixConsole) -> None:
+    received = bytearray()
+    unix.start(received.extend, lambda: None)
+    early = connect(unix.path)
+    unix.listen_again()  # it is there
+    unix.path.unlink()
+    unix.listen_again()
+    late = connect(unix.path)
+    for peer, word in ((early, b"early"), (late, b"late")):
+        peer.sendall(word)
+        until(lambda word=word: bytes(received).endswith(word))  # type: ignore[misc]
+        peer.close()
+    unix.close()
+    assert not unix.path.exists()
+
+
 def test_a_pty_with_nobody_there_does_not_hold_the_guest(pty: PtyConsole) -> None:
     pty.start(lambda _: None, lambda: None)
 

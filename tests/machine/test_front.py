@@ -1,6 +1,8 @@
 """A running machine's screen, keys and control socket, from outside."""
 
 import json
+import os
+import shutil
 import socket
 import struct
 import threading
@@ -15,9 +17,11 @@ from innkeeper.cli.status import Status
 from innkeeper.config import GraphicsConfig, MachineConfig
 from innkeeper.display.keys import press, typing
 from innkeeper.errors import HostError
+from innkeeper.machine import upkeep
 from innkeeper.machine.control import ControlServer, ask
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.front import Front
+from innkeeper.machine.names import control_of, process_of, running
 from tests.display.rfb.client import Client
 from tests.display.rfb.conftest import Sink, wait_for
 
@@ -37,7 +41,8 @@ def sink() -> Sink:
 
 
 @pytest.fixture
-def front(screen: MemoryScreen, sink: Sink, tmp_path: Path) -> Iterator[Front]:
+def front(screen: MemoryScreen, sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
+    monkeypatch.setattr(upkeep, "LOOK_S", 0.01)
     config = MachineConfig(
         kernel=Path("vmlinuz"),
         name="one",
@@ -100,6 +105,26 @@ def test_both_viewers_show_the_screen(tmp_path: Path) -> None:
             client.update()
             assert client.name == "one"
             assert client.pixels[:3] == [0xFF0000, 0x00FF00, 0x0000FF]
+
+
+@pytest.mark.usefixtures("front")
+@pytest.mark.parametrize(
+    "gone", ["run/innkeeper", "run/innkeeper/one", "run/innkeeper/one/lock", "run/innkeeper/one/control"]
+)
+def test_a_machine_is_found_again_when_somebody_has_cleaned_up(user: Path, gone: str) -> None:
+    screen = ask(control_of("one"), "view")["path"]
+    place = user / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+    wait_for(lambda: running() == ["one"] and control_of("one").is_socket())
+    assert process_of("one") == os.getpid()
+    assert ask(control_of("one"), "info")["name"] == "one"
+    assert ask(control_of("one"), "view")["path"] == screen
+    viewer = socket.socket(socket.AF_UNIX)
+    viewer.connect(screen)
+    with Client(viewer) as client:
+        client.shake_hands()
+        assert client.name == "one"
 
 
 @pytest.mark.usefixtures("front")
@@ -184,5 +209,5 @@ def test_virsh_has_words_of_its_own_for_screens_and_keys(
     assert main(["virsh", "send-key", "one", "--holdtime", "1", "KEY_LEFTCTRL", "KEY_C"]) == 0
     assert sink.keys == press([29, 46])
     for words, complaint in ((["one", "KEY_NONE"], "KEY_NONE"), (["--codeset", "xt", "one", "1"], "codeset is 'xt'")):
-        assert main(["virsh", "send-key", *words]) == 2
+        assert main(["virsh", "send-key", *words]) == 1
         assert complaint in capsys.readouterr().err

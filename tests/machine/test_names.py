@@ -1,16 +1,19 @@
 """Names of running machines: one each, private, gone with the run."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.folders import runtime_folder
-from innkeeper.machine.names import Registration, check_name, control_of, running
+from innkeeper.machine.names import Registration, check_name, control_of, process_of, running
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,44 @@ def test_a_killed_run_leaves_its_name_free() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
 
     Registration("one").close()
+
+
+def test_a_name_is_taken_again_when_its_folder_was_removed(runtime: Path) -> None:
+    one = Registration("one")
+    one.renew()  # it is there
+    shutil.rmtree(runtime / "innkeeper")
+    other = Registration("one")
+    with pytest.raises(HostError, match="a machine named one runs already"):
+        one.renew()
+    other.close()
+    one.renew()
+    assert running() == ["one"]
+    assert process_of("one") == os.getpid()
+    one.close()
+    assert running() == []
+
+
+def test_looking_at_a_name_does_not_take_it() -> None:
+    Registration("one").close()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.extend(running())
+
+    seen: list[str] = []
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    try:
+        time.sleep(0.2)
+        assert seen == []  # nor do they see each other
+        for _ in range(50):
+            Registration("one").close()
+    finally:
+        ended.set()
+        for looker in lookers:
+            looker.join()
 
 
 def test_the_only_machine_needs_no_name_and_several_do() -> None:

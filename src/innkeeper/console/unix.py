@@ -64,6 +64,15 @@ class UnixConsole:
                 for peer in self._peers:
                     hang_up(peer)
 
+    def listen_again(self) -> None:
+        """Once started, if somebody has removed the socket. Raises `HostError` if it cannot."""
+        with suppress(OSError):
+            if self.path.stat().st_ino == self._identity:
+                return
+        lost, self._listener = self._listener, listen_unix(self.path, "the console")
+        self._identity = self.path.stat().st_ino
+        lost.shutdown(socket.SHUT_RDWR)  # wakes who serves it
+
     def close(self) -> None:
         if self._closed:
             return
@@ -84,19 +93,25 @@ class UnixConsole:
 
     def _serve(self, receive: Receive) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
+            listener = self._listener
+            selector.register(listener, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             while self._wake not in (ready := [key.fileobj for key, _ in selector.select()]):
                 for one in ready:
-                    if one is self._listener:
-                        self._welcome(selector)
+                    if one is listener and listener is not self._listener:  # there is another one
+                        selector.unregister(listener)
+                        listener.close()
+                        listener = self._listener
+                        selector.register(listener, selectors.EVENT_READ)
+                    elif one is listener:
+                        self._welcome(listener, selector)
                     elif isinstance(one, socket.socket):
                         self._hear(one, receive, selector)
         for peer in self._peers:
             peer.close()
 
-    def _welcome(self, selector: selectors.BaseSelector) -> None:
-        peer, _ = self._listener.accept()
+    def _welcome(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
+        peer, _ = listener.accept()
         with self._lock:
             if len(self._peers) >= PEERS_LIMIT:
                 peer.close()

@@ -39,8 +39,9 @@ class ControlServer:
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
         """Raises `HostError` if it cannot listen there."""
-        self._commands = commands
+        self._path, self._commands = path, commands
         self._listener = listen_unix(path, "the control socket")
+        self._identity = path.stat().st_ino
         self._callers: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -48,6 +49,15 @@ class ControlServer:
 
     def start(self) -> None:
         self._thread.start()
+
+    def listen_again(self) -> None:
+        """Once started, if somebody has removed the socket. Raises `HostError` if it cannot."""
+        with suppress(OSError):
+            if self._path.stat().st_ino == self._identity:
+                return
+        lost, self._listener = self._listener, listen_unix(self._path, "the control socket")
+        self._identity = self._path.stat().st_ino
+        lost.shutdown(socket.SHUT_RDWR)  # wakes who accepts
 
     def close(self) -> None:
         """Hangs up on everybody. Idempotent."""
@@ -71,10 +81,14 @@ class ControlServer:
 
     def _accept(self) -> None:
         while True:
+            listener = self._listener
             try:
-                caller, _ = self._listener.accept()
+                caller, _ = listener.accept()
             except OSError:
-                return  # closed
+                if listener is self._listener:
+                    return  # closed
+                listener.close()  # there is another one
+                continue
             with self._lock:
                 welcome = not self._closed and len(self._callers) < CALLERS_LIMIT and is_ours(caller)
                 if welcome:

@@ -6,7 +6,7 @@ import base64
 import logging
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from innkeeper.errors import HostError
 from innkeeper.machine.control import BadRequest, Command, ControlServer
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.names import Registration
+from innkeeper.machine.upkeep import Renew, Upkeep
 from innkeeper.machine.viewing import Viewing
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ class Front:
         desk: Desk,
         buttons: Mapping[str, Callable[[], None]] | None = None,
         commands: Mapping[str, Command] | None = None,
+        renewals: Sequence[Renew] = (),
     ) -> None:
-        """`buttons` are what can be done to the machine as a whole; `commands` what else the control socket takes.
+        """`buttons` are what can be done to the machine as a whole; `commands` what else the control socket takes;
+        `renewals` make again what else it has among running machines.
 
         Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held.
         """
@@ -47,6 +50,7 @@ class Front:
         self._buttons, self._commands = dict(buttons or {}), dict(commands or {})
         self._viewers: list[VncServer] = []
         self._controls: list[ControlServer] = []
+        self._renewals = list(renewals)
         self._terminal: TerminalScreen | None = None
         with ExitStack() as held:
             self._open(held)
@@ -69,12 +73,16 @@ class Front:
             held.callback(registration.close)
             paths.append(registration.control)
             folder = registration.folder
+            self._renewals.insert(0, registration.renew)
         viewing = Viewing(self._desk, self._config.name or DEFAULT_NAME, folder)
         held.callback(viewing.close)
         commands |= viewing.commands()
         for path in paths:
             self._controls.append(ControlServer(path, commands))
             held.callback(self._controls[-1].close)
+            self._renewals.append(self._controls[-1].listen_again)
+        self._upkeep = Upkeep(self._renewals)
+        held.callback(self._upkeep.close)
         for graphics in self._config.graphics:
             if graphics.kind is GraphicsKind.VNC:
                 self._viewers.append(self._server(graphics))
@@ -96,7 +104,8 @@ class Front:
             logger.info("VNC listens at %s", viewer.address)
         for control in self._controls:
             control.start()
-
+        if self._config.name is not None:
+            self._upkeep.start()
         if self._terminal is not None:
             self._terminal.start()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
+from innkeeper.console.unix import UnixConsole
 from innkeeper.devices.virtio import Balloon
 from innkeeper.engine import Choice, Engine, Vm
 from innkeeper.firmware import KernelImage, open_kernel
@@ -109,7 +110,8 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._console = self._given_console or open_console(config.serial)
             self._tap = ConsoleTap(self._console, self._timeline)
             self._desk = self._parts.peripherals.desk
-            self._front = Front(config, self._desk, self._buttons(), self._commands(self._console))
+            renewals = [self._console.listen_again] if isinstance(self._console, UnixConsole) else []
+            self._front = Front(config, self._desk, self._buttons(), self._commands(self._console), renewals)
             self._build(create_processors(config, self._parts), kernel, loads=True)
             self._gdb = serve_gdb(config.gdb, self._gate)
             self._console.start(self.write_console, self.stop)

@@ -6,6 +6,7 @@ A lock tells whether a machine still runs, and the kernel lets go of it however 
 import fcntl
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from innkeeper.folders import runtime_folder
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 LOCK, CONTROL = "lock", "control"
+LOOK_S, LOOKERS_S = 0.005, 0.1
 
 
 def check_name(name: str) -> str:
@@ -35,18 +37,34 @@ class Registration:
 
     def __init__(self, name: str) -> None:
         """Raises `HostError` if a machine of that name runs."""
-        self.folder = runtime_folder() / check_name(name)
+        self._name = check_name(name)
+        self.folder = runtime_folder() / self._name
+        self._lock = self._take()
+
+    def _take(self) -> int:
+        """The lock, with this process's number in it."""
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
-            self._lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HostError(f"cannot register the name {name}: {error.strerror}") from error
-        if not _lock(self._lock):
-            process = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "another process"
-            os.close(self._lock)
-            raise HostError(f"a machine named {name} runs already, as process {process}; give another --name")
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
+        if not _lock(lock):
+            process = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "another process"
+            os.close(lock)
+            raise HostError(f"a machine named {self._name} runs already, as process {process}; give another --name")
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return lock
+
+    def renew(self) -> None:
+        """Takes the name again if somebody has removed its folder or its lock. Raises `HostError` if another machine has it."""
+        with suppress(OSError):
+            there, held = (self.folder / LOCK).stat(), os.fstat(self._lock)
+            if (there.st_dev, there.st_ino) == (held.st_dev, held.st_ino):
+                return
+        runtime_folder()  # is made, and is private
+        lost, self._lock = self._lock, self._take()
+        os.close(lost)
 
     @property
     def control(self) -> Path:
@@ -61,19 +79,34 @@ class Registration:
 
 
 def _lock(descriptor: int) -> bool:
+    """For good. Those who only look hold it for a moment, which is waited for."""
+    deadline = time.monotonic() + LOOKERS_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_S)
+        else:
+            return True
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether a machine has a lock. Those who look at the same time see the same."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    return True
+        return True
+    return False
 
 
 def running() -> list[str]:
     """The names of this user's machines that run now."""
     found = []
     for path in sorted(runtime_folder().glob(f"*/{LOCK}")):
-        with path.open() as file:
-            if not _lock(file.fileno()):
+        with suppress(FileNotFoundError), path.open() as file:  # somebody cleans up
+            if is_held(file.fileno()):
                 found.append(path.parent.name)
     return found
 
@@ -81,7 +114,7 @@ def running() -> list[str]:
 def process_of(name: str) -> int | None:
     """The process of a machine that runs, as it has written into its lock; None if it does not run, or has just begun."""
     with suppress(OSError), (runtime_folder() / name / LOCK).open() as file:
-        if not _lock(file.fileno()):
+        if is_held(file.fileno()):
             words = file.read(20).strip()
             return int(words) if words.isdigit() else None
     return None

@@ -64,6 +64,8 @@ class Viewing:
         if self._desk.screen is None:
             raise HostError("the machine has no screen; give it a graphics card: --video vga")
         with self._lock:
+            if config.socket is not None and which in self._servers and not config.socket.exists():
+                self._servers.pop(which)[0].close()  # somebody has removed the socket
             if which not in self._servers:
                 server = VncServer(config, self._desk.screen, self._desk, name=self._name)
                 server.start()
