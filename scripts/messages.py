@@ -13,6 +13,8 @@ from pathlib import Path
 
 import polib
 
+from innkeeper.view.page import messages
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "innkeeper"
 LINES_LIMIT = 3
@@ -28,7 +30,7 @@ SPEAKERS = {
 }  # functions whose words are for people
 LOGGERS = {"debug", "info", "warning", "error", "exception"}
 KEYWORDS = {"help", "description", "epilog", "title"}
-ERRORS = re.compile(r"(Error|Unavailable|Request|OutOfTime|ArgumentTypeError)$")
+ERRORS = re.compile(r"(Error|Failure|Unavailable|Request|OutOfTime|ArgumentTypeError)$")
 HAS_WORD = re.compile(r"[a-z]{2}|^[A-Z]{2,}$")
 SENTENCE = re.compile(r"[A-Za-z]+[:,']? +.*[A-Za-z]")
 PERCENT = re.compile(r"%[-#0 +]*\d*(?:\.\d+)?[sdrgfx]")
@@ -162,6 +164,8 @@ def collected() -> dict[str, list[tuple[str, str]]]:
         collector.visit(ast.parse(path.read_text()))
         for text, line in collector.found:
             found.setdefault(text, []).append((str(path.relative_to(ROOT)), str(line)))
+    for text in messages((ROOT / "web/index.html").read_text()):
+        found.setdefault(text, []).append(("web/index.html", ""))
     for text in of_argparse():
         found.setdefault(text, []).append(("argparse", ""))
     return found
@@ -191,10 +195,10 @@ def update(path: Path, messages: dict[str, list[tuple[str, str]]]) -> polib.POFi
 
 
 def main() -> int:
-    messages = collected()
+    said = collected()
     waiting = 0
     for path in sorted(LOCALES.glob("*/LC_MESSAGES/*.po")):
-        catalogue = update(path, messages)
+        catalogue = update(path, said)
         catalogue.save(str(path))
         catalogue.save_as_mofile(str(path.with_suffix(".mo")))
         missing = [entry for entry in catalogue if not entry.msgstr]

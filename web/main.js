@@ -9,6 +9,8 @@ const LOOK_MS = 1000;
 const LOOK_AT_REST_MS = 5000; // while both are connected
 
 const find = (id) => document.getElementById(id);
+// The server has translated what the page says; all of it is in the page.
+const say = (id) => find("words").content.getElementById(id).textContent;
 const tabs = ["screen", "console"];
 let machine = null;
 let shown = null;
@@ -19,9 +21,9 @@ const line = new Console(find("terminal"), tell);
 
 function tell() {
   const status = find("status");
-  const words = trouble || describe();
-  status.textContent = words;
-  status.classList.toggle("trouble", words !== "connected");
+  const state = describe();
+  status.textContent = trouble || say(state);
+  status.classList.toggle("trouble", Boolean(trouble) || state !== "connected");
   for (const element of find("tools").children) element.disabled = !screen.connected;
   const advice = machine?.running && (line.isSilent() || !machine.console.reachable) ? machine.console.advice : "";
   find("advice").textContent = advice ?? "";
@@ -29,11 +31,11 @@ function tell() {
 }
 
 function describe() {
-  if (!machine) return "connecting…";
-  if (!machine.running) return "the machine does not run; this page connects when it starts";
+  if (!machine) return "connecting";
+  if (!machine.running) return "shut-off";
   const connected = shown === "screen" ? screen.connected : line.connected;
-  if (shown === "console" && !machine.console.reachable) return "the console is elsewhere";
-  return connected ? "connected" : "connecting…";
+  if (shown === "console" && !machine.console.reachable) return "elsewhere";
+  return connected ? "connected" : "connecting";
 }
 
 function show(tab) {
@@ -59,7 +61,7 @@ async function look() {
     document.title = find("name").textContent = machine.name;
     if (machine.running) connect();
   } catch (error) {
-    trouble = error instanceof TypeError ? "inn view has ended; start it again" : error.message;
+    trouble = error instanceof TypeError ? say("ended") : error.message;
   }
   tell();
   const rests = machine?.running && !trouble && (!machine.screen || screen.connected) && (!machine.console.reachable || line.connected);
@@ -86,7 +88,7 @@ async function typeText() {
 }
 
 for (const tab of tabs) find(`tab-${tab}`).onclick = () => show(tab);
-find("keys").append(new Option("Send keys…", ""), ...CHORDS.map((chord) => new Option(chord)));
+find("keys").append(new Option(say("send-keys"), ""), ...CHORDS.map((chord) => new Option(chord)));
 find("keys").onchange = (event) => {
   if (event.target.value) press(screen.rfb, event.target.value);
   event.target.value = "";
@@ -113,6 +115,6 @@ find("full").onclick = () => (document.fullscreenElement ? document.exitFullscre
 if (hasKey) {
   look();
 } else {
-  trouble = "this address lacks its key; open the one that inn view printed";
+  trouble = say("no-key");
   tell();
 }

@@ -14,10 +14,12 @@ import pytest
 from innkeeper.config import VideoModel
 from innkeeper.config.console import ConsoleKind
 from innkeeper.devices.uart import IER
+from innkeeper.language import preferred
 from innkeeper.view.server import FILES, TEXT_LIMIT, VISITORS_LIMIT
 from tests.display.rfb.conftest import wait_for
 from tests.view.client import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT, Client, frame, serving
 from tests.view.outside import machine
+from tests.view.test_bundle import STATIC
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,48 @@ def test_the_page_is_served_without_a_key_and_says_nothing(port: int, path: str)
         assert client.headers["Cache-Control"] == "no-store"
         assert "frame-ancestors 'none'" in client.headers["Content-Security-Policy"]
         assert "default-src 'none'" in client.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language", "word"),
+    [
+        (None, "en", ">Screen<"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh-Hans-CN", ">屏幕<"),
+        ("zh", "zh-Hans-CN", ">屏幕<"),
+        ("fr, zh-Hans;q=0.2", "zh-Hans-CN", ">屏幕<"),
+        ("en-GB,en;q=0.9,zh;q=0.1", "en", ">Screen<"),
+        ("zh-TW, fr", "en", ">Screen<"),
+        ("zh;q=0, *", "en", ">Screen<"),
+        (";;q=1, zh;q=much,,", "en", ">Screen<"),
+        ("x" * 10000, "en", ">Screen<"),
+    ],
+)
+def test_the_page_speaks_the_language_that_its_reader_prefers(
+    port: int, accepted: str | None, language: str, word: str
+) -> None:
+    with Client(port) as client:
+        _, body = client.request("GET", "/", None, Accept_Language=accepted)
+    assert f'<html lang="{language}">' in body.decode()
+    assert word in body.decode()
+    assert body.count(b"<") == (STATIC / "index.html").read_bytes().count(b"<")
+    assert b'id="words"' in body
+
+
+def test_complaints_are_in_the_readers_language_too(port: int) -> None:
+    with Client(port) as client:
+        status, body = client.request("GET", "/machine", None, Authorization="Bearer wrong", Accept_Language="zh-CN")
+    assert (status, json.loads(body)) == (403, {"error": "钥匙不是这个服务器的；请打开 inn view 最近打印的地址"})
+    with machine(), Client(port) as client:
+        _, body = client.request("GET", "/machine", None, Accept_Language="zh-CN")
+    assert "客户机" in json.loads(body)["console"]["advice"]
+
+
+def test_who_prefers_nothing_gets_the_locales_language(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preferred, "chosen", lambda: preferred.in_folder("zh_CN"))
+    for accepted in (None, "fr", "*"):
+        with Client(port) as client:
+            _, body = client.request("GET", "/", None, Accept_Language=accepted)
+        assert '<html lang="zh-Hans-CN">' in body.decode()
 
 
 def test_the_state_of_a_machine_is_told(port: int) -> None:

@@ -97,6 +97,11 @@ def chosen() -> Catalogue | None:
         return None
     gettext.bindtextdomain(DOMAIN, str(FOLDER))
     gettext.textdomain(DOMAIN)
+    return load(path)
+
+
+@cache
+def load(path: str) -> Catalogue:
     with Path(path).open("rb") as file:
         return Catalogue(file)
 

@@ -15,10 +15,12 @@ from ipaddress import ip_address
 from innkeeper.display.rfb.channel import Gone, Refused, StreamChannel
 from innkeeper.display.rfb.websocket import check_upgrade, switch
 from innkeeper.errors import HostError, InnkeeperError
+from innkeeper.language.preferred import preferred
 from innkeeper.manager.wire import Descriptor
 from innkeeper.view import bridge
 from innkeeper.view.guard import Guard
 from innkeeper.view.http import Failure, Request, answer, answer_json, read_json, read_request
+from innkeeper.view.page import page
 from innkeeper.view.target import Target
 
 VISITORS_LIMIT = 64
@@ -78,14 +80,15 @@ class ViewServer:
         task.add_done_callback(self._visitors.discard)
 
     async def _receive(self, stream: StreamChannel) -> None:
+        request = None
         try:
             async with asyncio.timeout(REQUEST_S):
                 request = await read_request(stream)
             await self._answer(stream, request)
         except Failure as failure:
-            answer_json(stream, {"error": failure.why}, failure.status)
+            answer_json(stream, {"error": say(request, failure.why)}, failure.status)
         except InnkeeperError as error:
-            answer_json(stream, {"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
+            answer_json(stream, {"error": say(request, str(error))}, HTTPStatus.SERVICE_UNAVAILABLE)
         except (Gone, TimeoutError):
             pass
         except Refused as reason:
@@ -100,12 +103,19 @@ class ViewServer:
         if request.path in FILES and request.method in ("GET", "HEAD"):
             name, kind = FILES[request.path]
             policy = POLICY.format(host=request.headers["host"])
-            answer(stream, HTTPStatus.OK, kind, page_file(name), policy)
+            body = page_file(name)
+            if request.path == "/":
+                language, catalogue = preferred(request.headers.get("accept-language"))
+                body = page(body.decode(), language, catalogue)
+            answer(stream, HTTPStatus.OK, kind, body, policy)
         elif request.path in ("/screen", "/console") and request.method == "GET":
             await self._connect(stream, request)
         elif (request.method, request.path) == ("GET", "/machine"):
             self._guard.check(request)
-            answer_json(stream, await asyncio.to_thread(self._target.state))
+            state = await asyncio.to_thread(self._target.state)
+            if (advice := state["console"]["advice"]) is not None:
+                state["console"]["advice"] = say(request, advice)
+            answer_json(stream, state)
         elif (request.method, request.path) == ("POST", "/type"):
             self._guard.check(request)
             await self._type(stream, request)
@@ -143,6 +153,12 @@ class Visitor(StreamChannel):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._welcome(self)
+
+
+def say(request: Request | None, text: str) -> str:
+    """In the language that the browser's user prefers."""
+    _, catalogue = preferred(None if request is None else request.headers.get("accept-language"))
+    return text if catalogue is None else catalogue.said(text)
 
 
 @cache
