@@ -15,6 +15,7 @@ import pytest
 
 from innkeeper.errors import BootError, ConfigError, HostError
 from innkeeper.manager import client, connect
+from innkeeper.manager.daemon import CLIENTS_LIMIT
 from innkeeper.manager.events import Event
 from innkeeper.manager.service import Manager
 from innkeeper.manager.wire import Channel
@@ -129,6 +130,29 @@ def test_many_clients_at_once_get_one_daemon(user: Path) -> None:
         assert json.loads(output) == []
         assert each.returncode == 0
     assert daemon_process(user)
+
+
+def reached() -> bool:
+    try:
+        connect().close()
+    except HostError:
+        return False
+    return True
+
+
+def test_who_finds_no_place_is_told_so(manager: Manager) -> None:
+    assert manager.domains.all() == []
+    others = [client.reach(system=False) for _ in range(CLIENTS_LIMIT - 1)]
+    with pytest.raises(HostError, match="the manager serves 64 commands already"):
+        connect()
+    others[0].close()
+    deadline = time.monotonic() + 10
+    while not reached():
+        assert time.monotonic() < deadline, "the place is not free again"
+        time.sleep(0.01)
+    assert manager.domains.all() == []
+    for other in others:
+        other.close()
 
 
 def test_a_daemon_leaves_when_nobody_needs_it(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

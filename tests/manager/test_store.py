@@ -39,6 +39,17 @@ def test_a_definition_is_replaced_and_keeps_its_mark(file: Path) -> None:
         assert (store.get("web").xml, store.get("web").autostart) == ("new", True)
 
 
+def test_who_only_looks_waits_for_nobody(file: Path) -> None:
+    with Store(file) as store:
+        store.put("web", ONE, "x")
+    writer = sqlite3.connect(file, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    with Store(file) as store:
+        assert [row.name for row in store.all()] == ["web"]
+    writer.execute("ROLLBACK")
+    writer.close()
+
+
 def test_neither_a_name_nor_a_uuid_is_had_twice(file: Path) -> None:
     with Store(file) as store:
         store.put("web", ONE, "x")

@@ -6,6 +6,7 @@ Spec: libvirt's "Domain XML format". Each takes the document and returns the cha
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from innkeeper.config import DiskDevice
@@ -88,9 +89,10 @@ def change_media(xml: str, target: str, source: str | None, how: str) -> str:
         if there is not None:
             disk.remove(there)
         if source is not None:
-            disk.set("type", "file")
+            block = Path(source).is_block_device()
+            disk.set("type", "block" if block else "file")
             place = next((at for at, each in enumerate(disk) if each.tag == "target"), len(disk))
-            disk.insert(place, ET.Element("source", file=source))
+            disk.insert(place, ET.Element("source", {"dev" if block else "file": source}))
 
     return revise(xml, change)
 

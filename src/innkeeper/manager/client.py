@@ -65,6 +65,9 @@ def greeted(path: Path) -> Channel | None:
         channel.receive()
         channel.close()
         return None
+    if "refused" in greeting:
+        channel.close()
+        raise HostError(str(greeting["refused"]))
     return channel
 
 

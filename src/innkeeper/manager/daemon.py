@@ -74,14 +74,17 @@ class Daemon:
         threading.Thread(target=self._begin, name="autostart", daemon=True).start()
         while self._wait():
             connection, _ = self._listener.accept()
+            if not self._may_enter(connection):
+                connection.close()
+                continue
             with self._lock:
-                welcome = len(self._clients) < CLIENTS_LIMIT and self._may_enter(connection)
+                welcome = len(self._clients) < CLIENTS_LIMIT
                 if welcome:
                     self._clients.add(connection)
             if welcome:
                 threading.Thread(target=self._converse, args=(connection,), name="client", daemon=True).start()
             else:
-                connection.close()
+                turn_away(connection)
 
     def leave(self) -> None:
         """As soon as nobody is served. From any thread."""
@@ -178,6 +181,13 @@ class Daemon:
         except Exception as error:
             logger.exception("%s fails", name)
             channel.send({"error": f"internal: {type(error).__name__}: {error}; the manager's log says more"})
+
+
+def turn_away(connection: socket.socket) -> None:
+    """Somebody for whom there is no place, and who is told so."""
+    why = f"the manager serves {CLIENTS_LIMIT} commands already; try again when one of them has ended"
+    with Channel(connection) as channel, contextlib.suppress(Hangup):
+        channel.send({"innkeeper": __version__, "refused": why})
 
 
 def send_parts(channel: Channel, parts: Iterator[Any]) -> Any:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
@@ -13,16 +14,18 @@ from typing import Any, TypedDict
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, process_of, running, signal_to
-from innkeeper.manager.domain_files import files_of, open_line
+from innkeeper.manager.domain_files import files_of, open_line, remove_debris
 from innkeeper.manager.domain_toml import as_xml, read_toml, write_toml
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
+from innkeeper.manager.host_files import log_of
 from innkeeper.manager.installation.journal import sweep
 from innkeeper.manager.launcher import Launcher
+from innkeeper.manager.naming import find, row_of
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.saves import managed_file, xml_of
 from innkeeper.manager.served import served
-from innkeeper.manager.snapshots.table import SnapshotTable
+from innkeeper.manager.snapshots.table import SnapshotTable, domains_with_snapshots
 from innkeeper.manager.store import Row, Store
 from innkeeper.manager.watching import Watch
 from innkeeper.manager.wire import Descriptor
@@ -46,6 +49,8 @@ class Listed(TypedDict):
     title: str | None
     autostart: bool
     persistent: bool
+    managed_save: bool
+    snapshots: bool
 
 
 class Defined(TypedDict):
@@ -89,7 +94,7 @@ class Domains:
         self._locks: defaultdict[str, threading.RLock] = defaultdict(
             threading.RLock
         )  # one change of a machine at a time
-        self._sweep()
+        remove_debris()
         for name in running():
             self._watch.begin(name)
 
@@ -102,7 +107,10 @@ class Domains:
         active = running()
         with Store() as store:
             rows = {row.name: row for row in store.all()}
+            snapshots = domains_with_snapshots(store)
         found = [self._listed(name, rows.get(name), active) for name in sorted({*rows, *active})]
+        for each in found:
+            each["snapshots"] = each["uuid"] in snapshots
         for each in found if titles else ():
             if each["persistent"]:
                 each["title"] = read_xml(rows[each["name"]].xml).title
@@ -117,6 +125,8 @@ class Domains:
             title=None,
             autostart=row is not None and row.autostart,
             persistent=row is not None,
+            managed_save=row is not None and managed_file(row.uuid).exists(),
+            snapshots=False,
         )
 
     @served
@@ -139,8 +149,9 @@ class Domains:
 
     @served
     def state(self, name: str) -> str:
-        name = self._known(name)
-        return self._watch.state(name) if name in running() else SHUT_OFF
+        self._sweep_installations()
+        name, active = find(name)
+        return self._watch.state(name) if active else SHUT_OFF
 
     @served
     def xml(self, name: str) -> str:
@@ -170,11 +181,12 @@ class Domains:
         name: str,
         *,
         storage: bool = False,
+        disks: Sequence[str] = (),
         nvram: bool = False,
         snapshots_metadata: bool = False,
         managed_save: bool = False,
     ) -> Removed:
-        """Forgets a machine, and with `storage` its disks' files, with `nvram` that of its UEFI variables.
+        """Forgets a machine, and with `storage` its disks' files, or those of some `disks`, with `nvram` that of its UEFI variables.
 
         One that has snapshots only with `snapshots_metadata`: what they keep stays in the images. One that was saved only
         with `managed_save`, and what it was doing with it.
@@ -189,7 +201,7 @@ class Domains:
                     f"machine {row.name} has {count} snapshots, which nobody could find again: delete them, "
                     "or have them forgotten with --snapshots-metadata"
                 )
-            files = files_of(row, storage=storage, nvram=nvram)
+            files = files_of(row, storage=storage, disks=disks, nvram=nvram)
             if (saved := managed_file(row.uuid)).exists():
                 if not managed_save:
                     raise HostError(
@@ -198,13 +210,13 @@ class Domains:
                 files.append(saved)
             store.remove(row.name, debris=files)
         self._events.publish(row.name, "undefined", "removed")
-        removed, failed = self._sweep()
+        removed, failed = remove_debris()
         return Removed(name=row.name, removed=removed, failed=failed)
 
     @served
     def autostart(self, name: str, *, on: bool) -> str:
+        name = self._row(name).name
         with Store() as store:
-            name = store.get(name).name
             store.set_autostart(name, on=on)
         return name
 
@@ -261,10 +273,7 @@ class Domains:
             with Store() as store:
                 if any(row.name == name for row in store.all()):
                     raise ConfigError(f"a machine named {name} exists already; inn start {name} starts it")
-            process = self._launcher.launch(name, {"xml": xml})
-            self._events.publish(name, "started", "booted")
-            self._watch.begin(name)
-        return process
+            return self.launch(name, {"xml": xml}, "booted")
 
     @served
     def shutdown(self, name: str) -> str:
@@ -281,8 +290,8 @@ class Domains:
         return name
 
     @served
-    def destroy(self, name: str) -> str:
-        """Pulls the plug, and returns when nothing of the machine is left."""
+    def destroy(self, name: str, *, graceful: bool = False, remove_log: bool = False) -> str:
+        """Pulls the plug, and returns when nothing of the machine is left. If it is to be `graceful`, no process is killed."""
         name = self._running(name)
         process = process_of(name)
         try:
@@ -293,9 +302,13 @@ class Domains:
         try:
             self.wait_for_end(name)
         except HostError:
+            if graceful:
+                raise
             logger.warning("%s is killed: it has not ended by itself", name)
             signal_to(name, process, signal.SIGKILL)
             self.wait_for_end(name)
+        if remove_log:
+            log_of(name).unlink(missing_ok=True)
         return name
 
     def wait_for_end(self, name: str) -> None:
@@ -361,8 +374,7 @@ class Domains:
 
     def _row(self, name: str) -> Row:
         self._sweep_installations()
-        with Store() as store:
-            return store.get(name)
+        return row_of(name)
 
     def _sweep_installations(self) -> None:
         """What commands left that were killed while they made a machine."""
@@ -374,27 +386,10 @@ class Domains:
         for path in sweep(forget):
             logger.info("%s is removed: its installation was cut short", path)
 
-    def _known(self, name: str) -> str:
-        """The name of a machine that runs or is kept, from its name or UUID. Raises `ConfigError` if there is none."""
-        return name if name in running() else self._row(name).name
-
     def _running(self, name: str) -> str:
         """Raises `InnkeeperError` unless it runs."""
-        name = self._known(name)
-        if name not in running():
+        self._sweep_installations()
+        name, active = find(name)
+        if not active:
             raise HostError(f"machine {name} does not run; inn start {name} starts it")
         return name
-
-    def _sweep(self) -> tuple[list[str], dict[str, str]]:
-        """Removes the files of machines that are forgotten, also if a manager before this one was killed while it did."""
-        removed, failed = [], {}
-        with Store() as store:
-            for path in store.debris():
-                try:
-                    if path.is_file():
-                        path.unlink()
-                        removed.append(str(path))
-                except OSError as error:
-                    failed[str(path)] = error.strerror or str(error)
-                store.forget_debris(path)
-        return removed, failed

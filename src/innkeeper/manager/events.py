@@ -7,10 +7,15 @@ import time
 from collections.abc import Generator
 from typing import TypedDict
 
+from innkeeper.manager.naming import find
 from innkeeper.manager.served import served
 
 WAITING_LIMIT = 1000  # events that a slow watcher may be behind; then it is let go
 QUIET_S = 5.0  # between two looks at whether a watcher is still there
+
+
+KEEPING = ("defined", "undefined", "failed")
+"""What happens to a machine without changing what it does."""
 
 
 class Event(TypedDict):
@@ -28,11 +33,14 @@ class Events:
 
     def __init__(self) -> None:
         self._watchers: set[queue.Queue[Event | None]] = set()
+        self._latest: dict[str, Event] = {}
         self._lock = threading.Lock()
 
     def publish(self, domain: str, what: str, detail: str = "", *, kind: str = "lifecycle") -> None:
         event = Event(time=time.time(), domain=domain, kind=kind, what=what, detail=detail)
         with self._lock:
+            if kind == "lifecycle" and what not in KEEPING:
+                self._latest[domain] = event
             for watcher in list(self._watchers):
                 try:
                     watcher.put_nowait(event)
@@ -41,6 +49,12 @@ class Events:
                     with contextlib.suppress(queue.Empty):
                         watcher.get_nowait()
                     watcher.put_nowait(None)
+
+    @served
+    def latest(self, domain: str) -> Event | None:
+        """What brought a machine to its state, if this manager has seen it. Raises `ConfigError` if there is no such machine."""
+        name, _ = find(domain)
+        return self._latest.get(name)
 
     @served
     def watch(self) -> Generator[Event | None, None, None]:

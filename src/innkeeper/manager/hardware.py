@@ -20,10 +20,11 @@ from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.control import ask
 from innkeeper.machine.figures import AllFigures
 from innkeeper.machine.live import CardNow, DiskNow
-from innkeeper.machine.names import control_of, running
+from innkeeper.machine.names import control_of
 from innkeeper.manager import changes
 from innkeeper.manager.device_xml import read_disk, read_interface
 from innkeeper.manager.elements import Element, attribute, parse
+from innkeeper.manager.naming import find
 from innkeeper.manager.networks.resolve import resolve_card
 from innkeeper.manager.served import served
 from innkeeper.manager.store import Store
@@ -97,7 +98,7 @@ class Hardware:
     @served
     def cards(self, name: str, *, inactive: bool = False) -> list[CardNow]:
         """Of the running machine, or of the definition."""
-        name, active = self._find(name)
+        name, active = find(name)
         if active and not inactive:
             return cast("list[CardNow]", ask(control_of(name), "devices")["cards"])
         return [card_kept(each) for each in self._document(name).findall("devices/interface")]
@@ -105,7 +106,7 @@ class Hardware:
     @served
     def disks(self, name: str, *, inactive: bool = False) -> list[DiskNow]:
         """Of the running machine, or of the definition."""
-        name, active = self._find(name)
+        name, active = find(name)
         if active and not inactive:
             return cast("list[DiskNow]", ask(control_of(name), "devices")["disks"])
         parts = self._document(name).findall("devices/disk")
@@ -127,7 +128,7 @@ class Hardware:
         self, name: str, disk: str, source: str | None, how: str, flags: list[str], *, force: bool = False
     ) -> Changed:
         """`how` is eject, insert or update."""
-        if source is not None and not Path(source).is_file():
+        if source is not None and not (Path(source).is_file() or Path(source).is_block_device()):
             raise HostError(f"there is no file {source}")
 
         def live(name: str) -> bool:
@@ -175,14 +176,14 @@ class Hardware:
     @served
     def figures(self, name: str, *, refresh: bool = False) -> AllFigures:
         """What a running machine has used and moved so far."""
-        name, active = self._find(name)
+        name, active = find(name)
         self._need(name, active=active)
         return cast("AllFigures", ask(control_of(name), "figures", refresh=refresh))
 
     @served
     def vcpu_counts(self, name: str) -> VcpuCounts:
         """How many vCPUs the machine has and may have, running and by its definition."""
-        name, active = self._find(name)
+        name, active = find(name)
         live = None
         if active:
             number = len(self.figures(name)["vcpus"])
@@ -213,7 +214,7 @@ class Hardware:
     # ---- parts ----------------------------------------------------------------------------------
 
     def _tell(self, name: str, do: str) -> str:
-        name, active = self._find(name)
+        name, active = find(name)
         self._need(name, active=active)
         ask(control_of(name), do)
         return name
@@ -222,7 +223,7 @@ class Hardware:
         self, name: str, flags: list[str], live: Callable[[str], bool], config: Callable[[str], str] | None
     ) -> Changed:
         """Looks whether the definition can be changed, then changes what runs, then stores the definition."""
-        name, active = self._find(name)
+        name, active = find(name)
         with self._locks[name]:
             to_live, to_config = scope(name, flags, active=active)
             if to_config and config is not None:
@@ -233,14 +234,6 @@ class Hardware:
                 with Store() as store:
                     store.revise(name, config)
         return Changed(name=name, live=to_live, config=to_config, done=done)
-
-    def _find(self, name: str) -> tuple[str, bool]:
-        """The machine's name, and whether it runs. Raises `ConfigError` if there is no such."""
-        active = running()
-        if name not in active:
-            with Store() as store:
-                name = store.get(name).name
-        return name, name in active
 
     @staticmethod
     def _need(name: str, *, active: bool) -> None:

@@ -21,6 +21,7 @@ from innkeeper.manager.domain_xml import ENGINES
 from innkeeper.manager.served import served
 
 CPUINFO, MEMINFO, STAT = Path("/proc/cpuinfo"), Path("/proc/meminfo"), Path("/proc/stat")
+NODES = Path("/sys/devices/system/node")
 MACHINE_ID = Path("/etc/machine-id")
 ARCHITECTURE = "x86_64"
 MACHINE = "pc"
@@ -64,21 +65,28 @@ class Node:
             sockets=len(sockets),
             cores=cores,
             threads=max(1, siblings // cores),
-            nodes=max(1, len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))),
+            nodes=max(1, len(list(NODES.glob("node[0-9]*")))),
             memory_kib=memory()["MemTotal"],
         )
 
     @served
-    def memory(self) -> dict[str, int]:
-        """In KiB, by the names of `virsh nodememstats`."""
-        found = memory()
+    def memory(self, cell: int | None = None) -> dict[str, int]:
+        """In KiB, by the names of `virsh nodememstats`: of the host, or of one of its NUMA nodes. Raises `ConfigError` if there is no such."""
+        found = memory() if cell is None else memory_of(cell)
         names = {"total": "MemTotal", "free": "MemFree", "buffers": "Buffers", "cached": "Cached"}
-        return {name: found.get(key, 0) for name, key in names.items()}
+        return {name: found[key] for name, key in names.items() if key in found}
 
     @served
-    def processors(self) -> dict[str, int]:
-        """Time that the host's processors have spent since its start, in ns, by the names of `virsh nodecpustats` (proc(5))."""
-        ticks = [int(word) for word in STAT.read_text().split("\n", 1)[0].split()[1:]]
+    def processors(self, cpu: int | None = None) -> dict[str, int]:
+        """Time that the host's processors have spent since its start, in ns, by the names of `virsh nodecpustats` (proc(5)).
+
+        That of one, if it is named. Raises `ConfigError` if there is no such.
+        """
+        wanted = "cpu" if cpu is None else f"cpu{cpu}"
+        lines = (line.split() for line in STAT.read_text().splitlines())
+        ticks = next(([int(word) for word in words[1:]] for words in lines if words[0] == wanted), None)
+        if ticks is None:
+            raise ConfigError(f"cpu is {cpu}; the host has no processor of that number")
         user, nice, system, idle, iowait = ticks[:5]
         unit = NANOSECONDS // os.sysconf("SC_CLK_TCK")
         kinds = {"user": user + nice, "system": system + sum(ticks[5:7]), "idle": idle, "iowait": iowait}
@@ -190,6 +198,16 @@ def memory() -> dict[str, int]:
     """`/proc/meminfo`, in KiB."""
     lines = (line.partition(":") for line in MEMINFO.read_text().splitlines())
     return {key: int(value.split()[0]) for key, _, value in lines}
+
+
+def memory_of(cell: int) -> dict[str, int]:
+    """A NUMA node's, in KiB: total and free memory is what a node has by itself."""
+    try:
+        text = (NODES / f"node{cell}" / "meminfo").read_text()
+    except OSError as error:
+        raise ConfigError(f"cell is {cell}; the host has no NUMA node of that number") from error
+    words = (line.split() for line in text.splitlines())
+    return {each[2].rstrip(":"): int(each[3]) for each in words if len(each) > 3}
 
 
 def blocks(text: str) -> Iterable[dict[str, str]]:

@@ -206,12 +206,18 @@ class Store:
 
     # ---- the file -------------------------------------------------------------------------------
 
+    def _version(self) -> int:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
     def _migrate(self) -> None:
+        """Whoever finds all of it done writes nothing, and so waits for nobody."""
+        if (found := self._version()) > len(MIGRATIONS):
+            raise HostError(f"{self._file} was written by a newer Innkeeper (version {found}); use that one")
+        if found == len(MIGRATIONS):
+            return
         with self._writing():
-            (version,) = self._database.execute("PRAGMA user_version").fetchone()
-            if version > len(MIGRATIONS):
-                raise HostError(f"{self._file} was written by a newer Innkeeper (version {version}); use that one")
-            for migration in MIGRATIONS[version:]:
+            for migration in MIGRATIONS[self._version() :]:  # another program may have been quicker
                 for statement in filter(str.strip, migration.split(";")):
                     self._database.execute(statement)
             self._database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

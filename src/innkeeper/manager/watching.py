@@ -48,7 +48,7 @@ class Watch:
         return self._processes[name]
 
     def _listen(self, name: str) -> None:
-        end = "its process was killed"
+        end, process = "its process was killed", self.process(name)
         try:
             for said in watch(control_of(name)):
                 self._states[name] = said["state"]
@@ -56,7 +56,7 @@ class Watch:
                     end = said["detail"]
                 elif "what" in said:
                     self._events.publish(name, said["what"], said["detail"])
-            self._bury(name)
+            self._bury(name, process)
             self._events.publish(name, "stopped", end)
         except HostError as error:
             logger.info("%s is not heard of any more: %s", name, error)
@@ -66,10 +66,12 @@ class Watch:
             with self._lock:
                 self._states.pop(name, None)
                 self._processes.pop(name, None)
+        if name in running():  # it was started again meanwhile
+            self.begin(name)
 
     @staticmethod
-    def _bury(name: str) -> None:
+    def _bury(name: str, process: int | None) -> None:
         """Until nothing of the process is left: whoever hears of the end may start the machine again."""
         deadline = time.monotonic() + PATIENCE_S
-        while name in running() and time.monotonic() < deadline:
+        while name in running() and process_of(name) in (None, process) and time.monotonic() < deadline:
             time.sleep(LOOK_S)

@@ -1,6 +1,6 @@
 """What the manager's daemon and its clients say to each other: one JSON object a line, over a Unix socket.
 
-The daemon greets with `{"innkeeper": its version}`. A call is `{"call": "domains.start", "args": […], "kwargs": {…}}`; its answer is
+The daemon greets with `{"innkeeper": its version}`, and hangs up if that has a `refused`, a sentence. A call is `{"call": "domains.start", "args": […], "kwargs": {…}}`; its answer is
 `{"result": …}` or `{"error": a sentence, "kind": a class of innkeeper.errors}`. An answer in parts is any number of `{"item": …}`
 lines after `{"parts": true}` and before `{"result": …}`. A result that is a descriptor travels beside `{"descriptor": true}` (unix(7), SCM_RIGHTS).
 """

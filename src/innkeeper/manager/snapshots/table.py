@@ -30,6 +30,11 @@ class Entry:
     data: dict[str, Any]
 
 
+def domains_with_snapshots(store: Store) -> set[str]:
+    """Their UUIDs."""
+    return {uuid for (uuid,) in store.query("SELECT DISTINCT domain FROM snapshots")}
+
+
 class SnapshotTable:
     """The snapshots of one machine."""
 
