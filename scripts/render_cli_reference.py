@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from innkeeper.cli import VERBS, Parser, make_parser
+from innkeeper.cli import VERBS, make_parser
+from innkeeper.cli.parser import Operand, Parser
 
 HEAD = (
     "# The `inn` command\n\nMade by `make docs` from the command's own parsers; a test says when it is out of date.\n"
@@ -36,7 +37,11 @@ def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPa
 def section(words: str, parser: argparse.ArgumentParser) -> str:
     lines = [f"## `{words}`", "", capitalised(parser.description or "") + ".", "", "| Option | Meaning |", "|---|---|"]
     left_out = (argparse._HelpAction, argparse._SubParsersAction)  # noqa: SLF001
-    options = [action for action in parser._actions if not isinstance(action, left_out)]  # noqa: SLF001
+    options = [
+        action
+        for action in parser._actions  # noqa: SLF001
+        if not isinstance(action, left_out) and action.help != argparse.SUPPRESS
+    ]
     lines += [f"| `{form(action)}` | {meaning(action)} |" for action in options]
     if parser.epilog:
         lines += ["", capitalised(parser.epilog) + "."]
@@ -44,6 +49,8 @@ def section(words: str, parser: argparse.ArgumentParser) -> str:
 
 
 def form(action: argparse.Action) -> str:
+    if isinstance(action, Operand):
+        return action.shown()
     name = ", ".join(action.option_strings)
     if action.nargs == 0:
         return name
@@ -53,7 +60,8 @@ def form(action: argparse.Action) -> str:
 
 def meaning(action: argparse.Action) -> str:
     help_text = (action.help or "") % {"default": action.default}
-    return f"{help_text} (required)" if action.required else help_text
+    needed = action.needed if isinstance(action, Operand) else action.required
+    return f"{help_text} (required)" if needed else help_text
 
 
 def capitalised(text: str) -> str:

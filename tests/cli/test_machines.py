@@ -53,7 +53,7 @@ def test_a_machine_that_does_not_run_cannot_be_ended(capsys: pytest.CaptureFixtu
 
 def test_nobody_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("start", "dominfo", "undefine", "autostart"):
-        assert main(["virsh", verb, "nobody"]) == 2
+        assert main(["virsh", verb, "nobody"]) == 1
         assert "there is no machine 'nobody'" in capsys.readouterr().err
 
 

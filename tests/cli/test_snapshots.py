@@ -121,7 +121,7 @@ def test_a_machine_with_snapshots_is_not_forgotten_by_mistake(inn: Inn) -> None:
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(inn: Inn, words: str, said: str) -> None:
-    assert said in inn(f"virsh {words}", status=2)
+    assert said in inn(f"virsh {words}", status=1)
 
 
 def test_each_verb_has_help_and_json(inn: Inn) -> None:

@@ -17,6 +17,7 @@ from innkeeper.cli import VERBS
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = re.compile(r"\{\d+\}|%\(\w+\)[sdr]|%[sdr]\b")
 LOCALES = {"C": {"LC_ALL": "C"}, "zh_CN.UTF-8": {"LC_ALL": "zh_CN.UTF-8"}, "unset": {}}
+MISTAKES = {"virsh": 1}  # as virsh has it
 HAN = re.compile(r"[\u4e00-\u9fff]")
 # One process says all of it: one for each verb would take minutes.
 PROGRAM = """
@@ -91,7 +92,7 @@ def test_every_command_speaks_under_every_locale(locale: dict[str, str]) -> None
     chinese = "zh" in locale.get("LC_ALL", "")
     for words, (status, text) in said.items():
         asked_for_help = words.endswith("--help")
-        assert status == (0 if asked_for_help else 2), (words, text)
+        assert status == (0 if asked_for_help else MISTAKES.get(words.split()[0], 2)), (words, text)
         assert text.startswith(
             ("用法：" if asked_for_help else "错误：") if chinese else ("usage: " if asked_for_help else "error: ")
         )

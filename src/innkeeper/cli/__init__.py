@@ -10,13 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, NoReturn, Protocol, cast
+from typing import Protocol, cast
 
 from innkeeper import __version__
 from innkeeper.cli import machines, networks, node, snapshots, storage
+from innkeeper.cli.parser import Parser
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
-from innkeeper.cli.words import HelpFormatter, complain, ready
+from innkeeper.cli.words import complain, ready
 from innkeeper.errors import EngineError, InnkeeperError, refused
 
 VERBS = {
@@ -47,52 +48,28 @@ class Verb(Protocol):
     def execute(self, arguments: argparse.Namespace) -> int: ...
 
 
-class Parser(argparse.ArgumentParser):
-    """Takes no abbreviations and answers a mistake with one sentence."""
-
-    later: Callable[[], None] | None = None
-    """Adds its arguments, when they are first asked for: so a kind of a verb that is not named need not be loaded."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**({"formatter_class": HelpFormatter} | options))
-
-    def load(self) -> None:
-        """Idempotent."""
-        later, self.later = self.later, None
-        if later is not None:
-            later()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self.load()
-        return super().parse_known_args(args, namespace)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:  # noqa: SLF001
-            from difflib import get_close_matches
-
-            like = get_close_matches(value, action.choices, 1)
-            hint = f"; did you mean {like[0]!r}?" if like else ""
-            raise argparse.ArgumentError(None, f"there is no command {value!r}{hint}")
-        super()._check_value(action, value)
-
-    def error(self, message: str) -> NoReturn:
-        complain(f"{message}; see {self.prog} --help")
-        self.exit(Status.MISTAKE)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one `inn` command and returns its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     ready()
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogHandler()])
-    try:
+
+    def run() -> int:
         with ExitStack() as held:
-            parsed = make_parser(words).parse_args(words, argparse.Namespace(held=held))
-            status = cast("Verb", parsed.verb).execute(parsed)
-            sys.stdout.flush()
+            parsed = make_parser(words).parse_args(words, argparse.Namespace(held=held, session=None))
+            return cast("Verb", parsed.verb).execute(parsed)
+
+    return guarded(run)
+
+
+def guarded(do: Callable[[], int], *, mistake: int = Status.MISTAKE) -> int:
+    """What a command returns, or the status for what it raises, which is told."""
+    try:
+        status = do()
+        sys.stdout.flush()
     except InnkeeperError as error:
         complain(str(error))
-        return Status.INTERNAL if isinstance(error, EngineError) else Status.MISTAKE
+        return Status.INTERNAL if isinstance(error, EngineError) else mistake
     except KeyboardInterrupt:
         return Status.INTERRUPTED
     except BrokenPipeError:
@@ -103,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("INNKEEPER_TRACEBACK"):
             raise
         complain(str(refused(error)))
-        return Status.MISTAKE
+        return mistake
     except Exception as error:  # a bug of ours: one line by default, all of it on demand
         if os.environ.get("INNKEEPER_TRACEBACK"):
             raise

@@ -6,9 +6,10 @@ Verbs and options are those of the commands' own parsers; names of machines, net
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from innkeeper.cli.parser import Parser, Refusal
 from innkeeper.cli.status import Status
 from innkeeper.errors import InnkeeperError
 from innkeeper.manager.client import connect
@@ -38,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def possibilities(words: Sequence[str]) -> list[str]:
     """What may stand in the last word's place. None where nothing is known."""
-    from innkeeper.cli import Parser, make_parser
+    from innkeeper.cli import make_parser
 
     *before, last = words
     parser: argparse.ArgumentParser = make_parser(before)
@@ -50,14 +51,21 @@ def possibilities(words: Sequence[str]) -> list[str]:
         if isinstance(parser, Parser):
             parser.load()
     if last.startswith("-"):
-        found: Iterable[str] = (name for action in parser._actions for name in action.option_strings)  # noqa: SLF001
+        found: Iterable[str] = (
+            name
+            for action in parser._actions  # noqa: SLF001
+            if not isinstance(action, Refusal)
+            for name in action.option_strings
+        )
     else:
         found = verbs_of(parser) or values(parser, given)
     return sorted(word for word in found if word.startswith(last) or word == FILE)
 
 
-def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+def verbs_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
     """Those that a parser goes on with, by their names."""
+    if isinstance(parser, Parser) and parser.commands is not None:
+        return parser.commands
     for action in parser._actions:  # noqa: SLF001 - argparse tells nobody
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return dict(action.choices)
@@ -67,9 +75,14 @@ def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
 def values(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
     """Of the option before, or of the first argument in line that is not given yet."""
     actions = parser._actions  # noqa: SLF001
-    asked = [action for action in actions if given and given[-1] in action.option_strings and action.nargs != 0]
-    arguments = [action for action in actions if not action.option_strings]
-    at = len([word for word in given if not word.startswith("-")])
+    taking = {name: action for action in actions for name in action.option_strings if action.nargs != 0}
+    asked = [taking[given[-1]]] if given and given[-1] in taking else []
+    named = {taking[word].dest for word in given if word in taking}
+    arguments = [action for action in actions if not action.option_strings and action.dest not in named]
+    before = [None, *given]  # each word's own
+    at = len(
+        [word for word, last in zip(given, before, strict=False) if not word.startswith("-") and last not in taking]
+    )
     last = [action for action in arguments[-1:] if action.nargs in (argparse.ONE_OR_MORE, argparse.ZERO_OR_MORE)]
     for action in asked or arguments[at : at + 1] or last:
         if action.choices is not None:

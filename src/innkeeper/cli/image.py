@@ -9,7 +9,8 @@ from functools import partial
 from importlib import import_module
 from typing import cast
 
-from innkeeper.cli import Parser, images
+from innkeeper.cli import images
+from innkeeper.cli.parser import Parser
 from innkeeper.cli.status import Status
 
 GUESTS = {

@@ -1,8 +1,8 @@
 """`inn net …`: networks in a few words; each word is also a verb of virsh's, `inn net-…`."""
 
 import argparse
-from pathlib import Path
 
+from innkeeper.cli import documents
 from innkeeper.cli.networks import VERBS, common
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
@@ -73,7 +73,7 @@ def document(arguments: argparse.Namespace) -> str:
     from innkeeper.manager.networks.plain import Words, document_of
 
     if "/" in arguments.name or arguments.name.endswith(".xml"):
-        return common.read(Path(arguments.name))
+        return documents.read(arguments.name)
     return document_of(
         Words(
             name=arguments.name,

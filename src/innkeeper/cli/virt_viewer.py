@@ -75,8 +75,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def name_of(arguments: argparse.Namespace, domains: Domains) -> str:
-    if arguments.domain is not None or arguments.named is not None:
-        return common.name_of(arguments)
+    given = [str(name) for name in (arguments.domain, arguments.named) if name is not None]
+    if len(given) > 1:
+        raise ConfigError("two machines are named; say which one")
+    if given:
+        return given[0]
     names = [listed["name"] for listed in domains.all() if listed["state"] != view.SHUT_OFF]
     if len(names) != 1:
         some = (

@@ -3,6 +3,8 @@
 import argparse
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 from unicodedata import category
 
@@ -15,9 +17,33 @@ OBEYED = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Kinds of characters (Unicode Standard Annex 44) that move, hide or turn round what is around them."""
 
 
+class Manner:
+    """How this process speaks."""
+
+    quiet = False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While it lasts, only what was asked for is printed: no messages, no heads of tables."""
+    Manner.quiet = True
+    try:
+        yield
+    finally:
+        Manner.quiet = False
+
+
 def say(text: str = "", *, end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """`print` for words: what a message is gets translated."""
-    print(translate(text), end=end, file=file, flush=flush)
+    """`print` for messages, which are translated. What was asked for is printed without it."""
+    if not (Manner.quiet and file is None):
+        print(translate(text), end=end, file=file, flush=flush)
+
+
+def tell_unknown(unknown: Sequence[str], *, kept: bool = True) -> None:
+    """Which parts of a document mean nothing here."""
+    if unknown:
+        what = "kept, and without meaning here" if kept else "without meaning here, and left out"
+        say(f"{what}: {', '.join(unknown)}", file=sys.stderr)
 
 
 def complain(text: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import refuse
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 
@@ -10,6 +11,7 @@ from innkeeper.cli.words import say
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     parser.add_argument("--disable", action="store_true", help="no longer")
+    refuse(parser, {"--once": "a machine is started each time that the host has started, or never"})
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -3,18 +3,19 @@
 import argparse
 
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "path", "the disk: its target, as in vda, or its file")
-    changing.operand(parser, "size", "in KiB, or with a unit, as in 20G")
+    operand(parser, "path", "the disk: its target, as in vda, or its file")
+    operand(parser, "size", "in KiB, or with a unit, as in 20G")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    disk, size = changing.word(arguments, "path"), changing.size_of(changing.word(arguments, "size"), "size")
+    disk, size = arguments.path, changing.size_of(arguments.size, "size")
     common.manager(arguments).hardware.resize(common.name_of(arguments), disk, size)
     say(f"Block device '{disk}' is resized\n")
     return Status.DONE

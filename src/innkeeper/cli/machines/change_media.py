@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
@@ -13,16 +14,20 @@ DONE = {"eject": "ejected", "insert": "inserted", "update": "updated"}
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "path", "the drive: its target, as in hdc, or the file in it")
-    changing.operand(parser, "source", "the file to put in")
+    operand(parser, "path", "the drive: its target, as in hdc, or the file in it")
+    operand(parser, "source", "the file to put in", required=False)
     for how in DONE:
         parser.add_argument(f"--{how}", action="store_true", help=f"{how} the disc")
+    parser.add_argument("--block", action="store_true", help="the source is a block device, which is seen anyway")
+    parser.add_argument(
+        "--print-xml", action="store_true", help="print the drive's XML as it would be, and change nothing"
+    )
     parser.add_argument("--force", action="store_true", help="even if the guest has locked the drive")
     changing.flags(parser, persistent=False)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    drive, source = changing.word(arguments, "path"), changing.maybe(arguments, "source")
+    drive, source = arguments.path, arguments.source
     asked = [how for how in DONE if getattr(arguments, how)]
     if len(asked) > 1:
         raise ConfigError(f"--{asked[0]} and --{asked[1]} are both given; one thing at a time")
@@ -32,7 +37,16 @@ def execute(arguments: argparse.Namespace) -> int:
     if how != "eject" and source is None:
         raise ConfigError(f"source is missing; name the disc to {how}, or --eject the one that is there")
     file = str(Path(source).absolute()) if source is not None else None
+    if arguments.block and not (file is not None and Path(file).is_block_device()):
+        raise ConfigError(f"--block is given, and {file or 'nothing'} is no block device; leave it out")
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
-    common.manager(arguments).hardware.change_media(name, drive, file, how, flags, force=arguments.force)
+    manager = common.manager(arguments)
+    if arguments.print_xml:
+        from innkeeper.manager import changes
+
+        changed = changes.change_media(manager.domains.xml(name), drive, file, how)
+        print(changing.kept_device(changed, lambda root: changes.find_disk(root, drive)))
+        return Status.DONE
+    manager.hardware.change_media(name, drive, file, how, flags, force=arguments.force)
     say(f"Successfully {DONE[how]} media.\n")
     return Status.DONE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand as named_operand
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
     from innkeeper.manager.hardware import Changed
 
 FLAGS = ("live", "config", "current", "persistent")
-UNITS = {
-    "": 1 << 10, "b": 1, "bytes": 1, "kb": 1000, "k": 1 << 10, "kib": 1 << 10, "mb": 1000**2, "m": 1 << 20, "mib": 1 << 20,
-    "gb": 1000**3, "g": 1 << 30, "gib": 1 << 30, "tb": 1000**4, "t": 1 << 40, "tib": 1 << 40,
-}  # fmt: skip
+KIB = 1024
 Attributes = dict[str, str]
 
 
@@ -36,36 +34,12 @@ def flags_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def operand(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    """A word that can be given by its place or by its name, as virsh has them, before or behind options."""
-    take_words_anywhere(parser)
-    parser.add_argument(f"{name} word", nargs="?", metavar=name, help=text)
-    parser.add_argument(f"--{name}", dest=f"{name} option", metavar="VALUE", help=argparse.SUPPRESS)
-
-
-def take_words_anywhere(parser: argparse.ArgumentParser) -> None:
-    """Argparse by itself gives all words up to an option their places, and is surprised by more behind it."""
-    if "parse_known_args" in vars(parser):
-        return
-    plain, inside = parser.parse_known_args, [False]
-
-    def parse(args: Any = None, namespace: Any = None) -> Any:
-        if inside[0]:
-            return plain(args, namespace)
-        inside[0] = True
-        try:
-            return parser.parse_known_intermixed_args(args, namespace)
-        finally:
-            inside[0] = False
-
-    parser.parse_known_args = parse  # type: ignore[method-assign] # of this one parser
+    named_operand(parser, name, text, required=False)
 
 
 def maybe(arguments: argparse.Namespace, name: str) -> str | None:
-    """What was given. Raises `ConfigError` if it was given twice."""
-    given = [value for kind in ("word", "option") if (value := getattr(arguments, f"{name} {kind}")) is not None]
-    if len(given) > 1:
-        raise ConfigError(f"{name} is given twice: {given[0]} and {given[1]}")
-    return given[0] if given else None
+    value: str | None = getattr(arguments, name)
+    return value
 
 
 def word(arguments: argparse.Namespace, name: str) -> str:
@@ -76,15 +50,10 @@ def word(arguments: argparse.Namespace, name: str) -> str:
 
 
 def size_of(text: str, what: str) -> int:
-    """Bytes of a scaled number, whose unit is KiB if it has none.
+    """Bytes of a scaled number, whose unit is KiB if it has none."""
+    from innkeeper.manager.storage.sizes import size
 
-    >>> size_of("1G", "the size"), size_of("2", "the size"), size_of("512b", "the size")
-    (1073741824, 2048, 512)
-    """
-    found = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", text)
-    if found is None or found[2].lower() not in UNITS:
-        raise ConfigError(f"{what} is {text!r}; it must be a number, with a unit such as MiB if it is not KiB")
-    return int(found[1]) * UNITS[found[2].lower()]
+    return size(text, what, plain=KIB)
 
 
 def count_of(text: str, what: str) -> int:
@@ -120,25 +89,39 @@ def tell(changed: Changed, what: str, did: str) -> None:
     )
 
 
-def interface_of(
-    kind: str, source: str | None, mac: str | None, model: str | None, target: str | None, mtu: str | None
-) -> str:
-    """Libvirt's XML of an interface."""
+def interface_of(kind: str, source: str | None, **options: str | None) -> str:
+    """Libvirt's XML of an interface. Options are mac, target, model, mtu and alias."""
     parts: list[tuple[str, Attributes | str]] = []
-    if mac is not None:
-        parts.append(("mac", {"address": mac}))
     if kind in ("bridge", "network") and source is not None:
         parts.append(("source", {kind: source}))
-    named = target or (source if kind == "ethernet" else None)
-    if named is not None:
-        parts.append(("target", {"dev": named}))
-    if model is not None:
-        parts.append(("model", {"type": model}))
-    if mtu is not None:
-        parts.append(("mtu", {"size": mtu}))
+    if kind == "ethernet" and options.get("target") is None:
+        options["target"] = source
+    for name, attribute in (
+        ("mac", "address"),
+        ("target", "dev"),
+        ("model", "type"),
+        ("mtu", "size"),
+        ("alias", "name"),
+    ):
+        if (value := options.get(name)) is not None:
+            parts.append((name, {attribute: value}))
     return element("interface", {"type": kind}, *parts)
 
 
-def domain_and_flags(parser: argparse.ArgumentParser) -> None:
+def kept_device(xml: str, find: Callable[[ET.Element], ET.Element]) -> str:
+    """A device's XML, as a machine's definition has it. `find` is one of those in `manager.changes`, which raise `ConfigError`."""
+    device = find(ET.fromstring(xml))  # noqa: S314 - our own
+    device.tail = None
+    ET.indent(device)
+    return ET.tostring(device, encoding="unicode")
+
+
+def memory(parser: argparse.ArgumentParser) -> None:
+    """For verbs about how much there is."""
     common.domain(parser)
-    flags(parser)
+    named_operand(parser, "size", "in KiB, or with a unit, as in 2G")
+    flags(parser, persistent=False)
+
+
+def kib_of(arguments: argparse.Namespace) -> int:
+    return size_of(arguments.size, "size") // KIB

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
-from innkeeper.errors import ConfigError, HostError
+from innkeeper.cli.parser import operand
+from innkeeper.cli.words import Manner, say
+from innkeeper.errors import HostError
 from innkeeper.language import translate
 from innkeeper.manager.client import connect
 
@@ -37,21 +39,16 @@ def tell_notes(manager: Manager, name: str) -> None:
         return  # it has ended meanwhile
     for card in cards:
         if card["note"]:
-            print(card["note"], file=sys.stderr)
+            say(card["note"], file=sys.stderr)
 
 
-def domain(parser: argparse.ArgumentParser) -> None:
-    """The machine that a verb is about. virsh's `--domain NAME` says the same."""
-    parser.add_argument("domain", nargs="?", metavar="NAME", help="the machine's name or UUID")
-    parser.add_argument("--domain", dest="named", metavar="NAME", help=argparse.SUPPRESS)
+def domain(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The machine that a verb is about."""
+    operand(parser, "domain", "the machine's name or UUID", required=required, metavar="NAME")
 
 
 def name_of(arguments: argparse.Namespace) -> str:
-    """Raises `ConfigError` unless exactly one machine is named."""
-    given = [name for name in (arguments.domain, arguments.named) if name is not None]
-    if len(given) != 1:
-        raise ConfigError("no machine is named; say which" if not given else "two machines are named; say which one")
-    return str(given[0])
+    return str(arguments.domain)
 
 
 def as_json(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +69,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         " " + "   ".join(padded(cell, wide) for cell, wide in zip(row, widths, strict=True)) for row in [heads, *rows]
     ]
     rule = "-" * (sum(widths) + 3 * len(widths))
-    return "\n".join([lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:])]) + "\n"
+    head = [] if Manner.quiet else [lines[0].rstrip(), rule]
+    return "\n".join([*head, *(line.rstrip() for line in lines[1:])]) + "\n"
 
 
 def width(text: str) -> int:

@@ -15,8 +15,12 @@ def register(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Sets `arguments.system`. Raises `ConfigError` for what is no connection of ours."""
-    uri = arguments.connect
-    if uri in SYSTEM:
-        arguments.system = True
-    elif uri is not None and uri not in SESSION:
+    if arguments.connect is not None:
+        arguments.system = is_system(arguments.connect)
+
+
+def is_system(uri: str) -> bool:
+    """Whether it means the host's machines. Raises `ConfigError` for what is no connection of ours."""
+    if uri not in SESSION + SYSTEM:
         raise ConfigError(f"connect is {uri!r}; it must be one of {', '.join(SESSION + SYSTEM)}")
+    return uri in SYSTEM

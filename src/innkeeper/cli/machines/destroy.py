@@ -9,9 +9,13 @@ from innkeeper.cli.words import say
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("--graceful", action="store_true", help="give up rather than kill a process that does not end")
+    parser.add_argument("--remove-logs", action="store_true", help="what its process has said too")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = common.manager(arguments).domains.destroy(common.name_of(arguments))
+    name = common.manager(arguments).domains.destroy(
+        common.name_of(arguments), graceful=arguments.graceful, remove_log=arguments.remove_logs
+    )
     say(f"Domain '{name}' destroyed\n")
     return Status.DONE

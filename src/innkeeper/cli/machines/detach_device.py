@@ -4,17 +4,18 @@ import argparse
 
 from innkeeper.cli import documents
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "file", "the XML of an interface or a disk")
+    operand(parser, "file", "the XML of an interface or a disk")
     changing.flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    xml = documents.read(changing.word(arguments, "file"))
+    xml = documents.read(arguments.file)
     changed = common.manager(arguments).hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments))
     changing.tell(changed, "Device", "detached")
     return Status.DONE

@@ -3,17 +3,26 @@
 import argparse
 
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "target", "the disk: its target, as in vdb, or its file")
+    operand(parser, "target", "the disk: its target, as in vdb, or its file")
+    parser.add_argument("--print-xml", action="store_true", help="print the disk's XML and change nothing")
     changing.flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    xml = changing.element("disk", {}, ("target", {"dev": changing.word(arguments, "target")}))
-    hardware = common.manager(arguments).hardware
+    xml = changing.element("disk", {}, ("target", {"dev": arguments.target}))
+    manager = common.manager(arguments)
+    if arguments.print_xml:
+        from innkeeper.manager.changes import find_disk
+
+        kept = manager.domains.xml(common.name_of(arguments))
+        print(changing.kept_device(kept, lambda root: find_disk(root, arguments.target)))
+        return Status.DONE
+    hardware = manager.hardware
     changing.tell(hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments)), "Disk", "detached")
     return Status.DONE

@@ -3,6 +3,7 @@
 import argparse
 
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
@@ -11,15 +12,17 @@ KINDS = {"ethernet": "tap", "network": "user"}  # what some are called elsewhere
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "type", "where its cable leads, as for attach-interface")
-    changing.operand(parser, "mac", "its address; needed if there is more than one card of the type")
+    operand(parser, "type", "where its cable leads, as for attach-interface")
+    operand(parser, "mac", "its address; needed if there is more than one card of the type", required=False)
+    parser.add_argument("--print-xml", action="store_true", help="print the card's XML and change nothing")
     changing.flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
-    kind, mac = changing.word(arguments, "type"), changing.maybe(arguments, "mac")
-    hardware = common.manager(arguments).hardware
+    kind, mac = arguments.type, arguments.mac
+    manager = common.manager(arguments)
+    hardware = manager.hardware
     if mac is None:
         cards = hardware.cards(name, inactive="config" in flags and "live" not in flags)
         found = [card for card in cards if card["type"] in (kind, KINDS.get(kind))]
@@ -27,6 +30,11 @@ def execute(arguments: argparse.Namespace) -> int:
             how = f"has {len(found)} of them; say which with --mac" if found else "has none"
             raise ConfigError(f"which interface of type {kind} is meant: machine {name} {how}")
         mac = found[0]["mac"]
-    changed = hardware.detach(name, changing.interface_of(kind, None, mac, None, None, None), flags)
+    if arguments.print_xml:
+        from innkeeper.manager.changes import find_interface
+
+        print(changing.kept_device(manager.domains.xml(name), lambda root: find_interface(root, mac)))
+        return Status.DONE
+    changed = hardware.detach(name, changing.interface_of(kind, None, mac=mac), flags)
     changing.tell(changed, "Interface", "detached")
     return Status.DONE

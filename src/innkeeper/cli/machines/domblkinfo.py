@@ -2,23 +2,25 @@
 
 import argparse
 
-from innkeeper.cli.machines import changing, common
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
+from innkeeper.manager.storage.sizes import shown
 
-KEYS = ("capacity", "allocation", "physical")
+HEADS = ("Capacity", "Allocation", "Physical")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "device", "its target, as in vda, or its file")
+    operand(parser, "device", "its target, as in vda, or its file", required=False)
     parser.add_argument("--all", action="store_true", help="all disks")
     parser.add_argument("--human", action="store_true", help="sizes in units for people")
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    wanted = None if arguments.all else changing.maybe(arguments, "device")
+    wanted = None if arguments.all else arguments.device
     reached, name = common.manager(arguments), common.name_of(arguments)
     disks = [disk for disk in reached.hardware.disks(name, inactive=False) if disk["source"]]
     found = [disk for disk in disks if arguments.all or wanted in (disk["target"], disk["source"])]
@@ -27,23 +29,22 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f"machine {name} has no disk {wanted or 'that is named'}; it has {known}, and --all shows all"
         )
-    sizes = {disk["target"]: reached.volumes.image(str(disk["source"])) for disk in found}
-    rows = [[target, *(shown(each[key], human=arguments.human) for key in KEYS)] for target, each in sizes.items()]  # type: ignore[literal-required] # three of its keys
+    sizes = {}
+    for disk in found:
+        image = reached.volumes.image(str(disk["source"]))
+        sizes[disk["target"]] = {
+            "capacity": image["capacity"],
+            "allocation": image["allocation"],
+            "physical": image["physical"],
+        }
+    rows = [
+        [target, *(shown(size, digits=3) if arguments.human else str(size) for size in each.values())]
+        for target, each in sizes.items()
+    ]
     if arguments.json:
-        common.show_json({target: {key: each[key] for key in KEYS} for target, each in sizes.items()})  # type: ignore[literal-required] # as above
+        common.show_json(sizes)
     elif arguments.all:
-        print(common.table(("Target", "Capacity", "Allocation", "Physical"), rows))
+        print(common.table(("Target", *HEADS), rows))
     else:
-        common.show_facts(arguments, dict(zip(("Capacity", "Allocation", "Physical"), rows[0][1:], strict=True)))
+        common.show_facts(arguments, dict(zip(HEADS, rows[0][1:], strict=True)))
     return Status.DONE
-
-
-def shown(size: int, *, human: bool) -> str:
-    """A size in bytes, or in its largest unit.
-
-    >>> shown(1 << 30, human=True)
-    '1.000 GiB'
-    """
-    power = min(max(size.bit_length() - 1, 0) // 10, 6) if human else 0
-    units = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-    return f"{size / 1024**power:.3f} {units[power]}" if human else str(size)

@@ -2,7 +2,8 @@
 
 import argparse
 
-from innkeeper.cli.machines import changing, common
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
@@ -32,13 +33,13 @@ WORDS = {
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "device", "its target, as in vda, or its file; all together if not given")
+    operand(parser, "device", "its target, as in vda, or its file; all together if not given", required=False)
     parser.add_argument("--human", action="store_true", help="say what each figure is")
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    wanted = changing.maybe(arguments, "device")
+    wanted = arguments.device
     disks = common.manager(arguments).hardware.figures(common.name_of(arguments))["disks"]
     found = [disk for disk in disks if wanted is None or wanted in (disk["target"], disk["source"])]
     if not found:

@@ -2,20 +2,21 @@
 
 import argparse
 
-from innkeeper.cli.machines import changing, common
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "interface", "its MAC address, or its interface on the host")
+    operand(parser, "interface", "its MAC address, or its interface on the host")
     parser.add_argument("--config", action="store_true", help="what the definition says")
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    wanted = changing.word(arguments, "interface")
+    wanted = arguments.interface
     cards = common.manager(arguments).hardware.cards(common.name_of(arguments), inactive=arguments.config)
     found = [card for card in cards if wanted.lower() == card["mac"].lower() or wanted == card["target"]]
     if not found:

@@ -3,6 +3,7 @@
 import argparse
 
 from innkeeper.cli.machines import changing, common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
@@ -10,16 +11,26 @@ from innkeeper.errors import ConfigError
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "interface", "its MAC address, or its interface on the host")
-    changing.operand(parser, "state", "up or down")
+    operand(parser, "interface", "its MAC address, or its interface on the host")
+    operand(parser, "state", "up or down")
+    parser.add_argument(
+        "--print-xml", action="store_true", help="print the card's XML as it would be, and change nothing"
+    )
     changing.flags(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    card, state = changing.word(arguments, "interface"), changing.word(arguments, "state")
+    card, state = arguments.interface, arguments.state
     if state not in ("up", "down"):
         raise ConfigError(f"state is {state!r}; it must be up or down")
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
-    common.manager(arguments).hardware.set_link(name, card, flags, up=state == "up")
+    manager = common.manager(arguments)
+    if arguments.print_xml:
+        from innkeeper.manager import changes
+
+        changed = changes.set_link(manager.domains.xml(name), card, up=state == "up")
+        print(changing.kept_device(changed, lambda root: changes.find_interface(root, card)))
+        return Status.DONE
+    manager.hardware.set_link(name, card, flags, up=state == "up")
     say("Device updated successfully\n")
     return Status.DONE

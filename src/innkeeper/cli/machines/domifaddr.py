@@ -4,11 +4,15 @@ import argparse
 import ipaddress
 from pathlib import Path
 
-from innkeeper.cli.machines import changing, common
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
+from innkeeper.cli.words import Manner
+from innkeeper.errors import ConfigError
 
 NEIGHBOURS = Path("/proc/net/arp")
 LEASES = ("/var/lib/misc/dnsmasq.leases", "/var/lib/libvirt/dnsmasq/*.leases", "/run/innkeeper-networks/*/leases")
+SOURCES = ("lease", "arp")
 COMPLETE = 0x2  # of an entry in the neighbour table
 PREFIXES = {"user": 24}
 HEADS = ("Name", "MAC address", "Protocol", "Address")
@@ -16,16 +20,20 @@ HEADS = ("Name", "MAC address", "Protocol", "Address")
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "interface", "only this one: its MAC address, or its interface on the host")
+    operand(parser, "interface", "only this one: its MAC address, or its interface on the host", required=False)
     parser.add_argument("--full", action="store_true", help="the card's name and address on every line")
     parser.add_argument(
-        "--source", choices=("lease", "arp"), help="DHCP's leases, or the host's neighbours; both if not given"
+        "--source", metavar="SOURCE", help="lease: DHCP's; arp: the host's neighbours; both if not given"
     )
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    wanted = changing.maybe(arguments, "interface")
+    wanted = arguments.interface
+    if arguments.source not in (None, *SOURCES):
+        raise ConfigError(
+            f"source is {arguments.source!r}; it can be {' or '.join(SOURCES)}, as there is no agent in the guest"
+        )
     rows: list[list[str]] = []
     for card in common.manager(arguments).hardware.cards(common.name_of(arguments)):
         if wanted is not None and wanted.lower() != card["mac"] and wanted != card["target"]:
@@ -52,8 +60,9 @@ def show(arguments: argparse.Namespace, rows: list[list[str]]) -> None:
     if arguments.json:
         common.show_json([dict(zip(("name", "mac", "protocol", "address"), row, strict=True)) for row in rows])
         return
-    print(f" {HEADS[0]:<10} {HEADS[1]:<20} {HEADS[2]:<8}     {HEADS[3]}")
-    print("-" * 79)
+    if not Manner.quiet:
+        print(f" {HEADS[0]:<10} {HEADS[1]:<20} {HEADS[2]:<8}     {HEADS[3]}")
+        print("-" * 79)
     for name, mac, protocol, address in rows:
         print(f" {name:<10} {mac:<17}    {protocol:<12} {address}")
     print()

@@ -2,19 +2,20 @@
 
 import argparse
 
-from innkeeper.cli.machines import changing, common
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    changing.operand(parser, "interface", "its MAC address, or its interface on the host")
+    operand(parser, "interface", "its MAC address, or its interface on the host")
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    wanted = changing.word(arguments, "interface")
+    wanted = arguments.interface
     cards = common.manager(arguments).hardware.figures(common.name_of(arguments))["cards"]
     found = [card for card in cards if wanted.lower() == card["mac"] or wanted == card["target"]]
     if not found:

@@ -4,12 +4,17 @@ import argparse
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.machines.domstats import guest_memory
+from innkeeper.cli.parser import refuse
 from innkeeper.cli.status import Status
+
+WHEN = "the guest is asked whenever inn dommemstat is, and at no other time"
+REFUSED = {"--period SECONDS": WHEN, "--live": WHEN, "--config": WHEN, "--current": WHEN}
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     common.as_json(parser)
+    refuse(parser, REFUSED)
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -2,15 +2,18 @@
 
 import argparse
 
-from innkeeper.cli.machines import common
+from innkeeper.cli.machines import common, reasons
 from innkeeper.cli.status import Status
 from innkeeper.language import translate
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("--reason", action="store_true", help="why, too, as far as that is known")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(translate(common.manager(arguments).domains.state(common.name_of(arguments))) + "\n")
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    state = manager.domains.state(name)
+    print((reasons.shown(manager, name, state) if arguments.reason else translate(state)) + "\n")
     return Status.DONE

@@ -3,15 +3,18 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from innkeeper.cli.machines import common
+from innkeeper.cli.machines import common, reasons
+from innkeeper.cli.parser import operand, refuse
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
+from innkeeper.errors import ConfigError
+from innkeeper.language import translate
 
 if TYPE_CHECKING:
+    from innkeeper.manager.domains import Listed
     from innkeeper.manager.service import Manager
 
 GROUPS = ("state", "cpu-total", "balloon", "vcpu", "interface", "block", "exits")
-STATES = {"running": 1, "paused": 3, "shut off": 5}
+STATES = {"running": 1, "paused": 3, "shut off": 5, "crashed": 6, "pmsuspended": 7}
 GUEST = {
     "swap_in_bytes": "swap_in",
     "swap_out_bytes": "swap_out",
@@ -25,35 +28,78 @@ GUEST = {
     "huge_page_failures": "hugetlb_pgfail",
 }
 KIB = 1024
+ELSEWHERE = ("perf", "iothread", "memory", "dirtyrate", "vm")
+"""Groups of virsh's that nothing here belongs to."""
+LISTED = {
+    "active": "all that run",
+    "inactive": "all that do not",
+    "persistent": "all that are kept",
+    "transient": "all that run without being kept",
+    "running": "all that run and do not stand still",
+    "paused": "all that stand still",
+    "shutoff": "all that are shut off",
+    "other": "all that do something else",
+}
+STATE_NAMES = {"running": "running", "paused": "paused", "shutoff": "shut off"}
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("domains", nargs="*", metavar="NAME", help="these machines; without any, all that run")
+    text = "these machines; without any, all that run"
+    operand(parser, "domain", text, required=False, many=True, metavar="NAME")
+    add = parser.add_argument
     for group in GROUPS:
-        parser.add_argument(f"--{group}", action="store_true", help=f"only this and what else is named: {group}")
-    parser.add_argument("--raw", action="store_true", help="taken for virsh's sake: figures are as they are")
-    parser.add_argument("--list-active", action="store_true", help="all that run")
+        add(f"--{group}", action="store_true", help=f"only this and what else is named: {group}")
+    for group in ELSEWHERE:
+        add(f"--{group}", action="store_true", help="of which machines here have no figures")
+    for kind, text in LISTED.items():
+        add(f"--list-{kind}", action="store_true", help=text)
+    add("--enforce", action="store_true", help="have it be an error if there are no figures of what is named")
+    add("--raw", action="store_true", help="taken for virsh's sake: figures are as they are")
+    add("--nowait", action="store_true", help="taken for virsh's sake: nothing is waited for")
+    refuse(parser, {"--backing": "what is read of a disk's backing images counts as the disk's own"})
     common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    absent = [group for group in ELSEWHERE if getattr(arguments, group)]
+    if absent and arguments.enforce:
+        raise ConfigError(f"--{absent[0]} is asked for with --enforce, and machines here have no such figures")
     manager = common.manager(arguments)
-    names = arguments.domains or [one["name"] for one in manager.domains.all() if one["state"] != "shut off"]
-    groups = [group for group in GROUPS if getattr(arguments, group.replace("-", "_"))] or list(GROUPS)
+    kinds = [kind for kind in LISTED if getattr(arguments, f"list_{kind}")]
+    if kinds and arguments.domain:
+        raise ConfigError(f"--list-{kinds[0]} is given with {arguments.domain[0]}; name machines, or say which kind")
+    names = arguments.domain or [one["name"] for one in manager.domains.all() if is_of(one, kinds or ["active"])]
+    asked = [group for group in GROUPS if getattr(arguments, group.replace("-", "_"))]
+    groups = asked if asked or absent else list(GROUPS)
     found = {name: statistics(manager, name, groups) for name in names}
     if arguments.json:
         common.show_json(found)
         return Status.DONE
     for name, facts in found.items():
-        say(f"Domain: '{name}'")
+        print(translate(f"Domain: '{name}'"))
         print("".join(f"  {key}={value}\n" for key, value in facts.items()))
     return Status.DONE
+
+
+def is_of(one: "Listed", kinds: list[str]) -> bool:
+    """Whether a machine is of one of the kinds at least."""
+    holds = {
+        "active": one["id"] is not None,
+        "inactive": one["id"] is None,
+        "persistent": one["persistent"],
+        "transient": not one["persistent"],
+        "other": one["state"] not in STATE_NAMES.values(),
+    }
+    holds |= {kind: one["state"] == state for kind, state in STATE_NAMES.items()}
+    return any(holds[kind] for kind in kinds)
 
 
 def statistics(manager: "Manager", name: str, groups: list[str]) -> dict[str, Any]:
     """One machine's figures. Of one that does not run there is only the state."""
     state = manager.domains.state(name)
-    facts: dict[str, Any] = {"state.state": STATES.get(state, 0), "state.reason": 1} if "state" in groups else {}
+    facts: dict[str, Any] = {}
+    if "state" in groups:
+        facts["state.state"], (_, facts["state.reason"]) = STATES.get(state, 0), reasons.reason(manager, name, state)
     if state == "shut off":
         return facts
     figures = manager.hardware.figures(name)

@@ -5,7 +5,7 @@ import argparse
 from innkeeper.cli.editing import edit
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
+from innkeeper.cli.words import say, tell_unknown
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -21,5 +21,6 @@ def execute(arguments: argparse.Namespace) -> int:
     if done is None:
         say(f"Domain '{name}' XML configuration not changed.\n")
     else:
+        tell_unknown(done["unknown"])
         say(f"Domain '{name}' XML configuration edited.\n")
     return Status.DONE

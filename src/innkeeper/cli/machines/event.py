@@ -18,7 +18,7 @@ class OutOfTime(Exception):  # noqa: N818 - what it is
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    common.domain(parser)
+    common.domain(parser, required=False)
     add = parser.add_argument
     add("--event", metavar="KIND", help=f"what to wait for: {', '.join(KINDS)}")
     add("--all", action="store_true", help="whatever it is")
@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"event is {arguments.event!r}; it must be of {', '.join(KINDS)}")
     if arguments.event is None and not arguments.all:
         raise ConfigError("nothing says what to wait for; give --event KIND, or --all")
-    wanted = arguments.domain or arguments.named
+    wanted = arguments.domain
     try:
         number = wait(arguments, wanted)
     except OutOfTime:

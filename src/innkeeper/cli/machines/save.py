@@ -5,7 +5,7 @@ from pathlib import Path
 
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import fill, follow, say, words
+from innkeeper.cli.storage.common import follow, say, words
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +13,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    fill(arguments)
     file = Path(arguments.file).absolute()  # the manager works elsewhere
     name = follow("saving", common.manager(arguments).saves.save(arguments.domain, str(file)))
     say(arguments, f"\nDomain '{name}' saved to {arguments.file}", {"name": name, "file": str(file)})

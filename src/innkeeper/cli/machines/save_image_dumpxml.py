@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="what inn save wrote")
+    operand(parser, "file", "what inn save wrote", type=Path)
 
 
 def execute(arguments: argparse.Namespace) -> int:

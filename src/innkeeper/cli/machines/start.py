@@ -18,4 +18,4 @@ def execute(arguments: argparse.Namespace) -> int:
     manager.domains.start(name, force_boot=arguments.force_boot)
     common.tell_notes(manager, name)
     say(f"Domain '{name}' started\n")
-    return console.connect(manager, name) if arguments.console else Status.DONE
+    return console.connect(manager, name, console.escape_of(arguments)) if arguments.console else Status.DONE

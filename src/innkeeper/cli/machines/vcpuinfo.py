@@ -11,6 +11,7 @@ NS = 1e9
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    parser.add_argument("--pretty", action="store_true", help="the host's processors as a range")
     common.as_json(parser)
 
 
@@ -19,7 +20,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         common.show_json(vcpus)
         return Status.DONE
-    affinity = "y" * (os.cpu_count() or 1)
+    count = os.cpu_count() or 1
+    affinity = f"{'0-' * (count > 1)}{count - 1} (out of {count})" if arguments.pretty else "y" * count
     for vcpu in vcpus:
         facts = {
             "VCPU": vcpu["number"],

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
@@ -12,14 +13,7 @@ from innkeeper.errors import ConfigError
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    parser.add_argument(
-        "file",
-        nargs="?",
-        type=Path,
-        metavar="FILE",
-        help="where to (default: a name made of the machine's and the time)",
-    )
-    parser.add_argument("--file", dest="named_file", type=Path, metavar="FILE", help=argparse.SUPPRESS)
+    operand(parser, "file", "where to (default: a name made of the machine's and the time)", required=False, type=Path)
     parser.add_argument("--screen", type=int, default=0, metavar="N", help="0, the one that there is")
 
 
@@ -29,7 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.screen != 0:
         raise ConfigError(f"screen is {arguments.screen}; machines have one, 0")
     picture = Picture.from_answer(common.ask(arguments, "screenshot"))
-    file = arguments.file or arguments.named_file
+    file = arguments.file
     if file is None:
         file = Path(f"{common.name_of(arguments)}-{time.strftime('%Y-%m-%d-%H:%M:%S')}.png")
     ppm = file.suffix.lower() == ".ppm"

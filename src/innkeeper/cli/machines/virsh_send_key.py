@@ -3,6 +3,7 @@
 import argparse
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
@@ -11,14 +12,13 @@ HOLD_MS = 30
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("domain", metavar="NAME", help="the machine's name or UUID")
+    common.domain(parser)
     parser.add_argument("--codeset", default=CODESET, help="of codes: linux")
     parser.add_argument(
         "--holdtime", type=int, default=HOLD_MS, metavar="MS", help="how long keys are held (default: %(default)s)"
     )
-    parser.add_argument(
-        "keys", nargs="+", metavar="KEY", help="pressed together, as in KEY_LEFTCTRL KEY_LEFTALT KEY_F2"
-    )
+    text = "pressed together, as in KEY_LEFTCTRL KEY_LEFTALT KEY_F2"
+    operand(parser, "keycode", text, many=True, metavar="KEY")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     if arguments.codeset != CODESET:
         raise ConfigError(f"codeset is {arguments.codeset!r}; it must be {CODESET}")
-    codes = [code for key in arguments.keys for code in chord(key)]
+    codes = [code for key in arguments.keycode for code in chord(key)]
     strokes = press(codes)
     common.manager(arguments).domains.control(
         arguments.domain, "strike", {"strokes": strokes, "pause_ms": arguments.holdtime}

@@ -20,4 +20,5 @@ def execute(arguments: argparse.Namespace) -> int:
     for address in addresses:
         host, colon, port = address.rpartition(":")
         print(f"{host}:{int(port) - FIRST_PORT}" if colon and port.isdigit() else address)
+    print()
     return Status.DONE

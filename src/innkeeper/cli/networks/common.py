@@ -10,10 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innkeeper.cli import documents
 from innkeeper.cli.machines.common import manager
-from innkeeper.cli.words import say
-from innkeeper.errors import ConfigError
+from innkeeper.cli.parser import operand
+from innkeeper.cli.words import say, tell_unknown
 
 if TYPE_CHECKING:
     from innkeeper.manager.networks import Networks
@@ -27,17 +26,12 @@ def networks(arguments: argparse.Namespace) -> Networks:
 
 
 def network(parser: argparse.ArgumentParser, what: str = "the network's name or UUID") -> None:
-    """The network that a verb is about. virsh's `--network NAME` says the same."""
-    parser.add_argument("network", nargs="?", metavar="NETWORK", help=what)
-    parser.add_argument("--network", dest="named", metavar="NETWORK", help=argparse.SUPPRESS)
+    """The network that a verb is about."""
+    operand(parser, "network", what)
 
 
 def name_of(arguments: argparse.Namespace) -> str:
-    """Raises `ConfigError` unless exactly one network is named."""
-    given = [name for name in (arguments.network, arguments.named) if name is not None]
-    if len(given) != 1:
-        raise ConfigError("no network is named; say which" if not given else "two networks are named; say which one")
-    return str(given[0])
+    return str(arguments.network)
 
 
 def owner(parser: argparse.ArgumentParser) -> None:
@@ -54,15 +48,9 @@ def user_of(arguments: argparse.Namespace) -> str | None:
     return number if os.geteuid() == 0 and number.isdigit() and number != "0" else None
 
 
-def read(file: Path) -> str:
-    """Raises `ConfigError`."""
-    return documents.read(file)
-
-
 def tell(unknown: list[str], notes: list[str]) -> None:
     """What is to be known beside what was asked for."""
-    if unknown:
-        say(f"kept, and without meaning here: {', '.join(unknown)}", file=sys.stderr)
+    tell_unknown(unknown)
     for note in notes:
         say(note, file=sys.stderr)
 

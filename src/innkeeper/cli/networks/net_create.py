@@ -1,21 +1,22 @@
 """`inn net-create`: starts a network that an XML file describes, without keeping it."""
 
 import argparse
-from pathlib import Path
 
+from innkeeper.cli import documents
 from innkeeper.cli.networks import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="libvirt's network XML")
+    operand(parser, "file", "libvirt's network XML")
     parser.add_argument("--validate", action="store_true", help="it is always checked")
     common.owner(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    done = common.networks(arguments).create(common.read(arguments.file), common.user_of(arguments))
+    done = common.networks(arguments).create(documents.read(arguments.file), common.user_of(arguments))
     common.tell(done["unknown"], done["notes"])
     say(f"Network {done['name']} created from {arguments.file}\n")
     return Status.DONE

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from innkeeper.cli.machines.common import as_json, show_json, table
 from innkeeper.cli.networks import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 
 HEADS = ("Expiry Time", "MAC address", "Protocol", "IP address", "Hostname", "Client ID or DUID")
@@ -12,14 +13,12 @@ HEADS = ("Expiry Time", "MAC address", "Protocol", "IP address", "Hostname", "Cl
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
-    parser.add_argument("mac", nargs="?", metavar="MAC", help="only this machine's")
-    parser.add_argument("--mac", dest="named_mac", metavar="MAC", help=argparse.SUPPRESS)
+    operand(parser, "mac", "only this machine's", required=False)
     as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    mac = arguments.mac or arguments.named_mac
-    found = common.networks(arguments).leases(common.name_of(arguments), mac)
+    found = common.networks(arguments).leases(common.name_of(arguments), arguments.mac)
     if arguments.json:
         show_json(found)
         return Status.DONE

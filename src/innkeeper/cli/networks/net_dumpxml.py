@@ -2,6 +2,7 @@
 
 import argparse
 
+from innkeeper.cli import xml_output
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 
@@ -9,8 +10,10 @@ from innkeeper.cli.status import Status
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
     parser.add_argument("--inactive", action="store_true", help="what it will be started from, even if it is active")
+    xml_output.options(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.networks(arguments).xml(common.name_of(arguments), inactive=arguments.inactive))
+    xml = common.networks(arguments).xml(common.name_of(arguments), inactive=arguments.inactive)
+    print(xml_output.chosen(arguments, xml) + "\n")
     return Status.DONE

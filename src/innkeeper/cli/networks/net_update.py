@@ -1,9 +1,10 @@
 """`inn net-update`: one element of a network changed, while it is active or for its next start."""
 
 import argparse
-from pathlib import Path
 
+from innkeeper.cli import documents
 from innkeeper.cli.networks import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
@@ -14,10 +15,10 @@ SECTIONS = "ip-dhcp-host, ip-dhcp-range, dns-host, forward-interface, bridge or 
 
 def register(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("network", metavar="NETWORK", help="the network's name or UUID")
-    add("command", metavar="COMMAND", help=COMMANDS)
-    add("section", metavar="SECTION", help=SECTIONS)
-    add("xml", metavar="XML", help="the element, or a file that holds it")
+    common.network(parser)
+    operand(parser, "command", COMMANDS)
+    operand(parser, "section", SECTIONS)
+    operand(parser, "xml", "the element, or a file that holds it")
     add("--parent-index", type=int, metavar="N", help="which <ip> it belongs to, from 0")
     add("--live", action="store_true", help="of the active network")
     add("--config", action="store_true", help="of its definition")
@@ -29,7 +30,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.current and (arguments.live or arguments.config):
         raise ConfigError("--current is given with --live or --config; it means neither")
-    element = arguments.xml if arguments.xml.lstrip().startswith("<") else common.read(Path(arguments.xml))
+    element = arguments.xml if arguments.xml.lstrip().startswith("<") else documents.read(arguments.xml)
     done = common.networks(arguments).update(
         arguments.network,
         arguments.command,

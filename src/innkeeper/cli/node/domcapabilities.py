@@ -2,17 +2,30 @@
 
 import argparse
 
+from innkeeper.cli import xml_output
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
+from innkeeper.errors import ConfigError
+
+EMULATOR = "innkeeper"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--virttype", metavar="TYPE", help="of machines: kvm, qemu, bt, interp or auto")
-    parser.add_argument("--arch", metavar="ARCH", help="x86_64")
-    parser.add_argument("--machine", metavar="MACHINE", help="pc")
+    operand(parser, "virttype", "of machines: kvm, qemu, bt, interp or auto", required=False, metavar="TYPE")
+    operand(parser, "emulatorbin", "innkeeper, which is no program of its own", required=False, metavar="PATH")
+    operand(parser, "arch", "x86_64", required=False)
+    operand(parser, "machine", "pc", required=False)
+    parser.add_argument("--disable-deprecated-features", action="store_true", help="there are none")
+    xml_output.options(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    if arguments.emulatorbin not in (None, EMULATOR):
+        raise ConfigError(
+            f"emulatorbin is {arguments.emulatorbin!r}; machines here need no other program: leave it out"
+        )
     node = common.manager(arguments).node
-    print(node.domain_capabilities(arguments.virttype, arguments.arch, arguments.machine))
+    xml = node.domain_capabilities(arguments.virttype, arguments.arch, arguments.machine)
+    print(xml_output.chosen(arguments, xml) + "\n")
     return Status.DONE

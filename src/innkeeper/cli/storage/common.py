@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from innkeeper.cli import documents
 from innkeeper.cli.machines.common import as_json, facts_text, manager, table
+from innkeeper.cli.parser import operand
 from innkeeper.cli.progress import ProgressBar
-from innkeeper.errors import ConfigError
+from innkeeper.cli.words import Manner, tell_unknown
 from innkeeper.language import translate
 
 if TYPE_CHECKING:
     from innkeeper.manager.storage import Pools, Volumes
     from innkeeper.manager.storage.work import Work
 
+__all__ = ["tell_unknown"]
 Result = TypeVar("Result")
 Help = dict[str, str]
 POOL = {"pool": "the storage pool's name or UUID"}
@@ -36,48 +37,17 @@ def volumes(arguments: argparse.Namespace) -> Volumes:
 def words(
     parser: argparse.ArgumentParser, required: Help, optional: Help | None = None, *, rest: str | None = None
 ) -> None:
-    """Arguments that may be given by their places or by name, `NAME` or `--pool NAME`, between options too, as virsh takes them.
-
-    `rest` is what further words are.
-    """
-    wanted = required | (optional or {})
-    for name, text in wanted.items():
-        parser.add_argument(f"--{name}", metavar=name.upper(), help=text)
-    parser.add_argument(
-        "words", nargs="*", metavar=" ".join(name.upper() for name in wanted), help="the same, in this order"
-    )
-    parser.set_defaults(required_words=tuple(required), all_words=tuple(wanted), rest=rest)
-    mixed(parser)
+    """Operands, and `--json`. `rest` is what further words are, which nothing names."""
+    for wanted, needed in ((required, True), (optional or {}, False)):
+        for name, text in wanted.items():
+            operand(parser, name, text, required=needed)
+    if rest is not None:
+        operand(parser, "rest", "the same, in this order", required=False, many=True, named=False, metavar=rest)
     as_json(parser)
 
 
-def mixed(parser: argparse.ArgumentParser) -> None:
-    """Lets options stand between words."""
-    plain = parser.parse_known_args
-
-    def parse(*values: Any) -> Any:
-        parser.parse_known_args = plain  # type: ignore[method-assign]
-        try:
-            return parser.parse_known_intermixed_args(*values)
-        finally:
-            parser.parse_known_args = parse  # type: ignore[method-assign, assignment]
-
-    parser.parse_known_args = parse  # type: ignore[method-assign, assignment]
-
-
-def fill(arguments: argparse.Namespace) -> None:
-    """Gives the words their names. Raises `ConfigError` for one too many or too few."""
-    given = list(arguments.words)
-    for name in arguments.all_words:
-        if getattr(arguments, name) is None and given:
-            setattr(arguments, name, given.pop(0))
-    if arguments.rest is not None:
-        arguments.rest = given
-    elif given:
-        raise ConfigError(f"there is a word too many, {given[0][:60]!r}")
-    for name in arguments.required_words:
-        if getattr(arguments, name) is None:
-            raise ConfigError(f"no {name} is given; say which, as in --{name} {name.upper()}")
+def fill(_arguments: argparse.Namespace) -> None:
+    """Nothing is left to do."""
 
 
 def in_pool(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +57,8 @@ def in_pool(parser: argparse.ArgumentParser) -> None:
 
 def say(arguments: argparse.Namespace, sentence: str, value: object) -> None:
     """What was done, or the same as JSON."""
-    put(arguments, translate(sentence), value)
+    if arguments.json or not Manner.quiet:
+        put(arguments, translate(sentence), value)
 
 
 def put(arguments: argparse.Namespace, text: str, value: object) -> None:
@@ -111,7 +82,6 @@ def rows(arguments: argparse.Namespace, heads: Sequence[str], cells: Sequence[Se
 
 def act(arguments: argparse.Namespace, do: Callable[[Pools], str], done: str) -> None:
     """Something that is done to a pool, which is then named in a sentence: `Pool {} started`."""
-    fill(arguments)
     name = do(pools(arguments))
     say(arguments, done.format(name), {"name": name})
 
@@ -133,12 +103,6 @@ def follow(what: str, work: Work[Result]) -> Result:
 def read(file: str) -> str:
     """Raises `ConfigError`."""
     return documents.read(file, stdin=True)
-
-
-def tell_unknown(unknown: Sequence[str], *, kept: bool) -> None:
-    if unknown:
-        what = "kept, and without meaning here" if kept else "without meaning here, and left out"
-        print(f"{what}: {', '.join(unknown)}", file=sys.stderr)
 
 
 def absolute(vol: str, pool: str | None = None) -> str:

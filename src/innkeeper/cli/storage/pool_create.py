@@ -4,6 +4,7 @@ import argparse
 
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage import building, common
+from innkeeper.cli.words import tell_unknown
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +14,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     building.check(arguments)
-    common.fill(arguments)
     made = common.pools(arguments).create(common.read(arguments.file), build=arguments.build)
-    common.tell_unknown(made["unknown"], kept=True)
+    tell_unknown(made["unknown"])
     common.say(arguments, f"Pool {made['name']} created from {arguments.file}", made)
     return Status.DONE

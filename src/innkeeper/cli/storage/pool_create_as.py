@@ -15,7 +15,7 @@ def execute(arguments: argparse.Namespace) -> int:
     building.check(arguments)
     xml = describing.document(arguments)
     if arguments.print_xml:
-        common.say(arguments, xml.rstrip("\n"), {"xml": xml})
+        common.put(arguments, xml.rstrip("\n"), {"xml": xml})
         return Status.DONE
     made = common.pools(arguments).create(xml, build=arguments.build)
     common.say(arguments, f"Pool {made['name']} created", made)

@@ -11,10 +11,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-
     xml = describing.document(arguments)
     if arguments.print_xml:
-        common.say(arguments, xml.rstrip("\n"), {"xml": xml})
+        common.put(arguments, xml.rstrip("\n"), {"xml": xml})
         return Status.DONE
     made = common.pools(arguments).define(xml)
     common.say(arguments, f"Pool {made['name']} defined", made)

@@ -13,7 +13,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     info = common.pools(arguments).info(arguments.pool)
     facts = [
         ("Name", info["name"]),

@@ -37,7 +37,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     if arguments.details and (arguments.uuid or arguments.name):
         raise ConfigError("--details is for the table, and --uuid and --name are for lists; give one of both")
     found = [pool for pool in common.pools(arguments).list() if wanted(pool, arguments)]

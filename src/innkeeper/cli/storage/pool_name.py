@@ -11,6 +11,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     common.show(arguments, common.pools(arguments).info(arguments.pool)["name"], "name")
     return Status.DONE

@@ -25,10 +25,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     xml = document(arguments)
     if arguments.print_xml:
-        common.say(arguments, xml.rstrip("\n"), {"xml": xml})
+        common.put(arguments, xml.rstrip("\n"), {"xml": xml})
         return Status.DONE
     work = common.volumes(arguments).create(arguments.pool, xml, prealloc_metadata=arguments.prealloc_metadata)
     made = common.follow(f"Creating {arguments.name}", work)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage import common
+from innkeeper.cli.words import tell_unknown
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     required = {"file": "libvirt's storage volume XML of the new one; - is the standard input", **common.VOLUME}
     common.words(parser, common.POOL | required)
     parser.add_argument("--inputpool", metavar="POOL", help="the storage pool that the other is in, if not the same")
+    parser.add_argument("--validate", action="store_true", help="it is always checked")
     parser.add_argument("--prealloc-metadata", action="store_true", help="with all of qcow2's tables")
     parser.add_argument(
         "--reflink", action="store_true", help="share blocks with the other; an error where that cannot be"
@@ -18,7 +20,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     vol, xml = common.absolute(arguments.vol, arguments.inputpool), common.read(arguments.file)
     work = common.volumes(arguments).create_from(
         arguments.pool,
@@ -29,6 +30,6 @@ def execute(arguments: argparse.Namespace) -> int:
         prealloc_metadata=arguments.prealloc_metadata,
     )
     made = common.follow("Copying volume", work)
-    common.tell_unknown(made["unknown"], kept=False)
+    tell_unknown(made["unknown"], kept=False)
     common.say(arguments, f"Vol {made['name']} created from input vol {Path(vol).name}", made)
     return Status.DONE

@@ -9,10 +9,12 @@ from innkeeper.cli.storage import common
 def register(parser: argparse.ArgumentParser) -> None:
     common.words(parser, common.VOLUME)
     common.in_pool(parser)
+    parser.add_argument(
+        "--delete-snapshots", action="store_true", help="those within the image, which go with it anyway"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     name = common.volumes(arguments).delete(common.absolute(arguments.vol, arguments.pool), arguments.pool)
     common.say(arguments, f"Vol {name} deleted", {"name": name})
     return Status.DONE

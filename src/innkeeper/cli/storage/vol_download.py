@@ -1,35 +1,19 @@
 """`inn vol-download`: copies a volume's bytes into a file."""
 
 import argparse
-from pathlib import Path
 
 from innkeeper.cli.machines.common import show_json
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage import common
-from innkeeper.manager.storage.sizes import scaled, size
+from innkeeper.cli.storage import common, transferring
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    common.words(parser, common.VOLUME | {"file": "the file to write"})
-    common.in_pool(parser)
-    parser.add_argument(
-        "--offset", default="0", metavar="BYTES", help="where in the volume to begin (default: %(default)s)"
-    )
-    parser.add_argument("--length", metavar="BYTES", help="how much to copy; by default all")
-    parser.add_argument("--sparse", action="store_true", help="keep holes: they are kept anyway")
+    transferring.register(parser, file="the file to write", length="how much to copy; by default all")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
-    length = None if arguments.length is None else scaled(arguments.length, "length")
-    work = common.volumes(arguments).download(
-        common.absolute(arguments.vol, arguments.pool),
-        str(Path(arguments.file).absolute()),
-        arguments.pool,
-        offset=size(arguments.offset, "offset"),
-        length=length,
-    )
-    done = common.follow("Downloading", work)
+    work = common.volumes(arguments).download(*transferring.places(arguments), **transferring.span(arguments))
+    copied = common.follow("Downloading", work)
     if arguments.json:
-        show_json({"bytes": done})
+        show_json({"bytes": copied})
     return Status.DONE

@@ -19,7 +19,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     info = common.volumes(arguments).info(common.absolute(arguments.vol, arguments.pool), arguments.pool)
     second = ("Physical", info["physical"]) if arguments.physical else ("Allocation", info["allocation"])
     facts = [("Name", info["name"]), ("Type", info["type"])]

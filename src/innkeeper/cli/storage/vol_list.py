@@ -13,7 +13,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     found = common.volumes(arguments).list(arguments.pool)
     if arguments.details:
         heads: tuple[str, ...] = ("Name", "Path", "Type", "Capacity", "Allocation")

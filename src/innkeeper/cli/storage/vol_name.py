@@ -11,7 +11,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     volume = common.volumes(arguments).info(common.absolute(arguments.vol))
     common.show(arguments, volume["name"], "name")
     return Status.DONE

@@ -12,7 +12,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     volume = common.volumes(arguments).info(common.absolute(arguments.vol, arguments.pool), arguments.pool)
     common.show(arguments, volume["path"], "path")
     return Status.DONE

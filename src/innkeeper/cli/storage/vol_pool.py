@@ -12,7 +12,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     name = common.volumes(arguments).info(common.absolute(arguments.vol))["pool"]
     if arguments.uuid:
         common.show(arguments, common.pools(arguments).info(name)["uuid"], "uuid")

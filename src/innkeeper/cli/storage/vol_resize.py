@@ -17,7 +17,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     volumes, vol = common.volumes(arguments), common.absolute(arguments.vol, arguments.pool)
     work = volumes.resize(
         vol,

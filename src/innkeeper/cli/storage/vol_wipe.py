@@ -15,7 +15,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.fill(arguments)
     work = common.volumes(arguments).wipe(
         common.absolute(arguments.vol, arguments.pool), arguments.pool, algorithm=arguments.algorithm
     )
