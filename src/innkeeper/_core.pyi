@@ -511,6 +511,9 @@ class Watch:
     def want(self, wanted: bool, /) -> None: ...
     def stir(self) -> None:
         """Something was done that the screen may answer to soon."""
+    @property
+    def looks(self) -> int:
+        """How often it has looked at the screen."""
     def wait(self) -> bool:
         """Until something changed; False once it is closed."""
     def close(self) -> None: ...

@@ -59,8 +59,8 @@ Picture = list[list[int]]
 class Card:
     """A VGA whose clock stands still, with ports and window as programs see them."""
 
-    def __init__(self) -> None:
-        self.memory = Memory([(0, 4096)]).device_ram(16 << 20)
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = (memory or Memory([(0, 4096)])).device_ram(16 << 20)
         self.chip = Vga(self.memory, still=True)
         self.ports, self.window, self.dispi = self.chip.ports, self.chip.window, self.chip.dispi_ports
 

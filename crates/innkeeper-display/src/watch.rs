@@ -1,9 +1,10 @@
 //! Waiting for a screen to change: looking often while it does or someone types, seldom while it rests, and not at all
 //! while nobody wants to know, or while the screen will tell ([`Screen::rest`]).
 //!
-//! Some screens cannot tell that they have changed: what a guest stores to a linear frame buffer is not trapped. So they
-//! are looked at, which is little work where nothing did ([`Screen::refresh`]).
+//! Some screens cannot tell that they have changed: what a guest stores to a linear frame buffer is trapped by no engine of
+//! the host's. So they are looked at, which is little work where nothing did ([`Screen::refresh`]).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ pub struct Watch {
     bell: Bell,
     /// What the one who waits has seen.
     seen: Mutex<Seen>,
+    looks: AtomicU64,
 }
 
 #[derive(Default)]
@@ -76,7 +78,7 @@ impl Watch {
         let bell: Bell = Arc::new(move || {
             told.tell(|state| (state.stirred, state.rung) = (Some(Instant::now()), true));
         });
-        Self { screen, shared, bell, seen: Mutex::default() }
+        Self { screen, shared, bell, seen: Mutex::default(), looks: AtomicU64::new(0) }
     }
 
     /// Whether anybody wants to know of changes. At first nobody does.
@@ -94,6 +96,11 @@ impl Watch {
         self.shared.tell(|state| state.closed = true);
     }
 
+    /// How often it has looked at the screen.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
     /// Waits for a change of picture or pointer; false once it is closed. For one thread.
     pub fn wait(&self) -> bool {
         let mut seen = lock(&self.seen);
@@ -109,6 +116,7 @@ impl Watch {
     /// Whether anything is new.
     fn look(&self, seen: &mut Seen) -> bool {
         (seen.looked, seen.rest) = (Some(Instant::now()), Duration::ZERO);
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let drawn = !self.screen.refresh(&mut seen.frame).is_empty();
         let cursor = self.screen.cursor().map(|(number, _)| number);
         let moved = std::mem::replace(&mut seen.cursor, cursor) != cursor;
@@ -161,7 +169,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use std::thread;
 
     use super::*;

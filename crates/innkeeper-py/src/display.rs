@@ -196,6 +196,11 @@ impl Watch {
         self.watch.stir();
     }
 
+    #[getter]
+    fn looks(&self) -> u64 {
+        self.watch.looks()
+    }
+
     fn wait(&self, py: Python<'_>) -> bool {
         py.detach(|| self.watch.wait())
     }

@@ -4,7 +4,7 @@
 //! Beside the bytes it keeps, per page, a version number and a bitmap of the 64-byte chunks that
 //! decoded blocks came from. A write to such a chunk raises the version, and that is how every
 //! vCPU's block cache notices self- and cross-modifying code, DMA included. A third word per page says
-//! which vCPUs may write to it unreported, so that only they are asked to stop when it becomes code.
+//! which vCPUs may write to it unreported, so that only they are asked to stop when it becomes code, or is watched.
 
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -13,11 +13,12 @@ use std::{fmt, io};
 
 use super::layout::{Layout, Slot, Watcher};
 use super::ram::Ram;
+use super::writers::Watches;
 use super::writes::CodeWrites;
 
 /// Bytes in a small page.
 pub const PAGE_SIZE: u64 = 4096;
-const PAGE_SHIFT: u32 = 12;
+pub(super) const PAGE_SHIFT: u32 = 12;
 /// A code bitmap has one bit for each of these.
 const CHUNK_SHIFT: u64 = 6;
 
@@ -80,8 +81,9 @@ pub struct GuestMemory {
     /// Device RAM in use: offset and size, ascending.
     taken: Mutex<Vec<(u64, u64)>>,
     versions: Box<[AtomicU32]>,
-    code_chunks: Box<[AtomicU64]>,
-    writers: Box<[AtomicU64]>,
+    pub(super) code_chunks: Box<[AtomicU64]>,
+    pub(super) writers: Box<[AtomicU64]>,
+    pub(super) watches: Watches,
     /// Those who translate code, and must hear what is written to it. Set before the guest runs.
     translators: RwLock<Vec<Arc<CodeWrites>>>,
 }
@@ -153,6 +155,7 @@ impl GuestMemory {
             versions: zeroed(pages),
             code_chunks: zeroed(pages),
             writers: zeroed(pages),
+            watches: Watches::default(),
             translators: RwLock::default(),
         })
     }
@@ -393,25 +396,6 @@ impl GuestMemory {
         self.code_chunks[page as usize].load(Ordering::Acquire) != 0
     }
 
-    /// Asks for leave to write to the page without reporting it, now and until the vCPU is told to
-    /// drop its write access. False if the page has code: then each write must be reported.
-    pub fn write_unreported(&self, page: u32, vcpu: u32) -> bool {
-        let (writers, mine) = (&self.writers[page as usize], writer(vcpu));
-        // Recorded before the look at the bitmap, while `mark_code` does it the other way round: one of
-        // the two sees the other.
-        if writers.load(Ordering::SeqCst) & mine == 0 {
-            writers.fetch_or(mine, Ordering::SeqCst);
-        }
-        self.code_chunks[page as usize].load(Ordering::SeqCst) == 0
-    }
-
-    /// Records that a block came from `[offset, offset + length)` of the page. If this made the page
-    /// a code page, gives the [`writer`]s that may have leave to write to it: they must drop it.
-    pub fn mark_code(&self, page: u32, offset: u64, length: u64) -> u64 {
-        let before = self.code_chunks[page as usize].fetch_or(chunks(offset, length), Ordering::SeqCst);
-        if before == 0 { self.writers[page as usize].swap(0, Ordering::SeqCst) } else { 0 }
-    }
-
     /// Has every write to code told to those who translate it; those of the machine's last run hear no more.
     pub fn watch_code(&self, translators: Vec<Arc<CodeWrites>>) {
         *self.translators.write().expect("translators lock") = translators;
@@ -426,8 +410,9 @@ impl GuestMemory {
     /// (see [`Self::trim_code`]); where there are more, the chunks written to have none any more.
     pub fn code_written(&self, page: u32, offset: u64, length: u64) -> bool {
         let code = &self.code_chunks[page as usize];
-        // The bytes are visible before the look at the bitmap; whoever marks it looks at the bytes after.
+        // The bytes are visible before the look at the bitmap; whoever marks it looks at the bytes after. The same for watches.
         fence(Ordering::SeqCst);
+        self.tell_watches(page);
         let hit = code.load(Ordering::SeqCst) & chunks(offset, length);
         if hit == 0 {
             return false;
@@ -488,13 +473,8 @@ impl Spans {
     }
 }
 
-/// The bit of a vCPU among a page's writers. Where there are more than 64, some share one.
-pub fn writer(vcpu: u32) -> u64 {
-    1 << (vcpu % u64::BITS)
-}
-
 /// The bits of the 64-byte chunks that `[offset, offset + length)` touches; both within one page.
-fn chunks(offset: u64, length: u64) -> u64 {
+pub(super) fn chunks(offset: u64, length: u64) -> u64 {
     debug_assert!(length > 0 && offset + length <= PAGE_SIZE);
     let (first, last) = (offset >> CHUNK_SHIFT, (offset + length - 1) >> CHUNK_SHIFT);
     (u64::MAX >> (63 - (last - first))) << first
@@ -560,20 +540,6 @@ mod tests {
         memory.mark_code(1, 0xFF, 1);
         memory.write(PAGE_SIZE - 4, &[0; 0x1000]).unwrap();
         assert_eq!(memory.code_version(1), 2);
-    }
-
-    #[test]
-    fn a_page_that_becomes_code_names_those_who_wrote_to_it_since_it_last_did() {
-        let memory = split();
-        assert!(
-            memory.write_unreported(1, 0) && memory.write_unreported(1, 3) && memory.write_unreported(0, 1)
-        );
-        assert_eq!(memory.mark_code(1, 0x40, 1), writer(0) | writer(3));
-        assert_eq!(memory.mark_code(1, 0x80, 1), 0);
-        assert!(!memory.write_unreported(1, 2));
-        memory.write(PAGE_SIZE + 0x40, &[0]).unwrap();
-        assert!(memory.write_unreported(1, 66));
-        assert_eq!(memory.mark_code(1, 0, 1), writer(2));
     }
 
     #[test]

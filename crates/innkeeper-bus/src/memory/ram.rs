@@ -3,9 +3,11 @@
 //! It is part of the machine's one mapping, so that every engine runs from it as from any RAM; guests see it
 //! where and while [`GuestMemory::map_ram`] says so. Whoever holds the handle reads and writes it either way.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
+use super::writers::pages;
 use super::{GuestMemory, MemoryError};
 
 /// The handle. What a device took goes back with it, and vanishes from guests' sight.
@@ -57,6 +59,12 @@ impl Ram {
         if inside { Ok(()) } else { Err(MemoryError::OutOfRam { offset, length, size: self.size }) }
     }
 
+    /// The pages of the mapping that hold some of its bytes.
+    pub(super) fn pages(&self, bytes: Range<u64>) -> Result<Range<u32>, MemoryError> {
+        self.check(bytes.start, bytes.end.saturating_sub(bytes.start))?;
+        Ok(pages(self.offset + bytes.start, self.offset + bytes.end))
+    }
+
     /// Copies bytes out.
     ///
     /// # Errors
@@ -82,7 +90,7 @@ impl Ram {
         Ok(())
     }
 
-    /// Tells the code ledger of bytes that were written through [`Self::bytes`].
+    /// Tells the code ledger and watches of bytes that were written through [`Self::bytes`].
     ///
     /// # Errors
     /// [`MemoryError::OutOfRam`].

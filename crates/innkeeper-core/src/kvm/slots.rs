@@ -24,6 +24,7 @@ struct Numbers {
 /// # Errors
 /// What KVM refuses.
 pub fn follow(fd: &Arc<VmFd>, memory: &GuestMemory) -> Result<(), EngineError> {
+    memory.set_engine(None); // KVM's vCPUs write without telling, and cannot be kept from it page by page
     let base = memory.host_base() as u64;
     let mut numbers = Numbers { fd: Arc::downgrade(fd), base, of_gpa: BTreeMap::new(), free: Vec::new() };
     let watcher = move |moved: Move| numbers.follow(moved);

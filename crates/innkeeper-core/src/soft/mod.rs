@@ -2,6 +2,8 @@
 //! beside them.
 
 mod saving;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -88,6 +90,7 @@ impl SoftVm {
             Ok(())
         };
         memory.watch_layout(Box::new(moved), |_, _| Ok(())).expect("nothing is refused");
+        memory.set_engine(Some(Arc::clone(&code_guard) as _));
         let platform = Arc::new(Platform { memory, ports, mmio, fabric, clock, cpuid, code_guard });
         let vcpu = |(index, attention): (usize, Arc<Attention>)| {
             let lapic = platform.fabric.lapic(index);

@@ -12,7 +12,7 @@ pub const INIT: u32 = 4;
 pub const SIPI: u32 = 8;
 /// Return to the machine.
 pub const KICK: u32 = 16;
-/// Drop cached write access: some page has become a code page.
+/// Drop cached write access: some page has become a code page, or is watched.
 pub const CODE: u32 = 32;
 /// Something local to the vCPU changed (IF set, TF, a shadow, HLT): look before the next block.
 pub const LOCAL: u32 = 64;

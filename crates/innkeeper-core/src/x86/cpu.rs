@@ -147,7 +147,7 @@ pub struct Platform {
     pub fabric: Arc<Fabric>,
     pub clock: Arc<Clock>,
     pub cpuid: super::cpuid::CpuidTable,
-    pub code_guard: super::run::CodeGuard,
+    pub code_guard: Arc<super::run::CodeGuard>,
 }
 
 /// One software vCPU.

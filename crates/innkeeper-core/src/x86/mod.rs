@@ -24,4 +24,6 @@ mod smp_tests;
 pub mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod watch_tests;
 pub mod word;

@@ -10,7 +10,7 @@ use super::cpu::{Cpu, RIP, Shadow, flag};
 use super::fault::{Stop, vector};
 use super::op::Op;
 use crate::exit::Exit;
-use crate::memory::writer;
+use crate::memory::{Engine, writer};
 use crate::state::Activity;
 
 /// How long a halted vCPU sleeps at most before it looks again by itself.
@@ -21,7 +21,7 @@ const HALT_SLICE: Duration = Duration::from_millis(if cfg!(test) {
 });
 
 /// Keeps decoded code and other vCPUs' writes apart: a page may only be decoded once no vCPU can
-/// write to it unnoticed.
+/// write to it unnoticed. The same way serves watches of memory.
 pub struct CodeGuard {
     vcpus: Vec<GuardedVcpu>,
     marking: Mutex<()>,
@@ -34,21 +34,49 @@ struct GuardedVcpu {
 }
 
 impl CodeGuard {
-    pub fn new(attentions: &[Arc<Attention>]) -> Self {
+    pub fn new(attentions: &[Arc<Attention>]) -> Arc<Self> {
         let guarded = |attention: &Arc<Attention>| GuardedVcpu {
             attention: Arc::clone(attention),
             in_guest: AtomicBool::new(false),
         };
-        Self {
+        Arc::new(Self {
             vcpus: attentions.iter().map(guarded).collect(),
             marking: Mutex::new(()),
             split: Mutex::new(()),
-        }
+        })
+    }
+
+    fn among(&self, writers: u64) -> impl Iterator<Item = (u32, &GuardedVcpu)> {
+        (0..).zip(&self.vcpus).filter(move |(index, _)| writers & writer(*index) != 0)
     }
 
     /// Held across a locked access that no single host instruction can do.
     pub fn split_lock(&self) -> MutexGuard<'_, ()> {
         self.split.lock().expect("split lock")
+    }
+}
+
+impl GuardedVcpu {
+    /// Whether it may still use what it was told to drop; outside the guest it does that before it comes back.
+    fn holds(&self) -> bool {
+        self.in_guest.load(Ordering::SeqCst) && self.attention.bits() & CODE != 0
+    }
+}
+
+impl Engine for CodeGuard {
+    fn withdraw(&self, find: &mut dyn FnMut() -> u64) -> Option<u64> {
+        // Who has it may have cleared a page's writers already, while these have yet to answer.
+        let _marking = self.marking.try_lock().ok()?;
+        let writers = find();
+        for (_, vcpu) in self.among(writers) {
+            vcpu.attention.raise_quietly(CODE);
+        }
+        Some(writers)
+    }
+
+    fn holding(&self, writers: u64) -> u64 {
+        let holds = self.among(writers).filter(|(_, vcpu)| vcpu.holds());
+        holds.fold(0, |all, (index, _)| all | writer(index))
     }
 }
 
@@ -365,12 +393,9 @@ impl Cpu {
         if writers & writer(self.index) != 0 {
             self.flush_write_entries();
         }
-        for (index, other) in (0..).zip(&platform.code_guard.vcpus) {
-            if index == self.index || writers & writer(index) == 0 {
-                continue;
-            }
+        for (_, other) in platform.code_guard.among(writers).filter(|(index, _)| *index != self.index) {
             other.attention.raise_quietly(CODE);
-            while other.in_guest.load(Ordering::SeqCst) && other.attention.bits() & CODE != 0 {
+            while other.holds() {
                 patience.wait();
             }
         }

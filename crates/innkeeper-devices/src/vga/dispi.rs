@@ -3,6 +3,8 @@
 //! Spec: Bochs's vbe.h as its user's guide and QEMU's docs/specs/standard-vga describe it, version B0C5h. Left out:
 //! the 8-bit forms of access that Bochs also takes.
 
+use std::ops::Range;
+
 use innkeeper_bus::plain_struct;
 
 /// Registers by index.
@@ -60,6 +62,15 @@ pub struct Mode {
     pub start: u32,
     /// Pixels of the first byte that are not shown, in 4 bits per pixel.
     pub pan: u32,
+}
+
+impl Mode {
+    /// Where the picture is in video memory, where that is linear.
+    pub fn bytes(&self) -> Range<u64> {
+        let shown = u64::from(self.width) * u64::from(self.depth.div_ceil(8));
+        let start = u64::from(self.start);
+        start..start + u64::from(self.height - 1) * u64::from(self.pitch) + shown
+    }
 }
 
 plain_struct!(Dispi {

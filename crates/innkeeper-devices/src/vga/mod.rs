@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use innkeeper_bus::bus::{Device, ones};
-use innkeeper_bus::memory::Ram;
+use innkeeper_bus::memory::{Ram, WriteWatch};
 use innkeeper_bus::state::{BadState, Plain, Value};
 use innkeeper_display::bells::{Bell, Bells};
 use innkeeper_display::{Frame, Rect, Screen, Text};
 
 use crate::monitor::{changes::Changes, edid};
+use dispi::Mode;
 pub use memory::WINDOW_BYTES;
 use registers::Registers;
 pub use registers::{FIRST_PORT, PORTS};
@@ -58,7 +59,9 @@ pub struct Vga {
     memory: Arc<Ram>,
     /// Rises after everything that may change the picture, except what guests do to video memory as RAM.
     generation: AtomicU64,
-    bells: Bells,
+    bells: Arc<Bells>,
+    /// Of what is shown of video memory, while somebody rests who has seen it.
+    watch: WriteWatch,
     preferred: Mutex<(u32, u32)>,
     clock: Clock,
 }
@@ -66,11 +69,15 @@ pub struct Vga {
 impl Vga {
     pub fn new(memory: Arc<Ram>, clock: Clock) -> Arc<Self> {
         let bytes = u32::try_from(memory.size()).expect("video memory below 4 GiB");
+        let bells = Arc::new(Bells::default());
+        let rung = Arc::clone(&bells);
+        let watch = WriteWatch::new(&memory, Arc::new(move || rung.ring()));
         Arc::new(Self {
             registers: Mutex::new(Registers::new(bytes)),
             memory,
             generation: AtomicU64::new(1),
-            bells: Bells::default(),
+            bells,
+            watch,
             preferred: Mutex::new(edid::PREFERRED),
             clock,
         })
@@ -150,6 +157,16 @@ impl Vga {
         self.lock().dispi.read(index)
     }
 
+    /// How long a picture in memory stays as it is, unless a write to it is told of.
+    fn rest_in_memory(&self, mode: Mode) -> Duration {
+        if !self.watch.holds(mode.bytes()).expect("a mode that is on lies in video memory") {
+            return Duration::ZERO;
+        }
+        // Whoever rests looks once more, and then at every line.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        Duration::MAX
+    }
+
     /// What blinks now, of what blinks at all in this mode.
     fn phase(&self, registers: &Registers) -> Phase {
         let may = blinks(registers);
@@ -178,7 +195,7 @@ impl Screen for Vga {
         let same = frame.seen >> QUIET_BITS == generation;
         // In a text mode the low bits are what blinks; in a mode that only the chip can change they stay as they are.
         let blinking = u64::from(phase.cursor) | u64::from(phase.characters) << 1;
-        let guest_changes = guest_changes(&registers);
+        let guest_changes = guests_mode(&registers).is_some();
         if same && !guest_changes && quiet == blinking {
             return Vec::new();
         }
@@ -217,13 +234,14 @@ impl Screen for Vga {
         picture.text()
     }
 
-    /// Until something blinks; not at all while the picture is in memory that guests write to as they like.
+    /// Until something blinks, or without end where guests write to the picture in memory, if that is told of.
     fn rest(&self, bell: &Bell) -> Duration {
-        let registers = self.lock();
-        if guest_changes(&registers) {
-            return Duration::ZERO;
+        self.bells.hang(bell); // first: what changes after the registers are looked at below rings it
+        let linear = guests_mode(&self.lock());
+        if let Some(mode) = linear {
+            return self.rest_in_memory(mode);
         }
-        self.bells.hang(bell);
+        let registers = self.lock();
         let (may, frame) = (blinks(&registers), registers.frame_ns());
         let now = (self.clock)();
         let left = |frames: u64| frames * frame - now % (frames * frame);
@@ -237,9 +255,9 @@ impl Screen for Vga {
     }
 }
 
-/// Whether the picture is one that guests change without telling: a linear framebuffer is RAM to them.
-fn guest_changes(registers: &Registers) -> bool {
-    registers.dispi.mode().is_some_and(|mode| mode.depth != 4)
+/// The mode, if its picture is one that guests change without the chip: a linear framebuffer is RAM to them.
+fn guests_mode(registers: &Registers) -> Option<Mode> {
+    registers.dispi.mode().filter(|mode| mode.depth != 4)
 }
 
 /// Tells whether the frame had another size.

@@ -1,5 +1,5 @@
 use super::*;
-use innkeeper_bus::memory::GuestMemory;
+use innkeeper_bus::memory::{Engine, GuestMemory};
 
 const MEMORY: u64 = 1 << 20;
 /// CRTC registers 0 to 18h of BIOS modes 3 and 13h.
@@ -189,7 +189,86 @@ fn until_something_blinks_a_change_is_told_unless_guests_write_to_memory() {
     for (index, value) in [(1, 320), (2, 200), (3, 32), (4, 0x41)] {
         card.bochs(index, value);
     }
-    assert_eq!(card.chip.rest(&bell), Duration::ZERO);
+    assert_eq!(card.chip.rest(&bell), Duration::ZERO, "there is no engine that tells");
+}
+
+/// An engine without vCPUs: nobody writes unreported.
+struct Nobody;
+
+impl Engine for Nobody {
+    fn withdraw(&self, find: &mut dyn FnMut() -> u64) -> Option<u64> {
+        Some(find())
+    }
+    fn holding(&self, _writers: u64) -> u64 {
+        0
+    }
+}
+
+/// A bell, and how often it was rung since that was asked last.
+fn bell() -> (Bell, impl Fn() -> u64) {
+    let heard = Arc::new(AtomicU64::new(0));
+    let ear = Arc::clone(&heard);
+    (Arc::new(move || _ = ear.fetch_add(1, Ordering::SeqCst)), move || heard.swap(0, Ordering::SeqCst))
+}
+
+#[test]
+fn a_linear_mode_rests_until_what_it_shows_is_written_to() {
+    const LINE: u64 = 4 * 640;
+    let card = Card::new();
+    for (index, value) in [(1, 320), (2, 200), (3, 32), (4, 0x41), (6, 640), (8, 16), (9, 20)] {
+        card.bochs(index, value);
+    }
+    card.out(0x3C0, 0x20);
+    let memory = &card.chip.memory;
+    memory.memory().set_engine(Some(Arc::new(Nobody)));
+    let (bell, rung) = bell();
+    let mut frame = card.frame();
+    (0..40).for_each(|_| assert_eq!(card.chip.refresh(&mut frame), []));
+    // Before the rest, on a line that the next look of many would pass over: the one after the rest does not.
+    (0..200u64).filter(|line| line % PARTS != 0).for_each(|line| {
+        memory.bytes()[((line + 20) * LINE + 64) as usize].store(0xAB, Ordering::Relaxed);
+        assert_eq!(card.chip.rest(&bell), Duration::MAX);
+        assert_eq!(card.chip.refresh(&mut frame).len(), 1, "line {line}");
+        (0..16).for_each(|_| assert_eq!(card.chip.refresh(&mut frame), []));
+    });
+    assert_eq!(rung(), 0);
+    for (offset, rings) in [(20 * LINE + 64, 1), (219 * LINE + 64 + 4 * 320 - 1, 1), (100 * LINE, 1)] {
+        assert_eq!((card.chip.rest(&bell), card.chip.rest(&bell)), (Duration::MAX, Duration::MAX));
+        memory.write(18 * LINE, &[1]).unwrap();
+        memory.write(222 * LINE, &[1]).unwrap();
+        assert_eq!(rung(), 0, "beside what is shown");
+        memory.write(offset, &[7]).unwrap();
+        memory.write(offset, &[8]).unwrap();
+        assert_eq!(rung(), rings, "{offset:#x}");
+    }
+    assert_eq!(card.chip.rest(&bell), Duration::MAX);
+    card.bochs(9, 0);
+    assert_eq!((rung(), card.chip.rest(&bell)), (1, Duration::MAX));
+    memory.write(18 * LINE, &[2]).unwrap();
+    assert_eq!(rung(), 1, "another part is shown");
+}
+
+#[test]
+fn two_who_rest_before_a_linear_mode_both_hear_and_see() {
+    let card = Card::new();
+    for (index, value) in [(1, 320), (2, 200), (3, 32), (4, 0x41)] {
+        card.bochs(index, value);
+    }
+    card.out(0x3C0, 0x20);
+    card.chip.memory.memory().set_engine(Some(Arc::new(Nobody)));
+    let ((one, one_rung), (other, other_rung)) = (bell(), bell());
+    let mut frames = [card.frame(), card.frame()];
+    assert_eq!(card.chip.rest(&one), Duration::MAX);
+    for frame in &mut frames {
+        (0..40).for_each(|_| assert_eq!(card.chip.refresh(frame), []));
+    }
+    assert_eq!(card.chip.rest(&other), Duration::MAX);
+    card.chip.memory.write(4 * 320 * 33, &[1]).unwrap();
+    assert_eq!((one_rung(), other_rung()), (1, 1));
+    assert_eq!((card.chip.rest(&one), card.chip.rest(&other)), (Duration::MAX, Duration::MAX));
+    assert!(frames.iter_mut().all(|frame| card.chip.refresh(frame).len() == 1));
+    card.window.write(0, 1, 3);
+    assert_eq!((one_rung(), other_rung()), (1, 1));
 }
 
 #[test]

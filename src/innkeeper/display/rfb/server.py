@@ -81,6 +81,11 @@ class VncServer:
     def viewers(self) -> int:
         return len(self._sessions)
 
+    @property
+    def looks(self) -> int:
+        """How often it has looked at the screen, to know whether it has changed."""
+        return self._watch.looks
+
     def start(self) -> None:
         """Lets viewers in from now on."""
         self._thread.start()

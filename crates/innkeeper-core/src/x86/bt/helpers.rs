@@ -203,6 +203,8 @@ impl Cpu {
             return None;
         }
         let offset = linear & (PAGE_SIZE - 1);
+        // Told before the write: whoever watches the page from then on must know of a writer.
+        self.platform.memory.write_unreported(page, self.index);
         if self.platform.memory.code_written(page, offset, size.into()) {
             self.attention.take(WRITTEN);
             self.forget_written_code();

@@ -281,7 +281,7 @@ impl Cpu {
         self.leave = true;
     }
 
-    /// Forgets cached write access to RAM, because some page has become a code page.
+    /// Forgets cached write access to RAM, because some page has become a code page, or is watched.
     pub fn flush_write_entries(&mut self) {
         for view in &mut self.tlb.views {
             view.write.fill(Entry::default());
