@@ -15,7 +15,7 @@ import pytest
 
 from innkeeper.errors import BootError, ConfigError, HostError
 from innkeeper.manager import client, connect
-from innkeeper.manager.daemon import CLIENTS_LIMIT
+from innkeeper.manager.daemon import BOOT, CLIENTS_LIMIT, LOG
 from innkeeper.manager.events import Event
 from innkeeper.manager.service import Manager
 from innkeeper.manager.wire import Channel
@@ -138,6 +138,38 @@ def reached() -> bool:
     except HostError:
         return False
     return True
+
+
+def test_what_is_marked_starts_once_after_the_hosts_start_and_one_that_cannot_stops_no_other(
+    manager: Manager, endless: Path, user: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        manager.domains.define(XML.format(name, endless if name != "a" else user / "broken"))
+        manager.domains.autostart(name, on=name != "c")
+    (user / "broken").write_bytes(b"no kernel")
+    assert running_of(manager) == []
+    for ran_before, runs in ((True, []), (False, ["b"])):
+        os.kill(daemon_process(user), signal.SIGKILL)
+        if not ran_before:
+            (user / "state/innkeeper" / BOOT).unlink()
+        with connect() as again:
+            deadline = time.monotonic() + 20
+            while running_of(again) != runs or (
+                runs and "a is marked to start, and cannot: " not in log_of_manager(user)
+            ):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert again.events.latest("a") is None
+    with connect() as again:
+        again.domains.destroy("b")
+
+
+def running_of(manager: Manager) -> list[str]:
+    return [each["name"] for each in manager.domains.all() if each["state"] == "running"]
+
+
+def log_of_manager(user: Path) -> str:
+    return (user / "state/innkeeper" / LOG).read_text()
 
 
 def test_who_finds_no_place_is_told_so(manager: Manager) -> None:

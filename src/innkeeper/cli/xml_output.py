@@ -52,5 +52,11 @@ def find(xml: str, expression: str) -> list[ET.Element]:
         raise ConfigError(f"the XPath expression {expression!r} finds no elements; {last} is none")
     try:
         return document.findall(path)
-    except (SyntaxError, KeyError) as error:
-        raise ConfigError(f"the XPath expression {expression!r} is none that is understood here: {error}") from error
+    except (
+        SyntaxError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+    ) as error:  # all of which ElementTree has for mistakes
+        raise ConfigError(f"the XPath expression {expression!r} is none that is understood here") from error

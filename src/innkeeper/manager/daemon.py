@@ -61,6 +61,7 @@ class Daemon:
         self._lock = threading.Lock()
         self._clients: set[socket.socket] = set()
         self._nudge, self._nudged = socket.socketpair()
+        self._beginning = threading.Thread(target=self._begin, name="autostart", daemon=True)
 
     def _listen(self) -> None:
         self._listener = listen_unix(self._path, "the manager")
@@ -71,7 +72,7 @@ class Daemon:
 
     def serve(self) -> None:
         """Until nobody has needed it for a while, its socket has been taken away, or `leave`."""
-        threading.Thread(target=self._begin, name="autostart", daemon=True).start()
+        self._beginning.start()
         while self._wait():
             connection, _ = self._listener.accept()
             if not self._may_enter(connection):
@@ -103,7 +104,7 @@ class Daemon:
         since = time.monotonic()
         while True:
             with self._lock:
-                busy = bool(self._clients)
+                busy = bool(self._clients) or self._beginning.is_alive()
             left_s = FOR_EVER if busy else self._idle_s - (time.monotonic() - since)
             ready, _, _ = select.select([self._listener, self._nudged], [], [], min(max(left_s, 0), CHECK_S))
             if self._listener in ready:
@@ -126,8 +127,11 @@ class Daemon:
         seen, boot = state_folder() / BOOT, Path("/proc/sys/kernel/random/boot_id").read_text()
         if not seen.exists() or seen.read_text() != boot:
             seen.write_text(boot)
-            for wrong in self._manager.networks.start_marked():  # before the machines that are on them
-                logger.warning("%s", wrong)
+            try:
+                for wrong in self._manager.networks.start_marked():  # before the machines that are on them
+                    logger.warning("%s", wrong)
+            except Exception:
+                logger.exception("networks that are marked to start cannot be")
             self._manager.domains.start_marked()
 
     # ---- conversations --------------------------------------------------------------------------

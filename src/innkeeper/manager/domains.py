@@ -363,7 +363,8 @@ class Domains:
         for name in marked:
             try:
                 self.start(name)
-            except (HostError, ConfigError) as error:
+            except InnkeeperError as error:
+                logger.warning("%s is marked to start, and cannot: %s", name, error)
                 self._events.publish(name, "failed", str(error))
 
     def running_name(self, name: str) -> str:

@@ -1,6 +1,8 @@
 """Other users: the manager's socket and those of machines refuse them."""
 
+import base64
 import grp
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +29,33 @@ try:
 except OSError as error:
     print("refused", error)
 """
+
+
+# All that a member may need is imported first: Python itself may be where others cannot read.
+MEMBER = """
+import contextlib, importlib, io, json, os, pkgutil, sys, innkeeper
+import encodings.idna, _strptime
+for module in pkgutil.walk_packages(innkeeper.__path__, "innkeeper."):
+    if not module.name.endswith(("__main__", "top.app")):
+        importlib.import_module(module.name)
+from innkeeper.cli import main
+from innkeeper.view.target import Target
+os.setgroups([int(sys.argv[1])]); os.setgid(65534); os.setuid(65534)
+os.environ.update(dict.fromkeys(("HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"), "/run/home"))
+os.chdir("/run/home")
+said = []
+for line in sys.argv[2].split("; "):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        status = main(line.split())
+    said.append([status, out.getvalue()])
+    if "start" in line:
+        target = Target("web", system=True)
+        target.console().close(); target.screen().close()
+        said.append([0, json.dumps(target.state())])
+print(json.dumps(said))
+"""
+SEEN = XML.replace("</os>", "</os><devices><video><model type='vga'/></video></devices>")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -83,3 +112,36 @@ def test_the_hosts_manager_lets_its_group_in_and_nobody_else() -> None:
 
 def within(host: Namespace, *groups: int) -> str:
     return host.run(sys.executable, "-c", TRY, "/run/innkeeper.sock", *map(str, groups)).stdout.strip()
+
+
+@pytest.mark.slow
+def test_members_of_the_group_use_the_hosts_machines() -> None:
+    """What they make is theirs, what the manager makes is root's, and neither needs the other's rights beyond the socket."""
+    skip_unless_possible("mount")
+    with Namespace() as host:
+        host.shell("mount -t tmpfs none /var/lib; chmod 755 /run; mkdir -m 700 /run/home; chown 65534:65534 /run/home")
+        guest = base64.b64encode(flat_guest(SPIN)).decode()
+        host.shell(f"echo {guest} | base64 -d > /run/guest")
+        host.shell(f"cat > /run/home/web.xml <<'END'\n{SEEN.format('/run/guest')}\nEND")
+        words = host.inside(sys.executable, "-m", "innkeeper.cli", "--system", "daemon", "--group", GROUP)
+        with subprocess.Popen(words, cwd="/", stderr=subprocess.PIPE) as daemon:
+            assert daemon.stderr is not None
+            assert b"listens at /run/innkeeper.sock" in daemon.stderr.readline()
+            lines = [
+                "--system define web.xml", "virsh -c qemu:///system start web", "virsh -c qemu:///system screenshot web shot.png",
+                "--system view web --vv web.vv", "--system save web web.save", "--system restore web.save", "--system vol-create-as default v 1M",
+                "--system destroy web", "--system list --all", "--system undefine web",
+            ]  # fmt: skip
+            group = str(grp.getgrnam(GROUP).gr_gid)
+            said = json.loads(host.run(sys.executable, "-c", MEMBER, group, "; ".join(lines)).stdout)
+            assert [status for status, _ in said] == [0] * (len(lines) + 1), said
+            state = json.loads(said[2][1])
+            assert (state["running"], state["screen"], state["console"]["reachable"]) == (True, True, True)
+            assert " -    web    shut off" in said[9][1]
+            listed = host.shell(
+                "cd /run/home && stat -c '%n %U %a' shot.png web.vv web.save /var/lib/innkeeper/images/v"
+            )
+            assert listed.split("\n")[:-1] == [
+                "shot.png nobody 644", "web.vv nobody 600", "web.save root 600", "/var/lib/innkeeper/images/v root 600",
+            ]  # fmt: skip
+            daemon.terminate()

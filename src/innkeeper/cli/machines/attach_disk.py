@@ -57,11 +57,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def disk_of(arguments: argparse.Namespace) -> str:
     """Libvirt's XML of the disk. The machine's process works elsewhere, so the path is absolute."""
+    if arguments.mode not in (None, "readonly"):
+        raise ConfigError(f"mode is {arguments.mode!r}; a disk is one machine's, so it can be readonly alone")
     source, target = Path(arguments.source).absolute(), arguments.target
     if not source.exists():
         raise ConfigError(f"there is no file {source}; inn image create makes one")
-    if arguments.mode not in (None, "readonly"):
-        raise ConfigError(f"mode is {arguments.mode!r}; a disk is one machine's, so it can be readonly alone")
     kind = arguments.sourcetype or ("block" if source.is_block_device() else "file")
     driver = {"name": "innkeeper"}
     if arguments.subdriver is not None:

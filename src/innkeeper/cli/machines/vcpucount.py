@@ -3,6 +3,7 @@
 import argparse
 
 from innkeeper.cli.machines import common
+from innkeeper.cli.parser import refuse
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError
 
@@ -14,6 +15,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--live", action="store_true", help="the running machine")
     parser.add_argument("--config", action="store_true", help="the definition")
     parser.add_argument("--current", action="store_true", help="the running machine, or else the definition")
+    refuse(parser, {"--guest": "there is no agent in the guest; it is asked by ACPI"})
     common.as_json(parser)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from innkeeper.cli.machines.common import manager
 from innkeeper.cli.parser import operand
 from innkeeper.cli.words import say, tell_unknown
+from innkeeper.errors import HostError
 
 if TYPE_CHECKING:
     from innkeeper.manager.networks import Networks
@@ -84,4 +85,8 @@ def kept_by_who_ran_sudo(name: str) -> str | None:
         )
     except OSError:
         return None  # what root runs is not there for this user
+    except subprocess.TimeoutExpired as error:
+        raise HostError(
+            f"the manager of {entry.pw_name} does not say within {LIMIT_S} s what network {name} is"
+        ) from error
     return done.stdout if done.returncode == 0 else None

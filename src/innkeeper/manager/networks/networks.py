@@ -10,7 +10,7 @@ import os
 import pwd
 from pathlib import Path
 
-from innkeeper.errors import ConfigError, HostError
+from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.folders import runtime_folder
 from innkeeper.manager.elements import text_of
 from innkeeper.manager.networks.answers import Done, LeaseInfo, NetworkInfo, Updated
@@ -217,7 +217,7 @@ class Networks:
             if info["autostart"] and not info["active"]:
                 try:
                     self.start(info["name"])
-                except (ConfigError, HostError) as error:
+                except InnkeeperError as error:
                     wrong.append(f"network {info['name']}: {error}")
         return wrong
 
