@@ -12,6 +12,7 @@ __all__ = [
     "E1000",
     "AhciController",
     "AtaDrive",
+    "BlockJob",
     "CdTray",
     "Disk",
     "Fabric",
@@ -120,6 +121,8 @@ class DiskTraffic(TypedDict):
     written: tuple[int, int, int]
     flushed: tuple[int, int, int]
     failed: int
+    error: int
+    """The host's answer to the last request, if that failed: its number, or -1; else 0."""
 
 @final
 class Disk:
@@ -175,6 +178,33 @@ class Disk:
     def traffic(self) -> DiskTraffic: ...
     def close(self) -> None:
         """Flushes, and lets go of the image; devices that have it keep it open."""
+
+@final
+class BlockJob:
+    """Work on a disk in use, whose guest goes on; images are counted from 0, the one in use, downwards.
+
+    Making one raises `OSError` or `ValueError`, with one whole sentence; then the disk is as it was. A job of `commit` from the image in
+    use, or of `copy`, has everything that is written go to the other image too, until it is left.
+    """
+
+    @staticmethod
+    def pull(disk: Disk, base: int | None, name: str | None, /) -> BlockJob:
+        """What lies below, down to `base` or all, becomes part of the image in use, which then calls `base` by this name."""
+    @staticmethod
+    def commit(disk: Disk, top: int, base: int, name: str, /) -> BlockJob:
+        """What `top` has, and what lies between, is written into `base`, which what lies over `top` then calls by this name."""
+    @staticmethod
+    def copy(disk: Disk, path: Path, /, *, format: str, shallow: bool, blank: bool) -> BlockJob:  # noqa: A002 - the option's name
+        """To another image; `shallow` without what lies below. A `blank` one reads as zeroes where nothing was written."""
+    @property
+    def destination(self) -> tuple[Path, str] | None:
+        """Where the disk may move to, and the format there; None if it stays where it is."""
+    def run(self, watch: Callable[[int, int], None], /) -> None:
+        """Once; `watch` is told how far it is, and ends it with an exception. Raises that, or `OSError`; the disk is what it was then."""
+    def be_strict(self, strict: bool, /) -> None:
+        """What the other image refuses is refused from now on, so that it cannot come to differ. Raises `OSError` if it does."""
+    def leave(self, *, pivot: bool) -> None:
+        """The disk is what it was, or with `pivot` the other image. Idempotent. Raises `OSError` if that is not the same."""
 
 def lay_overlays(moves: Sequence[tuple[Disk, Path]], /) -> None:
     """Moves disks in use onto overlays, empty qcow2 images that lie over the files that they are in: all at one moment, or

@@ -1,5 +1,6 @@
 """Kept machines saved and restored, with virsh's words, through the manager's daemon."""
 
+import json
 import os
 import signal
 import time
@@ -104,3 +105,115 @@ def test_a_kill_in_the_middle_of_a_save_leaves_nothing_half_made(web: Path) -> N
 def read_xml_of(file: Path) -> str:
     with connect() as manager:
         return read_xml(manager.saves.image_xml(str(file))).name
+
+
+def test_a_machine_is_started_paused_saved_so_and_restored_as_somebody_says(
+    web: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(web / "saved")
+    assert main(["destroy", "web"]) == 0
+    assert main(["start", "web", "--paused"]) == 0
+    assert state() == "paused"
+    assert main(["save", "web", file, "--bypass-cache", "--verbose"]) == 0
+    assert main(["restore", file]) == 0
+    assert state() == "paused"
+    assert main(["resume", "web"]) == 0
+    while state() != "running":
+        time.sleep(0.05)
+    assert main(["managedsave", "web", "--paused"]) == 0
+    assert main(["start", "web", "--bypass-cache"]) == 0
+    assert state() == "paused"
+    assert main(["managedsave", "web", "--running"]) == 0
+    assert main(["start", "web"]) == 0
+    assert state() == "running"
+    assert main(["save", "web", file, "--paused"]) == 0
+    assert main(["restore", file, "--running", "--bypass-cache"]) == 0
+    assert state() == "running"
+    assert main(["managedsave", "web"]) == 0
+    assert main(["start", "web", "--paused"]) == 0
+    assert state() == "paused"
+    capsys.readouterr()
+    assert main(["restore", file, "--reset-nvram"]) == 2
+    assert "--reset-nvram cannot be had here: a machine that goes on" in capsys.readouterr().err
+
+
+def test_a_saved_machine_goes_on_by_another_document(
+    web: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = str(web / "saved"), web / "other.xml"
+    assert main(["save", "web", file]) == 0
+    capsys.readouterr()
+    assert main(["save-image-dumpxml", file]) == 0
+    there = capsys.readouterr().out
+    (web / "disk.qcow2").rename(web / "moved.qcow2")
+    other.write_text(there.replace("disk.qcow2", "moved.qcow2"))
+    assert main(["restore", file]) == 2
+    for wrong, said in (
+        (there.replace("<name>web", "<name>db"), "the document is of machine db"),
+        ("\n".join(line for line in there.splitlines() if "<uuid>" not in line), "has no <uuid>"),
+    ):
+        (web / "wrong.xml").write_text(wrong)
+        capsys.readouterr()
+        assert main(["restore", file, "--xml", str(web / "wrong.xml")]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["restore", file, "--xml", str(other)]) == 0
+    assert state() == "running"
+    assert main(["save", "web", file]) == 0
+    (web / "moved.qcow2").rename(web / "again.qcow2")
+    other.write_text(there.replace("disk.qcow2", "again.qcow2"))
+    assert main(["save-image-define", file, str(other), "--paused"]) == 0
+    assert f"State file {file} updated." in capsys.readouterr().out
+    assert main(["restore", file]) == 0
+    assert state() == "paused"
+    monkeypatch.setenv("EDITOR", "sed -i s,again.qcow2,last.qcow2,")
+    assert main(["save", "web", file]) == 0
+    assert main(["save-image-edit", file, "--running"]) == 0
+    (web / "again.qcow2").rename(web / "last.qcow2")
+    assert main(["restore", file]) == 0
+    assert state() == "running"
+    assert main(["save", "web", file, "--xml", str(web / "wrong.xml")]) == 2
+    assert "the document is of another machine than web" in capsys.readouterr().err
+    assert state() == "running"
+
+
+def test_a_managed_save_has_a_document_too(
+    web: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["managedsave-dumpxml", "web"]) == 2
+    assert "machine web has no managed save" in capsys.readouterr().err
+    assert main(["managedsave", "web"]) == 0
+    capsys.readouterr()
+    assert main(["managedsave-dumpxml", "web"]) == 0
+    xml = capsys.readouterr().out
+    (web / "same.xml").write_text(xml)
+    assert main(["managedsave-define", "web", str(web / "same.xml"), "--paused"]) == 0
+    monkeypatch.setenv("EDITOR", "true")
+    assert main(["managedsave-edit", "web"]) == 0
+    assert "XML configuration not changed" in capsys.readouterr().out
+    assert main(["start", "web"]) == 0
+    assert state() == "paused"
+
+
+@pytest.mark.usefixtures("web")
+def test_jobs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["domcontrol", "web"]) == 0
+    assert capsys.readouterr().out == "ok\n\n"
+    assert main(["virsh", "domjobinfo", "web"]) == 0
+    assert capsys.readouterr().out == "Job type:         None\n\n"
+    assert main(["domjobabort", "web"]) == 2
+    assert "the machine is not being saved" in capsys.readouterr().err
+    assert main(["domjobabort", "web", "--postcopy"]) == 2
+    assert main(["managedsave", "web"]) == 0
+    assert main(["domjobinfo", "web"]) == 2
+    assert "machine web does not run" in capsys.readouterr().err
+    assert main(["domjobinfo", "web", "--completed", "--keep-completed"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Job type:         Completed"
+    assert said[1] == "Operation:        Save"
+    assert said[5].startswith("Data total:       6")
+    assert said[5].endswith(" MiB")
+    assert main(["domjobinfo", "web", "--completed", "--rawstats"]) == 0
+    assert "\nremaining: 0\n" in capsys.readouterr().out
+    assert main(["domjobinfo", "web", "--completed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "None"
+    assert main(["domcontrol", "web"]) == 2

@@ -116,7 +116,7 @@ def test_a_machine_with_snapshots_is_not_forgotten_by_mistake(inn: Inn) -> None:
         ("snapshot-create-as web --diskspec vda,driver=raw", "'driver=raw'; it knows snapshot, file"),
         ("snapshot-create-as web --diskspec vdz", "machine web has no disk 'vdz'"),
         ("snapshot-create-as web a/b", "a snapshot's name is 'a/b'"),
-        ("snapshot-revert web one --paused", "--paused cannot be done here"),
+        ("snapshot-revert web one --reset-nvram", "--reset-nvram is for a machine that is started"),
         ("snapshot-delete web one --children --children-only", "give one of both"),
     ],
 )

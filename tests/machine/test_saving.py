@@ -15,7 +15,8 @@ from innkeeper.config import DiskConfig, FilesystemConfig, MachineConfig
 from innkeeper.console import MemoryConsole
 from innkeeper.errors import ConfigError, HostError, ImageError, InnkeeperError
 from innkeeper.machine import Machine, OutcomeKind
-from innkeeper.machine.state_file import MAGIC, SavedMachine, whole_file
+from innkeeper.machine.saving import Progress
+from innkeeper.machine.state_file import MAGIC, SavedMachine, describe_anew, description_of, whole_file
 from innkeeper.testing.guests import flat_guest
 from tests.engines import fastest_software
 
@@ -168,3 +169,83 @@ def test_foreign_files_are_refused(config: MachineConfig, tmp_path: Path) -> Non
             SavedMachine(other)
     with pytest.raises(HostError, match="cannot open"):
         start(config, tmp_path / "nothing")
+
+
+def test_a_machine_that_stands_still_is_saved_as_it_stands_and_goes_on_later(
+    config: MachineConfig, tmp_path: Path
+) -> None:
+    file = tmp_path / "saved"
+    with running(config) as (machine, console):
+        console.wait_for(b"CDE", timeout_s=LIMIT_S)
+        machine.suspend()
+        with pytest.raises(HostError, match="there is no folder"):
+            machine.save(tmp_path / "nowhere" / "saved")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(HostError, match="File too large"):
+                machine.save(file)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert machine.happenings.state == "paused"
+        said = console.text
+        time.sleep(0.1)
+        assert console.text == said
+        assert machine.save(file, bypass_cache=True) >= 3 << 20
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.SAVED
+        assert console.text == said
+    with SavedMachine(file) as head:
+        assert head.head["description"]["paused"] is True
+    console = MemoryConsole()
+    with Machine(config, console=console) as machine:
+        machine.restores, machine.begins_suspended, machine.bypasses_cache = file, True, True
+        machine.start()
+        assert machine.happenings.state == "paused"
+        time.sleep(0.1)
+        assert console.text == ""
+        machine.resume()
+        goes_on(console)
+    check_letters(said + console.text)
+
+
+def test_what_is_said_of_a_saved_machine_can_be_changed(config: MachineConfig, tmp_path: Path) -> None:
+    file = tmp_path / "saved"
+    said = saved(config, file)
+    describe_anew(file, {"words": "others"})
+    assert description_of(file) == {"words": "others"}
+    with running(config, file) as (_, console):
+        goes_on(console)
+    check_letters(said + console.text)
+
+
+def test_disks_that_were_moved_are_gone_on_with_if_their_user_says_so(config: MachineConfig, tmp_path: Path) -> None:
+    disk, elsewhere, file = tmp_path / "disk", tmp_path / "elsewhere", tmp_path / "saved"
+    disk.write_bytes(bytes(1 << 16))
+    saved(replace(config, disks=(DiskConfig(path=disk),)), file)
+    disk.rename(elsewhere)
+    moved = replace(config, disks=(DiskConfig(path=elsewhere),))
+    with pytest.raises(ConfigError, match="has changed since"):
+        start(moved, file)
+    with Machine(moved, console=MemoryConsole()) as machine:
+        machine.restores, machine.relocated = file, True
+        machine.start()
+
+
+def test_a_save_can_be_aborted(config: MachineConfig, tmp_path: Path) -> None:
+    with running(replace(config, memory_mib=64)) as (machine, console):
+        with pytest.raises(HostError, match="is not being saved"):
+            machine.abort_save()
+        file = tmp_path / "saved"
+        watched = Progress.__setattr__
+
+        def abort(progress: Progress, name: str, value: object) -> None:
+            watched(progress, name, value)
+            if name == "done" and value and not progress.aborted:
+                machine.abort_save()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Progress, "__setattr__", abort)
+            with pytest.raises(HostError, match="that was aborted, and it goes on"):
+                machine.save(file)
+        assert not file.exists()
+        goes_on(console)

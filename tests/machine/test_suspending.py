@@ -13,7 +13,7 @@ from innkeeper.console import MemoryConsole
 from innkeeper.errors import HostError
 from innkeeper.machine import Machine, OutcomeKind
 from innkeeper.testing import ScriptedEngine, ScriptedVm
-from innkeeper.testing.guests import SPIN, flat_guest
+from innkeeper.testing.guests import SPIN, flat_guest, say
 from tests.engines import fastest_software
 
 from .conftest import Make, power_off
@@ -60,6 +60,20 @@ def test_what_is_suspended_spends_nothing_until_it_goes_on(machine: Machine) -> 
     machine.resume()
     assert machine.happenings.state == "running"
     wait_until_it_spends(machine)
+
+
+def test_a_machine_can_stand_still_from_the_start(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(flat_guest(say(b"awake") + SPIN))
+    console = MemoryConsole()
+    with Machine(MachineConfig(kernel=kernel, memory_mib=4, engine=fastest_software()), console=console) as machine:
+        machine.begins_suspended = True
+        machine.start()
+        assert machine.happenings.state == "paused"
+        time.sleep(0.1)
+        assert console.text == ""
+        machine.resume()
+        console.wait_for(b"awake", timeout_s=20)
 
 
 def test_suspending_twice_and_resuming_what_runs_are_mistakes(machine: Machine) -> None:

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::{Disk, Extent, range};
@@ -30,7 +30,12 @@ pub struct Traffic {
     pub written: Count,
     pub flushed: Count,
     pub failed: u64,
+    /// What the host answered to the last request if that failed: its number, or `OTHER`; 0 if it did not.
+    pub error: i32,
 }
+
+/// An error without a number.
+pub const OTHER: i32 = -1;
 
 pub struct Counted {
     inner: Arc<dyn Disk>,
@@ -38,6 +43,7 @@ pub struct Counted {
     written: Counter,
     flushed: Counter,
     failed: AtomicU64,
+    error: AtomicI32,
 }
 
 impl Counter {
@@ -54,7 +60,7 @@ impl Counted {
     #[must_use]
     pub fn new(inner: Arc<dyn Disk>) -> Self {
         let (read, written, flushed) = Default::default();
-        Self { inner, read, written, flushed, failed: AtomicU64::new(0) }
+        Self { inner, read, written, flushed, failed: AtomicU64::new(0), error: AtomicI32::new(0) }
     }
 
     #[must_use]
@@ -64,12 +70,15 @@ impl Counted {
             written: self.written.count(),
             flushed: self.flushed.count(),
             failed: self.failed.load(Ordering::Relaxed),
+            error: self.error.load(Ordering::Relaxed),
         }
     }
 
     fn count<T>(&self, counter: &Counter, bytes: u64, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let begun = Instant::now();
         let result = act();
+        let error = result.as_ref().err().map_or(0, |error| error.raw_os_error().unwrap_or(OTHER));
+        self.error.store(error, Ordering::Relaxed);
         if result.is_err() {
             self.failed.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -134,7 +143,9 @@ mod tests {
         write(&disk, 512, &[1; 1024]).unwrap();
         read(&disk, 0, 100).unwrap();
         read(&disk, 4096, 1).unwrap_err();
+        assert_eq!(disk.traffic().error, OTHER);
         disk.flush().unwrap();
+        assert_eq!(disk.traffic().error, 0);
         let traffic = disk.traffic();
         assert_eq!((traffic.written.requests, traffic.written.bytes), (2, 1536));
         assert_eq!((traffic.read.requests, traffic.read.bytes, traffic.failed), (1, 100, 1));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::probe::{self, Guess};
-use crate::{Disk, Extent, buffers, range};
+use crate::{Disk, Extent, Qcow2, buffers, range};
 
 /// When writes become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -174,6 +174,14 @@ impl Disk for Filter {
 
     fn extent(&self, offset: u64, length: u64) -> io::Result<Extent> {
         self.inner.extent(offset, length)
+    }
+
+    fn as_qcow2(&self) -> Option<&Qcow2> {
+        self.inner.as_qcow2()
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.inner.identity()
     }
 
     fn grow(&self, size: u64) -> io::Result<()> {

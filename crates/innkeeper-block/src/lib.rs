@@ -6,12 +6,14 @@ mod buffers;
 pub mod counted;
 pub mod error;
 pub mod filter;
+pub mod jobs;
 pub mod medium;
 pub mod open;
 pub mod probe;
 pub mod qcow2;
 pub mod range;
 pub mod raw;
+pub mod reopen;
 pub mod switch;
 #[cfg(test)]
 mod testing;
@@ -20,7 +22,9 @@ pub mod tools;
 pub use counted::{Count, Counted, Traffic};
 pub use error::{Error, Result};
 pub use filter::{Cache, DetectZeroes, Rules};
+pub use jobs::{Job, Mirror};
 pub use open::{Format, Image, Options, open, open_image};
+pub use qcow2::Qcow2;
 pub use switch::{Move, Switch, move_all};
 
 /// What some bytes of a disk are.
@@ -75,5 +79,13 @@ pub trait Disk: Send + Sync {
     /// be while the image is open; what the host answered.
     fn grow(&self, _size: u64) -> io::Result<()> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "the disk cannot change its size while it is in use"))
+    }
+    /// The same where it is qcow2, whatever else lies around it.
+    fn as_qcow2(&self) -> Option<&Qcow2> {
+        None
+    }
+    /// The file that it is in, by device and inode, if it is in one.
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
     }
 }

@@ -41,6 +41,10 @@ impl Disk for Raw {
         self.medium.is_read_only()
     }
 
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.medium.identity()
+    }
+
     fn read(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
         self.check(offset, range::total_mut(buffers), false)?;
         self.medium.read(offset, buffers)

@@ -2,11 +2,12 @@
 //!
 //! Several disks move at one moment: requests that are under way end first, those that come wait, and all that was
 //! answered is durable in what is left behind. The overlay is read through the disk as it is open already, so
-//! nobody else can write below it. Left out: going back.
+//! nobody else can write below it. It may also be mirrored for a while, and then be moved to what it was mirrored to (`jobs.rs`).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::filter::{Filter, Rules};
 use crate::medium::{HostFile, Medium, lock};
 use crate::open::resolve;
 use crate::qcow2::{Qcow2, Use, read_header};
-use crate::{Disk, Extent};
+use crate::{Disk, Extent, Mirror};
 
 /// Who moves disks has all of them to himself, so that two cannot wait for each other.
 static MOVING: Mutex<()> = Mutex::new(());
@@ -41,6 +42,62 @@ impl Switch {
 
     fn now(&self) -> RwLockReadGuard<'_, Arc<dyn Disk>> {
         self.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the disk is now.
+    #[must_use]
+    pub fn current(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.now())
+    }
+
+    /// Does something while no request is under way.
+    pub fn quietly<T>(&self, act: impl FnOnce(&mut Arc<dyn Disk>) -> T) -> T {
+        act(&mut self.now.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on each write goes to `target` too.
+    #[must_use]
+    pub fn mirror(&self, target: Arc<dyn Disk>) -> Arc<Mirror> {
+        self.quietly(|now| {
+            let mirror = Arc::new(Mirror::new(Arc::clone(now), target));
+            *now = Arc::clone(&mirror) as _;
+            mirror
+        })
+    }
+
+    /// From now on a write that the target refuses is refused; or no longer.
+    ///
+    /// # Errors
+    /// The target has refused one already.
+    pub fn be_strict(&self, mirror: &Mirror, strict: bool) -> io::Result<()> {
+        self.quietly(|_| match mirror.failure() {
+            Some(why) if strict => Err(io::Error::other(why)),
+            _ => {
+                mirror.strict.store(strict, Ordering::SeqCst);
+                Ok(())
+            }
+        })
+    }
+
+    /// Ends mirroring: the disk is what it was, or with `pivot` what it was mirrored to, in which all is durable then.
+    ///
+    /// # Errors
+    /// The two are not the same, or the host's answer; it is still mirrored.
+    pub fn leave(&self, mirror: &Arc<Mirror>, pivot: bool) -> io::Result<()> {
+        self.quietly(|now| {
+            if !std::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(mirror)) {
+                return Ok(()); // it has been left before
+            }
+            if pivot {
+                if let Some(why) = mirror.failure() {
+                    return Err(io::Error::other(why));
+                }
+                mirror.source.flush()?;
+                mirror.target.flush()?;
+            }
+            *now = Arc::clone(if pivot { &mirror.target } else { &mirror.source });
+            Ok(())
+        })
     }
 }
 

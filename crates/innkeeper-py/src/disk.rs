@@ -21,16 +21,16 @@ pub struct Disk {
     disk: Mutex<Option<Open>>,
     /// From the image down.
     chain: Mutex<Vec<PathBuf>>,
-    rules: Rules,
+    pub rules: Rules,
     format: Mutex<&'static str>,
     warnings: Vec<String>,
 }
 
 /// The same disk twice: as devices see it, and below that where it can be moved.
 #[derive(Clone)]
-struct Open {
-    counted: Arc<Counted>,
-    switch: Arc<Switch>,
+pub struct Open {
+    pub counted: Arc<Counted>,
+    pub switch: Arc<Switch>,
 }
 
 fn ignores_discard(word: &str) -> Result<bool, Error> {
@@ -50,16 +50,24 @@ impl Disk {
         Ok(self.counted()?)
     }
 
-    fn open(&self) -> PyResult<Open> {
+    /// # Errors
+    /// It is closed.
+    pub fn open(&self) -> PyResult<Open> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         disk.clone().ok_or_else(|| PyValueError::new_err("the disk is closed"))
+    }
+
+    /// It has moved.
+    pub fn is_now(&self, chain: Vec<PathBuf>, format: Format) {
+        *self.chain_now() = chain;
+        *self.format.lock().unwrap_or_else(PoisonError::into_inner) = format.name();
     }
 
     fn counted(&self) -> PyResult<Arc<Counted>> {
         Ok(self.open()?.counted)
     }
 
-    fn chain_now(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+    pub fn chain_now(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -179,6 +187,7 @@ impl Disk {
         all.set_item("written", triple(traffic.written))?;
         all.set_item("flushed", triple(traffic.flushed))?;
         all.set_item("failed", traffic.failed)?;
+        all.set_item("error", traffic.error)?;
         Ok(all)
     }
 

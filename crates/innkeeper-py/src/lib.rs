@@ -4,6 +4,7 @@
 //! called attached, one access at a time.
 
 mod ata;
+mod block_job;
 mod device;
 mod disk;
 mod display;
@@ -29,6 +30,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::ata::{AhciController, AtaDrive, CdTray, IdeController, probe_iso};
+    #[pymodule_export]
+    use super::block_job::BlockJob;
     #[pymodule_export]
     use super::disk::{Disk, lay_overlays};
     #[pymodule_export]

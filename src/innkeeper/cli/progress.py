@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal; elsewhere nothing is drawn."""
+"""A progress bar on stderr, where that is a terminal; elsewhere nothing is drawn, unless it is asked for."""
 
 import sys
 import time
@@ -11,10 +11,10 @@ REDRAW_S = 0.1
 class ProgressBar:
     """One line that is drawn over and over. Leaving the `with` block ends it."""
 
-    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+    def __init__(self, what: str, stream: TextIO | None = None, *, always: bool = False) -> None:
         self._what = what
         self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
+        self._shown = always or self._stream.isatty()
         self._begun = time.monotonic()
         self._drawn = 0.0
         self._length = 0

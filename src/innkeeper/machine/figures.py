@@ -24,7 +24,7 @@ NS = 1_000_000_000
 PROCESSOR_FIELD = 36  # of /proc/PID/stat, behind the name (proc(5): 39, counted from 1)
 
 
-NO_TRAFFIC: DiskTraffic = {"read": (0, 0, 0), "written": (0, 0, 0), "flushed": (0, 0, 0), "failed": 0}
+NO_TRAFFIC: DiskTraffic = {"read": (0, 0, 0), "written": (0, 0, 0), "flushed": (0, 0, 0), "failed": 0, "error": 0}
 
 
 class VcpuFigures(TypedDict):

@@ -5,6 +5,7 @@ The lists say what there is now, which no configuration knows any more.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
 from innkeeper.config.targets import free_target, targets
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.machine.block_jobs import BlockJobs
 from innkeeper.machine.builder import Parts
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.drives import CdromDrive, Drive
@@ -63,6 +65,10 @@ class Changeable:
             self.config, Inside(peripherals, lambda: self._run, self.statistics, self.press_power_button, state)
         )
 
+    def busy_disks(self) -> list[str]:
+        """The targets of disks that have a block job."""
+        return self.live.jobs.active
+
     def change_media(self, disc: Path | None, *, drive: int = 0, force: bool = False, check: bool = True) -> None:
         """Puts another disc into a CD-ROM drive, or takes it out. `drive` counts those of the configuration.
 
@@ -90,6 +96,7 @@ class DiskNow(TypedDict):
 
     target: str
     source: str
+    chain: list[str]  # its images, downwards
     format: str
     bus: str
     device: str
@@ -118,6 +125,7 @@ class Live:
         self._inside = inside
         self._figures = Figures(config, inside)
         self._one_at_a_time = threading.Lock()  # changes
+        self.jobs = BlockJobs(self.disk)
         self._opened = sum(network.kind is not NetworkKind.NONE for network in config.networks)
 
     # ---- cards ----------------------------------------------------------------------------------
@@ -196,6 +204,7 @@ class Live:
     def detach_disk(self, target: str, patience_s: float = PATIENCE_S) -> bool:
         """As `detach_card`."""
         disk, backplane = self.disk(target), self.there().backplane
+        self.jobs.check_idle(disk.target)
         if not isinstance(disk, VirtioDisk):
             raise HostError(
                 f"disk {disk.target} is on bus {disk.config.bus}, where nothing comes off while the machine runs"
@@ -211,6 +220,7 @@ class Live:
             disks = {target: self.disk(target) for target in overlays}
             images = {target: image_of(disk) for target, disk in disks.items()}
             for target, disk in disks.items():
+                self.jobs.check_idle(disk.target)
                 if images[target] is None or disk.config.device is not DiskDevice.DISK or disk.config.readonly:
                     raise ConfigError(f"disk {target} is only read, and needs no overlay")
             try:
@@ -271,6 +281,13 @@ class Live:
             time.sleep(REFRESH_S)
         return self._figures.all(self.cards(), self.disks(), there.balloon)
 
+    def disk_errors(self) -> dict[str, str]:
+        """Disks whose last request failed, by their targets."""
+        images = {disk.target: image_of(disk) for disk in self.disks()}
+        numbers = {target: image.traffic()["error"] for target, image in images.items() if image is not None}
+        words = {0: "", errno.ENOSPC: "no space"}
+        return {target: word for target, number in numbers.items() if (word := words.get(number, "unspecified error"))}
+
     def describe(self) -> dict[str, list[Any]]:
         """Cards and disks as they are now."""
         return {"cards": [card_now(card) for card in self.cards()], "disks": [disk_now(disk) for disk in self.disks()]}
@@ -279,6 +296,7 @@ class Live:
         """For the control socket."""
         return {
             "devices": lambda _asked: self.describe(),
+            "disk-errors": lambda _asked: self.disk_errors(),
             "attach-card": lambda asked: card_now(self.attach_card(from_plain(NetworkConfig, asked.get("card")))),
             "attach-disk": lambda asked: disk_now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
             "detach-card": lambda asked: {"gone": self.detach_card(word(asked, "card"))},
@@ -292,6 +310,7 @@ class Live:
             "reboot": lambda _asked: self.reboot(),
             "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
             "lay-overlays": lambda asked: self.lay_overlays(words(asked, "overlays")),
+            **self.jobs.commands(),
         }
 
     def there(self) -> Peripherals:
@@ -332,6 +351,7 @@ def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
     return {
         "target": disk.target,
         "source": source_of(disk),
+        "chain": [str(path) for path in core.chain] if core is not None else [],
         "format": core.format if core is not None else "raw",
         "bus": disk.config.bus.value,
         "device": disk.config.device.value,

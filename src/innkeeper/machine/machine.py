@@ -59,7 +59,8 @@ class Machine(Shown, Changeable, Savable, Suspendable):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
-    `MemoryConsole` for a program that talks with its guest. It begins with power-on, or with what `restores` names.
+    `MemoryConsole` for a program that talks with its guest. It begins with power-on, or with what `restores` names;
+    suspended, if `begins_suspended`.
     """
 
     def __init__(self, config: MachineConfig, *, console: Console | None = None, engine: Engine | None = None) -> None:
@@ -128,7 +129,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._deadline = time.monotonic() + config.timeout_s
         atexit.register(self.close)
         self._supervisor = threading.Thread(target=self._supervise, name="innkeeper-machine", daemon=True)
-        self._supervisor.start()
+        self._begin(self._supervisor)
 
     def wait(self, timeout_s: float | None = None) -> Outcome:
         """How the run ended. Raises `TimeoutError` if it has not within `timeout_s`."""
@@ -331,6 +332,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
         if self._gdb is not None:
             self._gdb.close()
         self._take_apart()
+        self.live.jobs.close()
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.close()

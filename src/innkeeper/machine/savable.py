@@ -15,8 +15,9 @@ from innkeeper.firmware import KernelImage
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.run_loop import BoardRun
-from innkeeper.machine.saving import GuestBusy, Progress, Save, restore
+from innkeeper.machine.saving import GuestBusy, How, Progress, Save, restore
 from innkeeper.machine.state_file import SavedMachine
+from innkeeper.machine.suspending import Suspension
 
 ATTEMPTS, PAUSE_S = 100, 0.02  # while the guest is busy with what only it can end
 
@@ -29,6 +30,7 @@ class Savable:
     _parts: Parts | None
     _assembly: Assembly | None
     _run: BoardRun
+    _suspension: Suspension | None
     _saving: Progress | None = None
     description: Mapping[str, Any] = {}
     """What its owner wants to be written beside it when it is saved, in plain values."""
@@ -39,47 +41,80 @@ class Savable:
     consumes = False
     """The file that it begins with is removed once it has, before its guest runs."""
 
-    def save(self, path: Path) -> None:
-        """Writes the whole machine to a file, and ends it.
+    relocated = False
+    """Disks that have other paths than when it was saved are the same ones: its user says so."""
+    bypasses_cache = False
+    """The file that it begins with does not stay in the host's cache."""
 
-        Returns when the file is complete. Raises `InnkeeperError` if it cannot be; then the machine runs on.
+    def save(self, path: Path, *, about: Mapping[str, Any] | None = None, bypass_cache: bool = False) -> int:
+        """Writes the whole machine to a file, with its description and what is said `about` it, and ends it.
+
+        With `paused` in the description it was suspended. Returns when the file is complete, how many bytes of memory are in it. Raises `InnkeeperError` if it cannot be; then the machine runs on.
         """
         for _ in range(ATTEMPTS):
             with suppress(GuestBusy):
-                return self._try_to_save(path)
+                return self._try_to_save(path, about or {}, bypass_cache=bypass_cache)
             time.sleep(PAUSE_S)
-        return self._try_to_save(path)
+        return self._try_to_save(path, about or {}, bypass_cache=bypass_cache)
 
-    def _try_to_save(self, path: Path) -> None:
+    def _try_to_save(self, path: Path, about: Mapping[str, Any], *, bypass_cache: bool) -> int:
         with self._lock:
             if self._parts is None or self._assembly is None:
                 raise HostError(f"cannot save to {path}: the machine does not run")
             if self.not_saved is not None:
                 raise HostError(f"cannot save a machine with {self.not_saved}")
-            save = Save(self.config, self._parts, self._assembly, path, self.description)
-            if not self._run.pause(save):
-                raise HostError(f"cannot save to {path}: the machine is suspended, being saved, asleep or ending")
+            if busy := self.busy_disks():
+                raise HostError(
+                    f"cannot save a machine with a block job of disk {busy[0]}; wait for its end, or abort it"
+                )
+            suspension = self._suspension if self._suspension is not None and self._suspension.stands else None
+            described = {**self.description, "paused": suspension is not None, **about}
+            still = suspension is not None
+            save = Save(
+                self.config, self._parts, self._assembly, path, described, still=still, bypass_cache=bypass_cache
+            )
+            if not (self._run.pause(save) if suspension is None else suspension.errand(save)):
+                raise HostError(f"cannot save to {path}: the machine is being saved, asleep, ending, or about to go on")
             self._saving = save.progress  # and not all that it holds on to
         try:
             save.wait()
         finally:
             self._saving = None
+        return save.progress.total
 
-    def save_progress(self) -> tuple[int, int] | None:
-        """Bytes written and to be written, while it is being saved."""
+    def busy_disks(self) -> list[str]:
+        raise NotImplementedError
+
+    def save_progress(self) -> tuple[int, int, int] | None:
+        """Bytes written and to be written, and for how many milliseconds, while it is being saved."""
         saving = self._saving
-        return None if saving is None else (saving.done, saving.total)
+        if saving is None:
+            return None
+        return saving.done, saving.total, int((time.monotonic() - saving.begun) * 1000)
+
+    def abort_save(self) -> None:
+        """The machine goes on instead. Raises `HostError` unless it is being saved."""
+        saving = self._saving
+        if saving is None:
+            raise HostError("the machine is not being saved")
+        saving.aborted = True
 
     def save_commands(self) -> dict[str, Command]:
         """For the control socket."""
-        return {"save": self._asked_to_save, "save-progress": lambda _asked: self.save_progress()}
+        return {
+            "save": self._asked_to_save,
+            "save-progress": lambda _asked: self.save_progress(),
+            "save-abort": lambda _asked: self.abort_save(),
+        }
 
     def _asked_to_save(self, asked: Mapping[str, Any]) -> object:
         file = asked.get("file")
         if not isinstance(file, str) or not file.startswith("/") or "\0" in file:
             raise BadRequest("file must be an absolute path")
-        self.save(Path(file))
-        return None
+        about = asked.get("about", {})
+        if not isinstance(about, dict):
+            raise BadRequest("about must be a JSON object")
+        return self.save(Path(file), about=about, bypass_cache=bool(asked.get("bypass_cache")))
 
     def _fill(self, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
         """Memory, devices and processors as they are to begin: as saved, or else as after power-on."""
@@ -88,4 +123,5 @@ class Savable:
             load(self.config, kernel, parts, assembly)
             return
         with SavedMachine(path) as saved:
-            restore(saved, self.config, parts, assembly, consume=self.consumes)
+            how = How(consume=self.consumes, relocated=self.relocated, bypass_cache=self.bypasses_cache)
+            restore(saved, self.config, parts, assembly, how)

@@ -8,9 +8,11 @@ Left out: what is outside the machine. Connections of a user network end, as whe
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from innkeeper._core import CpuState
 
 RAM = "ram"
+CACHED_LIMIT = 64 << 20  # bytes of a file that shall not stay in the host's cache
 
 logger = logging.getLogger(__name__)
 
@@ -60,21 +63,35 @@ class Progress:
 
     total: int
     done: int = 0
+    begun: float = field(default_factory=time.monotonic)
+    aborted: bool = False
+    """Somebody does not want it to be saved any more."""
 
 
 class Save:
     """One request to save a machine. `wait` for it; the machine's supervisor does it."""
 
-    def __init__(
-        self, config: MachineConfig, parts: Parts, assembly: Assembly, path: Path, description: Mapping[str, Any]
+    def __init__(  # noqa: PLR0913 - a machine, and how
+        self,
+        config: MachineConfig,
+        parts: Parts,
+        assembly: Assembly,
+        path: Path,
+        description: Mapping[str, Any],
+        *,
+        still: bool = False,
+        bypass_cache: bool = False,
     ) -> None:
-        """Raises `HostError` if the machine cannot be saved, or nothing can be written there."""
+        """Of a machine that stands `still` already, or goes on if it fails. Raises `HostError` if it cannot be saved, or nothing can
+        be written there.
+        """
         check_savable(config, parts, assembly)
         if not path.parent.is_dir():
             raise HostError(f"cannot save to {path}: there is no folder {path.parent}")
         self._config, self._parts, self._assembly = config, parts, assembly
         self._path = path
         self._description = description
+        self._still, self._bypass_cache = still, bypass_cache
         self._result: Future[None] = Future()
         self.progress = Progress(sum(memory.size for memory in _memories(parts, assembly).values()))
 
@@ -108,40 +125,72 @@ class Save:
             logger.info("saved to %s", self._path)
             self._result.set_result(None)
             return Outcome(OutcomeKind.SAVED)
-        go_on(self._assembly)
+        if not self._still:
+            go_on(self._assembly)
         return None
 
     def _write(self, over: Callable[[], bool]) -> None:
-        pause(self._assembly)
+        if not self._still:
+            pause(self._assembly)
         memories = _memories(self._parts, self._assembly)
         with whole_file(self._path) as file:
             head = describe(self._config, self._parts, self._assembly) | {"description": dict(self._description)}
             write_start(file, head, {"memories": list(memories), **state_of(self._assembly)})
             before = 0
             for memory in memories.values():
-                memory.save(file.fileno(), self._watch(before, over))
+                memory.save(file.fileno(), self._watch(file.fileno(), before, over))
                 before += memory.size
                 self.progress.done = before
             write_end(file)
+            if self._bypass_cache:
+                file.flush()
+                leave_cache(file.fileno())
 
-    def _watch(self, before: int, over: Callable[[], bool]) -> Callable[[int], None]:
+    def _watch(self, descriptor: int, before: int, over: Callable[[], bool]) -> Callable[[int], None]:
+        cached = 0
+
         def watch(done: int) -> None:
+            nonlocal cached
             self.progress.done = before + done
+            if self._bypass_cache and done - cached >= CACHED_LIMIT:
+                leave_cache(descriptor)
+                cached = done
             if over():
                 raise HostError(f"cannot save to {self._path}: the machine was ended meanwhile")
+            if self.progress.aborted:
+                raise HostError(f"the machine is not saved to {self._path}: that was aborted, and it goes on")
 
         return watch
 
 
+def leave_cache(descriptor: int) -> None:
+    """What was written of a file, or read, stays no longer in the host's memory."""
+    os.fdatasync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a saved machine is gone on with: its file is removed, its disks are elsewhere now, the host's cache is left alone."""
+
+    consume: bool = False
+    relocated: bool = False
+    bypass_cache: bool = False
+
+
 def restore(
-    saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: Assembly, *, consume: bool = False
+    saved: SavedMachine,
+    config: MachineConfig,
+    parts: Parts,
+    assembly: Assembly,
+    how: How = How(),
 ) -> None:
     """Puts a saved machine into one that was just built, and removes its file if it is consumed by it.
 
     Raises `InnkeeperError`; it must not run then.
     """
     check_savable(config, parts, assembly)
-    _check_same(saved, describe(config, parts, assembly))
+    _check_same(saved, describe(config, parts, assembly), relocated=how.relocated)
     pause(assembly)
     states = saved.devices()
     memories = _memories(parts, assembly)
@@ -152,13 +201,15 @@ def restore(
             where = name
             memory.restore(saved.descriptor)
         saved.end()
+        if how.bypass_cache:
+            leave_cache(saved.descriptor)
         where = "the state"
         put_state(assembly, states)
     except (ValueError, TypeError, OverflowError) as error:
         raise saved.damaged(f"{where}: {error}") from error
     except OSError as error:
         raise HostError(f"cannot read {saved.path}: {error.strerror or error}") from error
-    if consume:
+    if how.consume:
         saved.remove()
     go_on(assembly)
 
@@ -186,8 +237,8 @@ def _disk(path: Path) -> list[str | int]:
     return [str(path), status.st_size, status.st_mtime_ns]
 
 
-def _check_same(saved: SavedMachine, here: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` that says what is not the same."""
+def _check_same(saved: SavedMachine, here: Mapping[str, Any], *, relocated: bool) -> None:
+    """Raises `ConfigError` that says what is not the same. Disks that were `relocated` are what their user says they are."""
     there = saved.head
     for name, what in (("memory_mib", "MiB of memory"), ("vcpus", "vCPUs")):
         if there.get(name) != here[name]:
@@ -200,7 +251,8 @@ def _check_same(saved: SavedMachine, here: Mapping[str, Any]) -> None:
     if lacking := sorted(set(map(str, features)) - set(here["features"])):
         raise HostError(f"the machine in {saved.path} uses {', '.join(lacking)}, which this host's processor lacks")
     for before, now in zip(there.get("disks") or [], here["disks"], strict=False):
-        if before != now:
+        elsewhere = relocated and isinstance(before, list) and before[:1] != now[:1]
+        if before != now and not elsewhere:
             raise ConfigError(
                 f"disk {now[0]} has changed since the machine was saved to {saved.path}; its guest would damage it"
             )

@@ -16,6 +16,7 @@ import binascii
 import errno
 import json
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ VERSION = 1
 BLOCK = struct.Struct("<4sQI")
 HEAD, DEVICES, END = b"head", b"devs", b"end."
 BLOCK_LIMIT = 64 << 20
+COPIED_AT_ONCE = 1 << 20
 NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
@@ -79,11 +81,19 @@ def _sync_folder(folder: Path) -> None:
 
 def write_start(file: BinaryIO, head: object, devices: object) -> None:
     """All that comes before the memories. Raises `OSError`."""
-    file.write(MAGIC + struct.pack("<I", VERSION))
-    for name, value in ((HEAD, head), (DEVICES, devices)):
-        content = json.dumps(value, default=_packed, separators=(",", ":")).encode()
-        file.write(BLOCK.pack(name, len(content), zlib.crc32(content)) + content)
+    _write_head(file, head)
+    _write_block(file, DEVICES, devices)
     file.flush()
+
+
+def _write_head(file: BinaryIO, head: object) -> None:
+    file.write(MAGIC + struct.pack("<I", VERSION))
+    _write_block(file, HEAD, head)
+
+
+def _write_block(file: BinaryIO, name: bytes, value: object) -> None:
+    content = json.dumps(value, default=_packed, separators=(",", ":")).encode()
+    file.write(BLOCK.pack(name, len(content), zlib.crc32(content)) + content)
 
 
 def write_end(file: BinaryIO) -> None:
@@ -125,6 +135,10 @@ class SavedMachine:
     def descriptor(self) -> int:
         """Where the memories are read from, one after the other."""
         return self._file.fileno()
+
+    def copy_rest(self, file: BinaryIO) -> None:
+        """What was not read yet, as it is. Raises `OSError`."""
+        shutil.copyfileobj(self._file, file, COPIED_AT_ONCE)
 
     def end(self) -> None:
         """Raises `ImageError` unless this is its end."""
@@ -208,3 +222,17 @@ def description_of(path: Path) -> dict[str, Any]:
     with SavedMachine(path) as saved:
         described = saved.head.get("description")
     return described if isinstance(described, dict) else {}
+
+
+def describe_anew(path: Path, description: dict[str, Any]) -> None:
+    """Writes something else beside a saved machine: whoever looks meanwhile, or after a crash, finds what was there before, or this.
+
+    Raises `InnkeeperError`.
+    """
+    with SavedMachine(path) as saved:
+        try:
+            with whole_file(path) as file:
+                _write_head(file, saved.head | {"description": description})
+                saved.copy_rest(file)
+        except OSError as error:
+            raise HostError(f"cannot write {path}: {error.strerror}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
@@ -18,7 +19,7 @@ from innkeeper.machine.builder import Assembly, Parts, without_time
 from innkeeper.machine.control import Command
 from innkeeper.machine.happenings import RUNNING, Happenings
 from innkeeper.machine.outcome import Outcome
-from innkeeper.machine.run_loop import BoardRun
+from innkeeper.machine.run_loop import BoardRun, Pause
 from innkeeper.machine.saving import go_on, pause
 
 LOOK_S = 0.1  # how often a machine that stands still looks whether it shall end
@@ -58,6 +59,8 @@ class Suspension:
         self._freezes = freezes
         self._stands: Future[None] = Future()
         self._resumed, self._over = threading.Event(), threading.Event()
+        self._errands: deque[Pause] = deque()
+        self._lock = threading.Lock()  # over the errands, of which none comes after the end
 
     def wait(self) -> None:
         """Returns when it stands still. Raises `InnkeeperError` if it never will."""
@@ -73,6 +76,19 @@ class Suspension:
         if not self._over.wait(STUCK_S):
             raise EngineError(f"the machine does not go on {STUCK_S:g} s after it was asked to")
 
+    @property
+    def stands(self) -> bool:
+        """Whether it stands still now."""
+        return self._stands.done() and not self._over.is_set()
+
+    def errand(self, errand: Pause) -> bool:
+        """Has something done while it stands still, as it was when it came to that; False if it goes on already."""
+        with self._lock:
+            if not self.stands:
+                return False
+            self._errands.append(errand)
+            return True
+
     def fail(self, why: str, /) -> None:
         self._over.set()
         self._stands.set_exception(HostError(f"cannot suspend the machine: {why}"))
@@ -84,7 +100,9 @@ class Suspension:
             self._publish("suspended", PAUSED, state=PAUSED)
             self._stands.set_result(None)
             while not self._resumed.wait(LOOK_S) and not over():
-                pass
+                outcome = self._run_errands(frozen, over)
+                if outcome is not None:
+                    return outcome
             if frozen is not None:
                 frozen.thaw()
             go_on(self._assembly)
@@ -95,7 +113,20 @@ class Suspension:
                 self._stands.set_exception(error if isinstance(error, InnkeeperError) else HostError(str(error)))
             raise
         finally:
-            self._over.set()
+            with self._lock:
+                self._over.set()
+            for errand in self._errands:
+                errand.fail("the machine goes on, or ends")
+        return None
+
+    def _run_errands(self, frozen: Frozen | None, over: Callable[[], bool]) -> Outcome | None:
+        """Gives how the machine ends, if one of them ends it."""
+        while self._errands:
+            if frozen is not None:
+                frozen.thaw()  # it stands still all the same: so its clocks are what they were
+            outcome = self._errands.popleft().carry_out(over)
+            if outcome is not None:
+                return outcome
         return None
 
 
@@ -108,9 +139,21 @@ class Suspendable:
     _assembly: Assembly | None
     _run: BoardRun
     _suspension: Suspension | None = None
+    begins_suspended = False
+    """It stands still before its guest's first instruction, until somebody resumes it."""
 
     def suspend(self) -> None:
         """Has the machine stand still; returns when it does. Raises `InnkeeperError` if it does already, or cannot."""
+        self._ask_to_stand().wait()
+
+    def _begin(self, supervisor: threading.Thread) -> None:
+        """Lets the guest run, or stand still from the start."""
+        suspension = self._ask_to_stand() if self.begins_suspended else None
+        supervisor.start()
+        if suspension is not None:
+            suspension.wait()
+
+    def _ask_to_stand(self) -> Suspension:
         with self._lock:
             if self._parts is None or self._assembly is None:
                 raise HostError("the machine does not run")
@@ -119,7 +162,7 @@ class Suspendable:
             if not self._run.pause(suspension):
                 raise HostError("the machine is suspended, saved, asleep or ending already")
             self._suspension = suspension
-        suspension.wait()
+        return suspension
 
     def resume(self) -> None:
         """Lets it go on; returns when it does. Raises `HostError` unless it stands still."""

@@ -6,9 +6,8 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypedDict
 
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
@@ -23,9 +22,10 @@ from innkeeper.manager.installation.journal import sweep
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.naming import find, row_of
 from innkeeper.manager.normal import normalised
-from innkeeper.manager.saves import managed_file, xml_of
+from innkeeper.manager.saves import managed_file
 from innkeeper.manager.served import served
 from innkeeper.manager.snapshots.table import SnapshotTable, domains_with_snapshots
+from innkeeper.manager.starting import Starting
 from innkeeper.manager.store import Row, Store
 from innkeeper.manager.watching import Watch
 from innkeeper.manager.wire import Descriptor
@@ -34,6 +34,7 @@ SHUT_OFF = "shut off"
 ANSWER_S = 5.0  # for a process to say that it ends
 PATIENCE_S = 20.0  # for a machine whose plug is pulled
 LOOK_S = 0.01
+HELD_LOOK_S = 0.5
 KIB = 1024
 
 logger = logging.getLogger(__name__)
@@ -85,15 +86,13 @@ class Removed(TypedDict):
     failed: dict[str, str]
 
 
-class Domains:
+class Domains(Starting):
     """Machines are named by their name or their UUID. Methods raise `InnkeeperError`."""
 
     def __init__(self, launcher: Launcher, events: Events) -> None:
         self._launcher, self._events = launcher, events
         self._watch = Watch(events)
-        self._locks: defaultdict[str, threading.RLock] = defaultdict(
-            threading.RLock
-        )  # one change of a machine at a time
+        self._locks = defaultdict(threading.RLock)
         remove_debris()
         for name in running():
             self._watch.begin(name)
@@ -223,59 +222,6 @@ class Domains:
     # ---- running --------------------------------------------------------------------------------
 
     @served
-    def start(
-        self,
-        name: str,
-        xml: str | None = None,
-        *,
-        then: str | None = None,
-        scratch: str | None = None,
-        force_boot: bool = False,
-    ) -> int:
-        """Returns the number of its process. `xml` is for this time only. A managed save is gone on with, unless it is
-        to be forgotten: `force_boot`.
-
-        It may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
-        folder with the installation's files, which go then.
-        """
-        row = self._row(name)
-        with self._locks[row.name]:
-            saved = managed_file(row.uuid)
-            if force_boot:
-                saved.unlink(missing_ok=True)
-            if saved.exists() and row.name not in running():
-                return self._go_on(row.name, saved)
-            order = {"xml": row.xml if xml is None else xml, "then": then, "scratch": scratch}
-            return self.launch(row.name, order, "booted")
-
-    def _go_on(self, name: str, saved: Path) -> int:
-        try:
-            return self.launch(name, {"xml": xml_of(saved), "restore": str(saved), "consume": True}, "restored")
-        except InnkeeperError as error:
-            raise type(error)(
-                f"{error}; inn start --force-boot {name} forgets it and starts from the beginning"
-            ) from error
-
-    def launch(self, name: str, order: dict[str, Any], how: str) -> int:
-        """Starts a machine's process; see `manager.host`."""
-        with self._locks[name]:
-            process = self._launcher.launch(name, order)
-            self._events.publish(name, "started", how)  # before its end, however soon that is
-            self._watch.begin(name)
-        return process
-
-    @served
-    def create(self, xml: str) -> int:
-        """Starts a machine that is forgotten when it ends. Returns the number of its process."""
-        xml = normalised(xml)
-        name = read_xml(xml).name
-        with self._locks[name]:
-            with Store() as store:
-                if any(row.name == name for row in store.all()):
-                    raise ConfigError(f"a machine named {name} exists already; inn start {name} starts it")
-            return self.launch(name, {"xml": xml}, "booted")
-
-    @served
     def shutdown(self, name: str) -> str:
         """Presses the power button."""
         return self._press(name, "power-button")
@@ -355,17 +301,31 @@ class Domains:
         name = self._running(name)
         return open_line(ask(control_of(name), "view")["path"], name)
 
-    def start_marked(self) -> None:
-        """Those that are to start with the manager; what goes wrong with one is told as an event."""
-        active = running()
-        with Store() as store:
-            marked = [row.name for row in store.all() if row.autostart and row.name not in active]
-        for name in marked:
-            try:
-                self.start(name)
-            except InnkeeperError as error:
-                logger.warning("%s is marked to start, and cannot: %s", name, error)
-                self._events.publish(name, "failed", str(error))
+    @served
+    def hold(self, name: str) -> Generator[None, None, None]:
+        """Until the caller leaves, or the machine ends; a machine that has not is ended then."""
+        name = self._running(name)
+        process = process_of(name)
+        try:
+            while process_of(name) == process:
+                yield None
+                time.sleep(HELD_LOOK_S)
+        finally:
+            with suppress(InnkeeperError):  # it has ended meanwhile
+                if process_of(name) == process:
+                    self.destroy(name)
+
+    @contextmanager
+    def changing(self, *names: str) -> Iterator[None]:
+        """Nobody else changes or starts these machines meanwhile."""
+        with ExitStack() as held:
+            for name in sorted(names):
+                held.enter_context(self._locks[name])
+            yield
+
+    def publish(self, name: str, what: str, detail: str) -> None:
+        """Something has happened to a machine that another service has done."""
+        self._events.publish(name, what, detail)
 
     def running_name(self, name: str) -> str:
         """The name of a machine that runs. Raises `InnkeeperError` unless it does."""

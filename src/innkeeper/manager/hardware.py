@@ -301,6 +301,7 @@ def disk_kept(part: Element, target: str) -> DiskNow:
     return {
         "target": target,
         "source": str(disk.path) if disk.path is not None else "",
+        "chain": [],
         "format": disk.format.value if disk.format is not None else "",
         "bus": disk.bus.value,
         "device": disk.device.value,

@@ -32,7 +32,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
 
     Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
     the first start needs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
-    `order["consume"]` is true.
+    `order["consume"]` is true; for `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
     """
     definition = read_xml(order["xml"])
     then, scratch = order.get("then"), order.get("scratch")
@@ -51,7 +51,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
 def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     """None if the machine could not be started, which `answer` is told."""
     definition = read_xml(order["xml"])
-    name, restores = definition.name, order.get("restore")
+    name, restores, paused = definition.name, order.get("restore"), bool(order.get("paused"))
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
@@ -60,6 +60,8 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
         machine.description = {"xml": order["xml"]}
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
+        machine.relocated, machine.bypasses_cache = bool(order.get("relocated")), bool(order.get("bypass_cache"))
+        machine.begins_suspended = paused
         signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
         with machine:
             try:
@@ -73,7 +75,7 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
         logging.info("%s has ended: %s", name, outcome.in_full())
         if outcome.kind is not OutcomeKind.POWERED_OFF or definition.on_poweroff is not Action.RESTART:
             return outcome
-        answer, restores = log_answer, None
+        answer, restores, paused = log_answer, None, False
 
 
 def config_of(definition: Definition) -> MachineConfig:

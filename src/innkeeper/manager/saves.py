@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.folders import state_folder
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, running
-from innkeeper.machine.state_file import description_of
+from innkeeper.machine.state_file import describe_anew, description_of
 from innkeeper.manager.domain_xml import read_xml
+from innkeeper.manager.normal import normalised
 from innkeeper.manager.served import served
 from innkeeper.manager.storage.work import Progress, Work
 from innkeeper.manager.store import Row, Store
@@ -24,6 +26,14 @@ LOOK_S = 0.2  # from one report of progress to the next
 MOST_XML = 1 << 20
 
 
+class Finished(TypedDict):
+    """A save that has ended, well or not; bytes of memory, and milliseconds."""
+
+    failed: bool
+    total: int
+    elapsed: int
+
+
 def managed_file(uuid: UUID) -> Path:
     """Where a machine is saved that goes on with its next start."""
     folder = state_folder() / "saved"
@@ -32,8 +42,12 @@ def managed_file(uuid: UUID) -> Path:
 
 
 def xml_of(path: Path) -> str:
-    """The machine in a file, as it was defined when it was started. Raises `InnkeeperError`."""
-    xml = description_of(path).get("xml")
+    """The machine in a file, as it was defined when it was started, or as somebody has said since. Raises `InnkeeperError`."""
+    return said_of(path, description_of(path))
+
+
+def said_of(path: Path, description: dict[str, Any]) -> str:
+    xml = description.get("xml")
     if not isinstance(xml, str) or len(xml) > MOST_XML:
         raise ImageError(
             f"{path} does not say which machine is in it; only those that the manager started are restored"
@@ -41,33 +55,73 @@ def xml_of(path: Path) -> str:
     return xml
 
 
+def going_on(path: Path, *, xml: str | None = None, paused: bool | None = None) -> dict[str, Any]:
+    """The order that has the machine in a file go on; see `manager.host`. Raises `InnkeeperError`."""
+    description = description_of(path)
+    known = said_of(path, description)
+    return {
+        "xml": known if xml is None else same_machine(xml, known, path),
+        "restore": str(path),
+        "relocated": xml is not None or bool(description.get("relocated")),
+        "paused": bool(description.get("paused")) if paused is None else paused,
+    }
+
+
+def same_machine(xml: str, known: str, path: Path) -> str:
+    """Another document of a saved machine. Raises `ConfigError` if it is of another machine."""
+    given, there = read_xml(xml), read_xml(known)
+    if given.name != there.name or (given.uuid != there.uuid and "<uuid>" in xml):
+        raise ConfigError(
+            f"the document is of machine {given.name} with UUID {given.uuid}; the one in {path} is {there.name} with UUID "
+            f"{there.uuid}"
+        )
+    if "<uuid>" not in xml:
+        raise ConfigError("the document has no <uuid>; change what inn save-image-dumpxml shows, and no identity")
+    return normalised(xml)
+
+
 class Saves:
     """Methods raise `InnkeeperError`; a machine that cannot be saved runs on."""
 
     def __init__(self, domains: Domains) -> None:
         self._domains = domains
+        self.finished: dict[str, Finished] = {}
+        """The last save of each machine, by name."""
 
     @served
-    def save(self, name: str, path: str) -> Work[str]:
-        """Saves a machine to a file and ends it; yields how far that is, and gives its name."""
+    def save(
+        self, name: str, path: str, *, xml: str | None = None, paused: bool | None = None, bypass_cache: bool = False
+    ) -> Work[str]:
+        """Saves a machine to a file and ends it; yields how far that is, and gives its name.
+
+        It is restored as `xml` says, if that is given, and `paused` or not if that is said; otherwise as it is now.
+        """
         name = self._domains.running_name(name)
-        yield from self._written(name, Path(path))
+        about: dict[str, Any] = {} if paused is None else {"paused": paused}
+        if xml is not None:
+            about |= {"xml": self._document_of(name, xml), "relocated": True}
+        yield from self._written(name, Path(path), about, bypass_cache=bypass_cache)
         return name
 
     @served
-    def restore(self, path: str) -> str:
-        """Starts the machine that is in a file, which stays. Gives its name."""
-        xml = xml_of(Path(path))
-        definition = read_xml(xml)
+    def restore(
+        self, path: str, *, xml: str | None = None, paused: bool | None = None, bypass_cache: bool = False
+    ) -> str:
+        """Starts the machine that is in a file, which stays; `xml` and `paused` as in `save`. Gives its name."""
+        order = going_on(Path(path), xml=xml, paused=paused) | {"bypass_cache": bypass_cache}
+        definition = read_xml(order["xml"])
         name = definition.name
-        other = next((row for row in rows() if (row.name == name) != (row.uuid == definition.uuid)), None)
+        uuid = read_xml(xml_of(Path(path))).uuid
+        other = next((row for row in rows() if (row.name == name) != (row.uuid == uuid)), None)
         if other is not None:
             raise ConfigError(
-                f"the machine in {path} is {name} with UUID {definition.uuid}, and there is a machine {other.name} with "
+                f"the machine in {path} is {name} with UUID {uuid}, and there is a machine {other.name} with "
                 f"UUID {other.uuid}; undefine that one first"
             )
-        self._domains.launch(name, {"xml": xml, "restore": path}, "restored")
+        self._domains.launch(name, order, "restored")
         return name
+
+    # ---- what is said of those that are saved -----------------------------------------------------
 
     @served
     def image_xml(self, path: str) -> str:
@@ -75,14 +129,40 @@ class Saves:
         return xml_of(Path(path))
 
     @served
-    def managed_save(self, name: str) -> Work[str]:
+    def image_define(self, path: str, xml: str | None = None, *, paused: bool | None = None) -> None:
+        """How the machine in a file is to be restored: as this document says, and `paused` or not."""
+        file = Path(path)
+        description = description_of(file)
+        known = said_of(file, description)
+        if xml is not None and xml != known:
+            description |= {"xml": same_machine(xml, known, file), "relocated": True}
+        if paused is not None:
+            description["paused"] = paused
+        describe_anew(file, description)
+
+    @served
+    def managed_xml(self, name: str) -> str:
+        """A machine that goes on with its next start, as XML."""
+        return xml_of(self._managed(name))
+
+    @served
+    def managed_define(self, name: str, xml: str | None = None, *, paused: bool | None = None) -> str:
+        """As `image_define`, of a machine that goes on with its next start. Gives its name."""
+        self.image_define(str(self._managed(name)), xml, paused=paused)
+        return kept(name).name
+
+    # ---- until the next start ---------------------------------------------------------------------
+
+    @served
+    def managed_save(self, name: str, *, paused: bool | None = None, bypass_cache: bool = False) -> Work[str]:
         """Saves a machine where its next start finds it, and ends it; yields how far that is, and gives its name."""
         row = next((row for row in rows() if name in (row.name, str(row.uuid))), None)
         if row is None:
             name = self._domains.running_name(name)
             raise ConfigError(f"machine {name} is not kept, so it has no next start; inn save {name} FILE saves it")
         self._domains.running_name(row.name)
-        yield from self._written(row.name, managed_file(row.uuid))
+        about = {} if paused is None else {"paused": paused}
+        yield from self._written(row.name, managed_file(row.uuid), about, bypass_cache=bypass_cache)
         return row.name
 
     @served
@@ -97,15 +177,40 @@ class Saves:
             raise HostError(f"cannot remove the managed save of {row.name}: {error.strerror}") from error
         return True
 
-    def _written(self, name: str, path: Path) -> Work[None]:
+    @staticmethod
+    def _document_of(name: str, xml: str) -> str:
+        row = next((row for row in rows() if row.name == name), None)
+        given = read_xml(xml)
+        if given.name != name or "<uuid>" not in xml or (row is not None and row.uuid != given.uuid):
+            raise ConfigError(
+                f"the document is of another machine than {name}; change what inn dumpxml {name} shows, and neither its name "
+                "nor its UUID"
+            )
+        return normalised(xml)
+
+    @staticmethod
+    def _managed(name: str) -> Path:
+        row = kept(name)
+        file = managed_file(row.uuid)
+        if not file.exists():
+            raise HostError(
+                f"machine {row.name} has no managed save; inn managedsave {row.name} makes one while it runs"
+            )
+        return file
+
+    def _written(self, name: str, path: Path, about: dict[str, Any], *, bypass_cache: bool) -> Work[None]:
         """Who stops listening does not stop it: half a save is none, and the whole one is what was asked for."""
         errors: list[HostError] = []
+        totals: list[int] = []
+        begun = time.monotonic()
 
         def save() -> None:
             try:
-                ask(control_of(name), "save", file=str(path))
+                totals.append(ask(control_of(name), "save", file=str(path), about=about, bypass_cache=bypass_cache))
             except HostError as error:
                 errors.append(error)
+            elapsed = int((time.monotonic() - begun) * 1000)
+            self.finished[name] = Finished(failed=bool(errors), total=sum(totals), elapsed=elapsed)
 
         thread = threading.Thread(target=save, name="save", daemon=True)
         thread.start()
@@ -131,10 +236,16 @@ def kept(name: str) -> Row:
 
 def progress(name: str) -> Progress | None:
     """None if it is not being saved, or not any more."""
+    found = progress_of(name)
+    return None if found is None else Progress(done=found[0], total=found[1])
+
+
+def progress_of(name: str) -> tuple[int, int, int] | None:
+    """Bytes written and to be written, and for how many milliseconds. None if it is not being saved, or not any more."""
     if name not in running():
         return None
     try:
         found = ask(control_of(name), "save-progress")
     except HostError:
         return None
-    return None if found is None else Progress(done=found[0], total=found[1])
+    return None if found is None else (int(found[0]), int(found[1]), int(found[2]))

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from innkeeper.errors import ConfigError
+from innkeeper.manager.block_jobs import Blocks
+from innkeeper.manager.descriptions import Descriptions
 from innkeeper.manager.domains import Domains
 from innkeeper.manager.events import Events
 from innkeeper.manager.hardware import Hardware
+from innkeeper.manager.jobs import Jobs
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.networks import Networks
 from innkeeper.manager.node import Node
@@ -21,6 +24,23 @@ from innkeeper.manager.snapshots import Snapshots
 from innkeeper.manager.storage import Pools, Volumes
 
 Method = Callable[..., Any]
+REFRESH = "refresh"
+ANNOUNCED = {
+    "networks.define": "defined",
+    "networks.undefine": "undefined",
+    "networks.create": "started",
+    "networks.start": "started",
+    "networks.destroy": "stopped",
+    "pools.define": "defined",
+    "pools.undefine": "undefined",
+    "pools.build": "created",
+    "pools.create": "started",
+    "pools.start": "started",
+    "pools.destroy": "stopped",
+    "pools.delete": "deleted",
+    "pools.refresh": "refreshed",
+}
+"""What has happened when a method has returned, in the words of libvirt's events."""
 
 
 class Manager:
@@ -33,9 +53,12 @@ class Manager:
         self.domains = Domains(launcher, self.events)
         self.hardware = Hardware()
         self.saves = Saves(self.domains)
+        self.jobs = Jobs(self.domains, self.saves)
+        self.descriptions = Descriptions(self.domains, self.networks)
         self.pools = Pools()
         self.volumes = Volumes()
         self.snapshots = Snapshots()
+        self.blocks = Blocks(self.domains, self.snapshots)
 
     def close(self) -> None:
         """For clients: they hang up by it. The service itself holds nothing."""
@@ -54,6 +77,15 @@ class Manager:
             raise ConfigError(f"the manager cannot do {name[:80]!r}")
         return found
 
+    def _announced(self, name: str, result: Any) -> Any:
+        """Who watches hears of what has happened to networks and pools."""
+        if name in ANNOUNCED:
+            what = result["name"] if isinstance(result, dict) else result
+            self.events.publish(
+                what, ANNOUNCED[name], kind=REFRESH if name == "pools.refresh" else name.partition(".")[0]
+            )
+        return result
+
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Raises `InnkeeperError`, also for arguments that do not fit."""
         method = self.method(name)
@@ -63,7 +95,7 @@ class Manager:
             inspect.signature(method).bind(*args, **kwargs)
         except TypeError as error:
             raise ConfigError(f"{name} takes other arguments: {error}") from error
-        return method(*args, **kwargs)
+        return self._announced(name, method(*args, **kwargs))
 
 
 def has_nul(value: Any) -> bool:

@@ -25,12 +25,12 @@ class Watch:
         self._states: dict[str, str] = {}
         self._processes: dict[str, int] = {}
 
-    def begin(self, name: str) -> None:
-        """Listens to a machine that runs, unless that is done already."""
+    def begin(self, name: str, state: str = RUNNING) -> None:
+        """Listens to a machine that runs, or is in another state so far, unless that is done already."""
         with self._lock:
             if name in self._states:
                 return
-            self._states[name] = RUNNING
+            self._states[name] = state
         threading.Thread(target=self._listen, args=(name,), name=f"watch-{name}", daemon=True).start()
 
     def state(self, name: str) -> str:

@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::{Medium, Stretch};
@@ -179,6 +179,10 @@ fn total(lengths: impl Iterator<Item = usize>) -> u64 {
 impl Medium for HostFile {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.file.metadata().ok().map(|found| (found.dev(), found.ino()))
     }
 
     fn is_read_only(&self) -> bool {

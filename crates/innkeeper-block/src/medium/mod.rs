@@ -25,6 +25,10 @@ pub trait Medium: Send + Sync {
     /// For messages: a path, mostly.
     fn name(&self) -> &str;
     fn is_read_only(&self) -> bool;
+    /// Device and inode, of a file of the host's.
+    fn identity(&self) -> Option<(u64, u64)> {
+        None
+    }
     /// Whether writing beyond the end extends it, and what is new there reads as zeroes.
     fn grows(&self) -> bool;
     /// # Errors

@@ -18,7 +18,9 @@ use super::tables::{self, Geometry};
 use super::traffic::{Claims, Epochs};
 use crate::error::{Error, Result};
 use crate::medium::Medium;
-use crate::{Disk, Extent, buffers, range};
+use crate::tools::ToolError;
+use crate::tools::rebase::record;
+use crate::{Disk, Extent, Format, buffers, range};
 
 /// What is free and what is about to be.
 pub(super) struct Space {
@@ -39,15 +41,27 @@ pub struct Use {
     pub unmap: bool,
 }
 
+/// What an image is backed by, and how large that was when it came to lie there.
+#[derive(Clone)]
+struct Below {
+    disk: Option<Arc<dyn Disk>>,
+    size: u64,
+}
+
+impl Below {
+    fn new(disk: Option<Arc<dyn Disk>>) -> Self {
+        Self { size: disk.as_ref().map_or(0, |disk| disk.size()), disk }
+    }
+}
+
 pub struct Qcow2 {
     pub(super) medium: Arc<dyn Medium>,
-    pub(super) backing: Option<Arc<dyn Disk>>,
+    below: RwLock<Below>,
     pub(super) header: Header,
     pub(super) geometry: Geometry,
     pub(super) size: AtomicU64,
     /// Entries of the L1 table; held by who makes it longer.
     pub(super) growing: Mutex<u64>,
-    pub(super) backing_size: u64,
     pub(super) how: Use,
     pub(super) map: RwLock<Map>,
     pub(super) space: Mutex<Space>,
@@ -97,9 +111,8 @@ impl Qcow2 {
             geometry: header.geometry(),
             size: header.disk_size().into(),
             growing: Mutex::new(header.l1_size.into()),
-            backing_size: backing.as_ref().map_or(0, |disk| disk.size()),
             header,
-            backing,
+            below: RwLock::new(Below::new(backing)),
             medium,
             how,
             map: RwLock::new(map),
@@ -161,6 +174,38 @@ impl Qcow2 {
 
     pub(super) fn map_mut(&self) -> RwLockWriteGuard<'_, Map> {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn below(&self) -> Below {
+        self.below.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn backing_size(&self) -> u64 {
+        self.below.read().unwrap_or_else(PoisonError::into_inner).size
+    }
+
+    /// What it is backed by.
+    pub fn backing(&self) -> Option<Arc<dyn Disk>> {
+        self.below().disk
+    }
+
+    /// Has it lie over something else that shows the same where it shows through; the header stays as it is. No request
+    /// may be under way.
+    pub fn set_backing(&self, backing: Option<Arc<dyn Disk>>) {
+        *self.below.write().unwrap_or_else(PoisonError::into_inner) = Below::new(backing);
+    }
+
+    /// Writes into the header what it is backed by. No request may be under way.
+    ///
+    /// # Errors
+    /// The host's answer; the header is then the old one or the new one.
+    pub fn record_backing(&self, backing: Option<(&str, Format)>) -> Result<()> {
+        let name = self.medium.name();
+        self.flush_metadata().map_err(Error::host(format!("write {name}")))?;
+        record(Arc::clone(&self.medium), backing).map_err(|error| match error {
+            ToolError::Image(error) => error,
+            ToolError::Cancelled => Error::Refused(format!("writing the header of {name} was cancelled")),
+        })
     }
 
     pub(super) fn space(&self) -> MutexGuard<'_, Space> {
@@ -245,7 +290,7 @@ impl Qcow2 {
     pub(super) fn is_zero(&self, kind: Kind, guest: u64) -> bool {
         match kind {
             Kind::Zero => true,
-            Kind::Unallocated => guest >= self.backing_size,
+            Kind::Unallocated => guest >= self.backing_size(),
             Kind::Data { .. } | Kind::Compressed { .. } => false,
         }
     }
@@ -282,8 +327,9 @@ impl Qcow2 {
     }
 
     fn read_backing(&self, guest: u64, length: u64, buffers: &mut [IoSliceMut<'_>]) -> io::Result<()> {
-        let there = self.backing_size.saturating_sub(guest).min(length);
-        match &self.backing {
+        let Below { disk, size } = self.below();
+        let there = size.saturating_sub(guest).min(length);
+        match &disk {
             Some(backing) if there == length => backing.read(guest, buffers),
             Some(backing) if there > 0 => {
                 backing.read(guest, &mut buffers::part_mut(buffers, 0, there))?;
@@ -326,9 +372,11 @@ impl Qcow2 {
         let here = !matches!(run.kind, Kind::Unallocated);
         let zero = self.is_zero(run.kind, offset);
         if !here && !zero {
-            let below = self.backing_size - offset;
-            let backing = self.backing.as_ref().expect("a backing disk with a size");
-            let extent = backing.extent(offset, run.length.min(below))?;
+            let Below { disk, size } = self.below();
+            let Some(backing) = disk.filter(|_| offset < size) else {
+                return Ok(Extent { offset, length: run.length, zero: true, here });
+            };
+            let extent = backing.extent(offset, run.length.min(size - offset))?;
             return Ok(Extent { offset, length: extent.length, zero: extent.zero, here });
         }
         Ok(Extent { offset, length: run.length, zero, here })
@@ -468,5 +516,13 @@ impl Disk for Qcow2 {
     fn grow(&self, size: u64) -> io::Result<()> {
         self.check_write(0, 0)?;
         self.grow_to(size)
+    }
+
+    fn as_qcow2(&self) -> Option<&Qcow2> {
+        Some(self)
+    }
+
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.medium.identity()
     }
 }

@@ -21,7 +21,7 @@ impl Qcow2 {
         if self.header.version == 2 {
             return Err(self.only_alone("it has version 2"));
         }
-        if self.backing_size > old {
+        if self.backing_size() > old {
             return Err(self.only_alone("its backing file is larger, and would show"));
         }
         if entries * 8 > (*l1_size * 8).next_multiple_of(cluster) {

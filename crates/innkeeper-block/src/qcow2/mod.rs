@@ -10,11 +10,12 @@ mod flush;
 mod grow;
 pub mod header;
 mod map;
+mod populate;
 pub mod refcounts;
 pub mod snapshot;
 mod subclusters;
 pub mod tables;
-mod traffic;
+pub(crate) mod traffic;
 mod write;
 mod zero;
 

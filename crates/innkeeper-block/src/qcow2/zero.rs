@@ -27,14 +27,14 @@ impl Qcow2 {
     pub(super) fn zero_at(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         let change = if unmap { Change::Unmap } else { Change::Zero };
         // Version 2 has no zero clusters; but what has nothing below it reads as zeroes when it is not there.
-        let by_mapping = self.header.version > 2 || (unmap && self.backing.is_none());
+        let by_mapping = self.header.version > 2 || (unmap && self.backing().is_none());
         self.pieces(offset, length, |whole, range| {
             if whole && by_mapping { self.change_clusters(range, change) } else { self.zero_bytes(range) }
         })
     }
 
     pub(super) fn discard_at(&self, offset: u64, length: u64) -> io::Result<()> {
-        if self.header.version == 2 && self.backing.is_some() {
+        if self.header.version == 2 && self.backing().is_some() {
             return Ok(()); // what is below would show
         }
         self.pieces(
@@ -89,7 +89,7 @@ impl Qcow2 {
     fn change_clusters(&self, range: Range<u64>, change: Change) -> io::Result<()> {
         let run = self.find(range.start, range.end - range.start)?;
         let nothing = match run.kind {
-            Kind::Unallocated => change == Change::Discard || range.start >= self.backing_size,
+            Kind::Unallocated => change == Change::Discard || range.start >= self.backing_size(),
             _ => false,
         };
         if nothing && run.length == range.end - range.start {
@@ -116,7 +116,7 @@ impl Qcow2 {
     }
 
     fn changed(&self, entry: Entry, guest: u64, change: Change) -> io::Result<Entry> {
-        let covered = guest < self.backing_size;
+        let covered = guest < self.backing_size();
         let extended = self.geometry.extended_l2;
         let nowhere = match (covered, extended) {
             (false, _) => (0, 0),

@@ -2,17 +2,23 @@
 
 import argparse
 
-from innkeeper.cli.machines import common
+from innkeeper.cli.machines import common, saving
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import follow
 from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    saving.around_cache(parser)
+    saving.going_on(parser)
+    saving.verbose(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    name = follow("saving", common.manager(arguments).saves.managed_save(common.name_of(arguments)))
+    name = common.name_of(arguments)
+    work = common.manager(arguments).saves.managed_save(
+        name, paused=saving.paused(arguments), bypass_cache=arguments.bypass_cache
+    )
+    name = saving.follow_save(arguments, name, work)
     say(f"\nDomain '{name}' saved until its next start\n")
     return Status.DONE

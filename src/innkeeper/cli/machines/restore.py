@@ -3,17 +3,23 @@
 import argparse
 from pathlib import Path
 
-from innkeeper.cli.machines import common
-from innkeeper.cli.parser import operand
+from innkeeper.cli.machines import common, saving
+from innkeeper.cli.parser import operand, refuse
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "file", "what inn save wrote", type=Path)
+    saving.around_cache(parser)
+    saving.another_xml(parser)
+    saving.going_on(parser)
+    refuse(parser, {"--reset-nvram": "a machine that goes on has its UEFI variables in use"})
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.manager(arguments).saves.restore(str(arguments.file.absolute()))  # the manager works elsewhere
+    file = str(arguments.file.absolute())  # the manager works elsewhere
+    xml, paused = saving.read_xml(arguments), saving.paused(arguments)
+    common.manager(arguments).saves.restore(file, xml=xml, paused=paused, bypass_cache=arguments.bypass_cache)
     say(f"Domain restored from {arguments.file}\n")
     return Status.DONE

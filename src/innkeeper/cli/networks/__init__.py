@@ -10,6 +10,8 @@ VERBS = {
     "net-info": "say what a network is",
     "net-dumpxml": "show a network's XML",
     "net-edit": "edit a network's XML",
+    "net-desc": "show a network's description or title, or change it",
+    "net-event": "wait for what happens to networks",
     "net-autostart": "start a network with the manager, or no longer",
     "net-name": "say a network's name by its UUID",
     "net-uuid": "say a network's UUID by its name",

@@ -6,6 +6,7 @@ VERBS = {
     "snapshot-list": "list a machine's snapshots",
     "snapshot-info": "say what a snapshot is",
     "snapshot-dumpxml": "show a snapshot's XML",
+    "snapshot-edit": "edit a snapshot's XML",
     "snapshot-current": "show a machine's current snapshot, or make another one that",
     "snapshot-parent": "say which snapshot a snapshot was taken after",
     "snapshot-revert": "make a machine and its disks what they were",

@@ -11,20 +11,23 @@ from innkeeper.errors import ConfigError
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.one(parser)
-    parser.add_argument("--running", action="store_true", help="start the machine then")
+    started = parser.add_mutually_exclusive_group().add_argument
+    started("--running", action="store_true", help="start the machine then")
+    started("--paused", action="store_true", help="the same, and it stands still until inn resume lets it go on")
     parser.add_argument("--force", action="store_true", help="although it may not fit: there is nothing that could not")
-    for option in ("--paused", "--reset-nvram"):
-        parser.add_argument(option, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--reset-nvram", action="store_true", help="its UEFI variables are its firmware's again when it starts"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.name_of(arguments)
-    if arguments.paused or arguments.reset_nvram:
-        option = "--paused" if arguments.paused else "--reset-nvram"
-        raise ConfigError(f"{option} cannot be done here; leave it out")
+    starts = arguments.running or arguments.paused
+    if arguments.reset_nvram and not starts:
+        raise ConfigError("--reset-nvram is for a machine that is started; add --running or --paused")
     reached = manager(arguments)
     name = reached.snapshots.revert(arguments.domain, name)
-    if arguments.running:
-        reached.domains.start(arguments.domain)
+    if starts:
+        reached.domains.start(arguments.domain, paused=arguments.paused, reset_nvram=arguments.reset_nvram)
     say(arguments, f"Domain snapshot {name} reverted", {"name": name})
     return Status.DONE

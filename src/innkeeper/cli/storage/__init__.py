@@ -13,6 +13,8 @@ VERBS = {
     "pool-undefine": "forget a storage pool; its folder stays",
     "pool-info": "say what a storage pool is",
     "pool-dumpxml": "show a storage pool's XML",
+    "pool-edit": "edit a storage pool's XML",
+    "pool-event": "wait for what happens to storage pools",
     "pool-refresh": "remove what was left unfinished in a storage pool",
     "pool-autostart": "start a storage pool with the host, or no longer",
     "pool-name": "say the name of a storage pool",

@@ -86,9 +86,9 @@ def act(arguments: argparse.Namespace, do: Callable[[Pools], str], done: str) ->
     say(arguments, done.format(name), {"name": name})
 
 
-def follow(what: str, work: Work[Result]) -> Result:
-    """Does long work, and draws how far it is."""
-    with ProgressBar(what) as bar:
+def follow(what: str, work: Work[Result], *, verbose: bool = False) -> Result:
+    """Does long work, and draws how far it is; if it is `verbose`, where that is no terminal too."""
+    with ProgressBar(what, always=verbose) as bar:
         try:
             while True:
                 step = next(work)

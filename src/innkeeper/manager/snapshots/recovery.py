@@ -8,7 +8,7 @@ from pathlib import Path
 from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.machine.names import Registration, running
 from innkeeper.manager.saves import managed_file
-from innkeeper.manager.snapshots import external, internal, live
+from innkeeper.manager.snapshots import external, internal, live, moving
 from innkeeper.manager.snapshots.table import Entry, SnapshotTable, all_noted
 from innkeeper.manager.storage.work import finish
 from innkeeper.manager.store import Row, Store
@@ -61,6 +61,10 @@ def recover(table: SnapshotTable, entry: Entry) -> None:
         internal.finish_removing(table, entry.number, entry.data["name"], paths)
     elif entry.action == live.LIVE:
         live.settle(table, entry.number, entry.data, ended=True)
+    elif entry.action == moving.PIVOT:
+        moving.settle(table, entry.number, entry.data, ended=True)
+    elif entry.action == moving.COMMIT:
+        finish(moving.finish_committing(table, entry.number, entry.data))
     elif entry.action == external.MERGE:
         merges = [external.Merge(*merge) for merge in entry.data["merges"]]
         finish(external.finish_removing(table, entry.number, entry.data["name"], merges))
@@ -85,10 +89,12 @@ def recover_all(store: Store) -> None:
 
 
 def settle_all(table: SnapshotTable) -> None:
-    """Of a machine that runs: whether it has moved onto overlays."""
+    """Of a machine that runs: whether it has moved onto overlays, or off them."""
     for entry in table.noted():
         if entry.action == live.LIVE:
             live.settle(table, entry.number, entry.data)
+        elif entry.action == moving.PIVOT:
+            moving.settle(table, entry.number, entry.data)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from innkeeper.manager.snapshots.planning import planned
 from innkeeper.manager.snapshots.recovery import recover_all, settle_all, still, swept
 from innkeeper.manager.snapshots.snapshot import (
     EXTERNAL,
+    INTERNAL,
     Snapshot,
     read_request,
     read_snapshot,
@@ -56,7 +57,7 @@ class Snapshots:
     def __init__(self, file: Path | None = None) -> None:
         """Does what a manager before this one was killed in the middle of."""
         self._file = file
-        self._one_at_a_time = threading.Lock()  # machines that run
+        self.alone = threading.Lock()  # machines that run
         with Store(file) as store:
             recover_all(store)
 
@@ -95,7 +96,7 @@ class Snapshots:
             if row.name in running():
                 if not disk_only:
                     raise HostError(refusal(row.name))
-                with self._one_at_a_time, swept(store):
+                with self.alone, swept(store):
                     settle_all(SnapshotTable(store, row))
                     snapshot = live.take(
                         SnapshotTable(store, store.get(domain)), request, metadata=metadata, reuse=reuse
@@ -114,20 +115,29 @@ class Snapshots:
         """Keeps that there is a snapshot, as its document says: for one whose metadata were lost."""
         snapshot = read_snapshot(xml)
         with Store(self._file) as store:
-            row = store.get(domain)
-            table = SnapshotTable(store, row)
-            uuid = text_of(parse(snapshot.xml, "the domain"), "uuid")
-            if uuid != str(row.uuid):
-                raise ConfigError(f"snapshot {snapshot.name} is of machine {uuid}; {row.name} is {row.uuid}")
-            names = [each.name for each in table.all()]
-            circle = snapshot.parent in [snapshot.name, *(each.name for each in table.descendants(snapshot.name))]
-            if snapshot.parent is not None and (snapshot.parent not in names or circle):
-                raise ConfigError(
-                    f"the parent of snapshot {snapshot.name} cannot be {snapshot.parent!r}; define that one first"
-                )
+            table = SnapshotTable(store, store.get(domain))
+            check_fits(table, snapshot, snapshot.name)
             with store.transaction() as database:
                 table.insert(database, snapshot, current=current)
         return {"name": snapshot.name, "unknown": unknown_parts_of(xml)}
+
+    @served
+    def revise(
+        self, domain: str, name: str, xml: str, *, current: bool = False, rename: bool = False, clone: bool = False
+    ) -> str:
+        """Keeps another document of a snapshot: with another name it is called so (`rename`), or is another one (`clone`). Returns its name."""
+        snapshot = read_snapshot(xml)
+        with Store(self._file) as store:
+            table = SnapshotTable(store, store.get(domain))
+            before = table.get(name)
+            check_fits(table, snapshot, before.name)
+            if snapshot.name != before.name:
+                check_name(table, before, snapshot, allowed=rename or clone)
+            with store.transaction() as database:
+                if snapshot.name != before.name and not clone:
+                    table.rename(database, before.name, snapshot.name)
+                table.insert(database, snapshot, current=current)
+        return snapshot.name
 
     # ---- changing -------------------------------------------------------------------------------
 
@@ -177,6 +187,34 @@ class Snapshots:
                     else:
                         internal.remove(fresh, fresh.get(each.name))
                 return snapshot.name
+
+
+def check_fits(table: SnapshotTable, snapshot: Snapshot, name: str) -> None:
+    """Raises `ConfigError` unless the machine can have it in place of the one that is called `name`."""
+    row = table.domain
+    uuid = text_of(parse(snapshot.xml, "the domain"), "uuid")
+    if uuid != str(row.uuid):
+        raise ConfigError(f"snapshot {snapshot.name} is of machine {uuid}; {row.name} is {row.uuid}")
+    names = [each.name for each in table.all()]
+    circle = snapshot.parent in [snapshot.name, name, *(each.name for each in table.descendants(name))]
+    if snapshot.parent is not None and (snapshot.parent not in names or circle):
+        raise ConfigError(
+            f"the parent of snapshot {snapshot.name} cannot be {snapshot.parent!r}; define that one first"
+        )
+
+
+def check_name(table: SnapshotTable, before: Snapshot, snapshot: Snapshot, *, allowed: bool) -> None:
+    """Raises `ConfigError` unless a snapshot can get this name."""
+    if not allowed:
+        raise ConfigError(
+            f"the name of snapshot {before.name} was changed to {snapshot.name}; --rename or --clone says what is meant"
+        )
+    if any(each.name == snapshot.name for each in table.all()):
+        raise ConfigError(f"machine {table.domain.name} has a snapshot {snapshot.name!r} already; give another name")
+    if before.targets(INTERNAL):
+        raise ConfigError(
+            f"snapshot {before.name} is within the images of its disks under that name; only external ones get another"
+        )
 
 
 def forget(table: SnapshotTable, name: str | None, *, children: bool, itself: bool) -> str:

@@ -101,6 +101,14 @@ class SnapshotTable:
         """As the current one; none, without a name."""
         database.execute("UPDATE snapshots SET current = (name IS ?) WHERE domain = ?", (name, self._uuid))
 
+    def rename(self, database: sqlite3.Connection, before: str, name: str) -> None:
+        """Its children know."""
+        for column in ("name", "parent"):
+            database.execute(
+                f"UPDATE snapshots SET {column} = ? WHERE domain = ? AND {column} = ?",  # noqa: S608
+                (name, self._uuid, before),
+            )
+
     def remove(self, database: sqlite3.Connection, snapshot: Snapshot) -> None:
         """Its children become its parent's, and so does the mark of the current one."""
         if self.current() == snapshot.name:

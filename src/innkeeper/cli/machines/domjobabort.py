@@ -1,0 +1,17 @@
+"""`inn domjobabort`: gives up what a machine is busy with; it goes on."""
+
+import argparse
+
+from innkeeper.cli.machines import common
+from innkeeper.cli.parser import refuse
+from innkeeper.cli.status import Status
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    common.domain(parser)
+    refuse(parser, {"--postcopy": "it is for machines that move to another host, which those here do not"})
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    common.manager(arguments).jobs.abort(common.name_of(arguments))
+    return Status.DONE
