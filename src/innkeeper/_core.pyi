@@ -743,6 +743,12 @@ class Vm:
 
         Raises `RuntimeError` while a vCPU runs, `OSError` if the host refuses.
         """
+    def set_plugged(self, index: int, plugged: bool, /) -> None:
+        """Whether a vCPU is plugged in, as all are at first. What is not hears of no interrupt, NMI, INIT or SIPI.
+
+        Its local APIC is as after power-up; its registers stay. Raises `RuntimeError` while it runs, `ValueError` if
+        there is no such, `OSError` if the host refuses.
+        """
     @property
     def fabric(self) -> Fabric: ...
     @property

@@ -38,6 +38,16 @@ class Guest:
             engine=fastest_software(),
             timeout_s=LIMIT_S,
         )
+        self._make(config)
+
+    @classmethod
+    def of(cls, config: MachineConfig) -> Self:
+        """That is not started yet."""
+        guest = cls.__new__(cls)
+        guest._make(config)
+        return guest
+
+    def _make(self, config: MachineConfig) -> None:
         self.console = MemoryConsole()
         self.machine = Machine(config, console=self.console)
 

@@ -70,6 +70,9 @@ def test_memory_and_vcpus_change_for_the_next_start(capsys: pytest.CaptureFixtur
         assert part in shown
     assert said(capsys, "vcpucount", "web", "--maximum") == "4\n\n"
     assert "current      config         2\n" in said(capsys, "vcpucount", "web")
+    facts = said(capsys, "dominfo", "web").split()
+    assert facts[facts.index("CPU(s):") + 1] == "2"
+    assert "Max CPU(s):     4\n" in said(capsys, "dominfo", "web")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,9 @@ def test_memory_and_vcpus_change_for_the_next_start(capsys: pytest.CaptureFixtur
         ("domif-setlink web 52:54:00:00:00:01 sideways", "state is 'sideways'"),
         ("setmem web much", "size is 'much'"),
         ("setvcpus web 3", "3 vCPUs are asked for; the machine has at most 1"),
+        ("setvcpus web 0", "0 vCPUs are asked for"),
+        ("setvcpus web 1 --guest", "--guest cannot be had here: it wants an agent in the guest"),
+        ("setvcpus web 99 --maximum", "maxvcpus is 99; it must be between 1 and 64"),
         ("setvcpus web 1 --config --current", "--current is given with another"),
         ("blockresize web hdc 1G", "machine web does not run"),
         ("vcpuinfo web", "machine web does not run"),

@@ -74,6 +74,8 @@ def test_the_guest_speaks_on_stdout_and_we_on_stderr(kernel: Kernel) -> None:
         (["--memory", "much"], "argument --memory: 'much' is not a whole number; see inn run --help"),
         (["--vcpus", "0"], "vcpus is 0; it must be between 1 and 64"),
         (["--vcpus", "999"], "vcpus is 999; it must be between 1 and 64"),
+        (["--vcpus", "2,maxvcpus=1"], "maxvcpus is 1; it must be between 2 and 64"),
+        (["--vcpus", "2,maxvcpus="], "'' is not a whole number; see inn run --help"),
         (["--vcpus", "9" * 5000], "is not a whole number; see inn run --help"),
         (["--timeout", "soon"], "argument --timeout: 'soon' is not a number; see inn run --help"),
         (["--timeout", "-1"], "timeout is -1 s; it must be above 0 and at most 1e+09"),

@@ -27,6 +27,8 @@ KERNEL = Path("vmlinuz")
         ({"memory_mib": -5}, "memory is -5 MiB; it must be between 2 and 1048576"),
         ({"vcpus": 0}, f"vcpus is 0; it must be between 1 and {VCPUS_LIMIT}"),
         ({"vcpus": 999}, f"vcpus is 999; it must be between 1 and {VCPUS_LIMIT}"),
+        ({"vcpus": 2, "max_vcpus": 1}, f"maxvcpus is 1; it must be between 2 and {VCPUS_LIMIT}"),
+        ({"max_vcpus": 65}, f"maxvcpus is 65; it must be between 1 and {VCPUS_LIMIT}"),
         ({"code_cache_mib": 0}, "code cache is 0 MiB; it must be between 1 and 1024"),
         ({"code_cache_mib": 1025}, "code cache is 1025 MiB; it must be between 1 and 1024"),
         ({"trace": True}, "trace is on, and the engine is auto; only bt traces"),

@@ -2,6 +2,13 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
 {
     Scope (\_SB)
     {
+        OperationRegion (CPST, SystemIO, 0xAD00, 0x08)
+        Field (CPST, DWordAcc, NoLock, Preserve)
+        {
+            P000,   32,
+            P001,   32
+        }
+
         Device (C000)
         {
             Name (_HID, "ACPI0007" /* Processor Device */)  // _HID: Hardware ID
@@ -12,6 +19,58 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
         {
             Name (_HID, "ACPI0007" /* Processor Device */)  // _HID: Hardware ID
             Name (_UID, One)  // _UID: Unique ID
+            Method (_STA, 0, NotSerialized)  // _STA: Status
+            {
+                If ((P001 & One))
+                {
+                    Return (0x0F)
+                }
+
+                Return (Zero)
+            }
+
+            Method (_MAT, 0, NotSerialized)  // _MAT: Multiple APIC Table Entry
+            {
+                If ((P001 & One))
+                {
+                    Return (Buffer (0x08)
+                    {
+                         0x00, 0x08, 0x01, 0x01, 0x01, 0x00, 0x00, 0x00   // ........
+                    })
+                }
+
+                Return (Buffer (0x08)
+                {
+                     0x00, 0x08, 0x01, 0x01, 0x02, 0x00, 0x00, 0x00   // ........
+                })
+            }
+
+            Method (_EJ0, 1, NotSerialized)  // _EJx: Eject Device, x=0-9
+            {
+                P001 = 0x08
+            }
+
+            Method (_OST, 3, NotSerialized)  // _OST: OSPM Status Indication
+            {
+                P001 = ((((Arg0 & 0xFF) << 0x08) | (
+                    (Arg1 & 0xFF) << 0x10)) | 0x10)
+            }
+        }
+
+        Method (CPNT, 0, Serialized)
+        {
+            Local0 = P001 /* \_SB_.P001 */
+            If ((Local0 & 0x02))
+            {
+                P001 = 0x02
+                Notify (C001, One) // Device Check
+            }
+
+            If ((Local0 & 0x04))
+            {
+                P001 = 0x04
+                Notify (C001, 0x03) // Eject Request
+            }
         }
 
         Device (PCI0)
@@ -163,6 +222,18 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
                             0x0600,             // Range Maximum
                             0x01,               // Alignment
                             0x40,               // Length
+                            )
+                        IO (Decode16,
+                            0xAD00,             // Range Minimum
+                            0xAD00,             // Range Maximum
+                            0x01,               // Alignment
+                            0x80,               // Length
+                            )
+                        IO (Decode16,
+                            0xAD80,             // Range Minimum
+                            0xAD80,             // Range Maximum
+                            0x01,               // Alignment
+                            0x80,               // Length
                             )
                         IO (Decode16,
                             0xAE00,             // Range Minimum
@@ -648,6 +719,14 @@ DefinitionBlock ("", "DSDT", 2, "INNKPR", "INNKPRPC", 0x00000001)
         Method (_E01, 0, NotSerialized)  // _Exx: Edge-Triggered GPE, xx=0x00-0xFF
         {
             \_SB.PCI0.PCNT ()
+        }
+    }
+
+    Scope (\_GPE)
+    {
+        Method (_E02, 0, NotSerialized)  // _Exx: Edge-Triggered GPE, xx=0x00-0xFF
+        {
+            \_SB.CPNT ()
         }
     }
 

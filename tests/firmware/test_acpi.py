@@ -28,10 +28,28 @@ class Nobody:
     def write(self, data: bytes, /) -> None: ...
 
 
-def tables(vcpus: int = 2) -> dict[str, bytes]:
+class Sockets:
+    """With some of the processors that there may be."""
+
+    def __init__(self, possible: int, plugged: int) -> None:
+        self.possible, self.plugged = possible, frozenset(range(plugged))
+
+    def ejected(self, index: int, /) -> None: ...
+    def answered(self, index: int, status: int, /) -> None: ...
+    def take_on(self, plugged: frozenset[int], /) -> None: ...
+
+
+def tables(vcpus: int = 2, plugged: int = 1) -> dict[str, bytes]:
     """The pc board's tables by signature, found as a guest finds them."""
     memory, nobody = FlatMemory([(0xC0000, 0x40000)]), Nobody()
-    around = Surroundings(buses=ScriptedVm(memory), memory=memory, clock=FakeClock(), console=nobody, control=nobody)
+    around = Surroundings(
+        buses=ScriptedVm(memory),
+        memory=memory,
+        clock=FakeClock(),
+        console=nobody,
+        control=nobody,
+        sockets=Sockets(vcpus, plugged),
+    )
     rsdp = PcBoard(around, memory_mib=512, vcpus=vcpus).write_tables()
     found = {"RSDP": memory.read(rsdp, 36)}
     rsdt, xsdt = struct.unpack_from("<I", found["RSDP"], 16)[0], struct.unpack_from("<Q", found["RSDP"], 24)[0]
@@ -65,21 +83,24 @@ def test_there_is_a_local_apic_for_each_vcpu(vcpus: int) -> None:
     found = tables(vcpus)
 
     assert found["APIC"].count(b"\x00\x08") >= vcpus
-    apics, at = [], 44
+    apics, flags, at = [], [], 44
     while at < len(found["APIC"]):
         kind, length = found["APIC"][at : at + 2]
         if kind == 0:
             apics.append(found["APIC"][at + 3])
+            flags.append(found["APIC"][at + 4])
         at += length
     assert apics == list(range(vcpus))
+    assert flags == [1, *[2] * (vcpus - 1)]  # enabled; the others are online capable
     assert found["DSDT"].count(b"ACPI0007") == vcpus
     assert sum(len(data) for data in found.values()) < ACPI_TABLES[1]
 
 
 @needs_iasl
+@pytest.mark.parametrize("vcpus", [1, 2, 64])
 @pytest.mark.parametrize("name", ["APIC", "DSDT", "FACP", "FACS", "RSDT", "XSDT"])
-def test_iasl_takes_a_table_apart_and_puts_it_together_again(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.aml").write_bytes(tables()[name])
+def test_iasl_takes_a_table_apart_and_puts_it_together_again(tmp_path: Path, name: str, vcpus: int) -> None:
+    (tmp_path / f"{name}.aml").write_bytes(tables(vcpus)[name])
 
     apart = run_iasl(tmp_path, "-d", f"{name}.aml")
     together = run_iasl(tmp_path, "-we", f"{name}.dsl")

@@ -1,13 +1,14 @@
 """A board's registers written in any order: configuration space, fw_cfg with DMA, flash, PAM, power management, hot plug.
 
 `python -m tests.fuzz.board --seconds N --seed S`. The board is whole, on real guest memory, and nothing a guest writes may
-raise, or leave anything on the buses when the board is gone. Cards come and go meanwhile. A failure prints the seed that repeats it.
+raise, or leave anything on the buses when the board is gone. Cards and vCPUs come and go meanwhile. A failure prints the seed that repeats it.
 """
 
 import argparse
 import random
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from innkeeper.bus import Bus, Buses, ones
 from innkeeper.devices.pci import Bar, BarKind, PciDevice, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
 from innkeeper.devices.testdev import TestRegister
+from innkeeper.errors import HostError
 from innkeeper.machine.backplane import Backplane, Plugged
+from innkeeper.machine.vcpu_sockets import VcpuSockets
 from innkeeper.memory import GuestMemory, Ram
 from innkeeper.platforms import PcBoard, Surroundings
 from innkeeper.platforms.pc import PORTS, ram_ranges
@@ -28,6 +31,7 @@ STEPS = 400
 VALUES = (0, 1, 0x33, 0x10, 0x80, 0xFF, 0xE8, 0xD0, 0x20, 0x40, 0xFFFF_FFFF, 0xFFFF_FFF0, 0xE000_0000, 0xFEE0_0000)
 SIZES = (1, 2, 4)
 MOST_CARDS = 6
+MOST_VCPUS = 4
 
 
 class Store:
@@ -49,7 +53,8 @@ class Wires:
         self.ports, self.mmio = Bus(), Bus()
         self.map_ports, self.unmap_ports = self.ports.map, self.ports.unmap
         self.map_mmio, self.unmap_mmio = self.mmio.map, self.mmio.unmap
-        self._vm = _core.Vm("interp", memory, 1)
+        self._vm = _core.Vm("interp", memory, MOST_VCPUS)
+        self.set_plugged = self._vm.set_plugged
         self.unmap_ram = self._vm.unmap_ram
         self.fabric = self._vm.fabric
 
@@ -80,7 +85,14 @@ class Card(Plugged):
 
 
 class Nobody:
-    """Console and control."""
+    """Console, control, and the threads of vCPUs that run none."""
+
+    def plug(self, _index: int, prepare: Callable[[], None], /) -> bool:
+        prepare()
+        return True
+
+    def unplug(self, index: int, /) -> None: ...
+    def wait_for_end(self, index: int, /) -> None: ...
 
     def write(self, data: bytes, /) -> None: ...
     def power_off(self) -> None: ...
@@ -99,6 +111,7 @@ def drive(seed: int, memory: _core.Memory) -> None:
     start = FirmwareStart(
         rom=bytes(0x2_0000), variables=Store(), log=lambda _: None, uuid=UUID(int=1), serial_port=0x3F8
     )
+    sockets = VcpuSockets(MOST_VCPUS, 2)
     start_or_not = start if dice.random() < 0.8 else None
 
     def make(slots: tuple[PciDevice | None, ...]) -> PcBoard:
@@ -110,15 +123,20 @@ def drive(seed: int, memory: _core.Memory) -> None:
             control=nobody,
             slots=slots,
             backplane=backplane,
+            sockets=sockets,
         )
-        return PcBoard(around, memory_mib=MEMORY_MIB, vcpus=1, start=start_or_not, test_devices=True)
+        return PcBoard(around, memory_mib=MEMORY_MIB, vcpus=MOST_VCPUS, start=start_or_not, test_devices=True)
 
     board = backplane.build(make, wakes=False)
+    sockets.connect(wires, lambda _index: None, board.processors.registers)
+    sockets.begin(nobody)
     for _ in range(STEPS):
-        dice.choice((configure, transfer, flash, poke, hotplug))(dice, wires, memory)
+        dice.choice((configure, transfer, flash, poke, hotplug, processors))(dice, wires, memory)
         if dice.random() < 0.05:
-            change(dice, backplane, memory)
+            change(dice, backplane, sockets, memory)
+        assert 0 in sockets.plugged <= frozenset(range(MOST_VCPUS))
     backplane.disconnect()
+    sockets.disconnect()
     board.unplug()
     backplane.close()
     left = (wires.ports.regions(), wires.mmio.regions(), memory.ranges)
@@ -167,8 +185,19 @@ def hotplug(dice: random.Random, wires: Wires, _memory: _core.Memory) -> None:
     wires.ports.write(0x60C + dice.randrange(4), dice.choice(SIZES), value(dice) & 0xFF)
 
 
-def change(dice: random.Random, backplane: Backplane, memory: _core.Memory) -> None:
+def processors(dice: random.Random, wires: Wires, _memory: _core.Memory) -> None:
+    base, span = PORTS["cpu hotplug"]
+    index = dice.choice((*range(MOST_VCPUS + 1), dice.randrange(64)))
+    at = base + dice.choice((4 * index, 4 * index, 4 * index, dice.randrange(span)))
+    size = dice.choice((*SIZES, 4, 4))
+    wires.ports.read(at, size)
+    wires.ports.write(at, size, dice.choice((8, 2, 4, 0x1_0310, 0x82_0310, value(dice))) & ones(size))
+
+
+def change(dice: random.Random, backplane: Backplane, sockets: VcpuSockets, memory: _core.Memory) -> None:
     """What a host does, while the guest does not care."""
+    with suppress(HostError):  # it gives none back
+        sockets.set_count(dice.randint(1, MOST_VCPUS), patience_s=0)
     there = backplane.contents()
     if there and dice.random() < 0.6:
         backplane.ask_for(dice.choice(there))

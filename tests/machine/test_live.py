@@ -77,6 +77,8 @@ def test_mistakes_are_named(live: Live, tmp_path: Path) -> None:
         live.attach_disk(DiskConfig(path=image(tmp_path / "d.img"), bus=DiskBus.SATA))
     with pytest.raises(HostError, match="bus ide, where nothing comes off"):
         live.detach_disk("hda")
+    with pytest.raises(ConfigError, match="2 vCPUs are asked for; the machine was started with room for 1"):
+        live.set_vcpus(2)
     with pytest.raises(HostError, match="no balloon"):
         live.set_memory(1024)
     with pytest.raises(HostError, match="only grows, and 512 bytes are less than its 8192"):
@@ -122,6 +124,9 @@ def test_figures_have_all_that_there_is(live: Live) -> None:
         {"do": "resize-disk", "disk": "vda", "size": "1"},
         {"do": "resize-disk", "disk": "vda", "size": True},
         {"do": "set-memory"},
+        {"do": "set-vcpus"},
+        {"do": "set-vcpus", "count": "2"},
+        {"do": "set-vcpus", "count": True},
         {"do": "change-media", "disk": "hda", "source": 5, "how": "eject"},
     ],
 )

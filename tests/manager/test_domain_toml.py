@@ -71,16 +71,23 @@ def test_a_document_becomes_a_definition_and_the_same_document_again() -> None:
     title=st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])),
     description=st.text(st.characters(exclude_categories=["Cs"])),
     vcpus=st.integers(1, 8),
+    max_vcpus=st.none() | st.integers(8, 64),
     passwords=st.lists(st.text(st.characters(codec="ascii"), min_size=1, max_size=8), max_size=2),
     disks=st.lists(st.builds(DiskConfig, path=st.just(Path('/a "b" \\ ü')), size_gib=st.floats(1, 9)), max_size=2),
 )
 def test_whatever_is_written_is_read_as_it_was(
-    title: str, description: str, vcpus: int, passwords: list[str], disks: list[DiskConfig]
+    title: str, description: str, vcpus: int, max_vcpus: int | None, passwords: list[str], disks: list[DiskConfig]
 ) -> None:
     graphics = tuple(GraphicsConfig(password=password) for password in passwords)
     cards = tuple(NetworkConfig(mtu=1400) for _ in passwords)
     machine = MachineConfig(
-        name="a", vcpus=vcpus, graphics=graphics, networks=cards, disks=tuple(disks), console=CONSOLE
+        name="a",
+        vcpus=vcpus,
+        max_vcpus=max_vcpus,
+        graphics=graphics,
+        networks=cards,
+        disks=tuple(disks),
+        console=CONSOLE,
     )
     definition = Definition(name="a", uuid=UUID(int=5), title=title, description=description, machine=machine)
     assert read_toml(write_toml(definition)) == definition

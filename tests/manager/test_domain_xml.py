@@ -76,6 +76,7 @@ FULL = Definition(
         name="full",
         memory_mib=300,
         vcpus=3,
+        max_vcpus=5,
         engine=EngineChoice.BT,
         firmware=FirmwareConfig(kind=FirmwareKind.UEFI, vars=Path("/v/full.fd")),
         boot=BootConfig(order=(BootDevice.HD, BootDevice.NETWORK), menu=True),

@@ -13,6 +13,7 @@ from innkeeper.top.table import BY_WORD, arranged, as_text, exits
 S = 1_000_000_000
 FIGURES: dict[str, Any] = {
     "vcpus": [{}, {}],
+    "vcpus_maximum": 4,
     "memory": {"current_kib": 2048, "resident_kib": 1024},
     "cpu_time_ns": S,
     "disks": [{"rd_bytes": 10, "wr_bytes": 20}, {"rd_bytes": 1, "wr_bytes": 2}],
@@ -27,7 +28,8 @@ def look(name: str, at_s: float, **values: Any) -> Look:
 
 def test_figures_of_disks_cards_and_counters_are_added_up() -> None:
     found = look_of("web", "running", 7, FIGURES)
-    assert (found.vcpus, found.guest_kib, found.resident_kib, found.cpu_ns) == (2, 2048, 1024, S)
+    assert (found.vcpus, found.vcpus_maximum, found.guest_kib, found.resident_kib) == (2, 4, 2048, 1024)
+    assert found.cpu_ns == S
     assert (found.read_bytes, found.written_bytes, found.received_bytes, found.sent_bytes) == (11, 22, 5, 6)
     assert {kind: count for kind, count in found.exits.items() if count} == {"devices": 7, "halts": 1}
 
@@ -77,7 +79,12 @@ def test_a_counter_that_starts_anew_is_no_negative_rate() -> None:
 
 def test_tables_are_sorted_and_filtered() -> None:
     then = [look("a", 1), look("b", 1), look("web", 1)]
-    now = [look("a", 2, cpu_ns=S // 2), look("b", 2, cpu_ns=S), look("web", 2), Look("off", SHUT_OFF, 0)]
+    now = [
+        look("a", 2, cpu_ns=S // 2),
+        look("b", 2, cpu_ns=S, vcpus_maximum=4),
+        look("web", 2),
+        Look("off", SHUT_OFF, 0),
+    ]
     found = between(then, now)
 
     def names(word: str, **how: Any) -> list[str]:
@@ -93,6 +100,7 @@ def test_tables_are_sorted_and_filtered() -> None:
         "Name", "State", "vCPUs", "CPU", "%", "Memory", "Resident", "Read/s", "Write/s", "Rx/s", "Tx/s", "Exits/s", "by", "kind",
     ]  # fmt: skip
     assert lines[1].split()[:4] == ["a", "running", "1", "50.0"]
+    assert lines[2].split()[:3] == ["b", "running", "1/4"]
     assert lines[3].split() == ["off", "shut", "off", *"---------"]
 
 

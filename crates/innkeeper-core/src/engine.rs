@@ -25,6 +25,12 @@ pub enum EngineError {
     Running,
 }
 
+impl EngineError {
+    pub(crate) fn no_vcpu(index: u32, there: usize) -> Self {
+        Self::Refused(format!("vCPU {index}; this machine has {there}"))
+    }
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,6 +80,12 @@ pub trait Vm: InterruptFabric {
     /// # Errors
     /// [`EngineError::Running`] if a vCPU runs, or what the host answered.
     fn reset_interrupts(&self) -> Result<(), EngineError>;
+    /// Whether a vCPU, which does not run, is plugged in; all are at first. One that is not hears of no interrupt,
+    /// NMI, INIT or SIPI. Each time its local APIC is as after power-up, and nothing waits there; its registers stay.
+    ///
+    /// # Errors
+    /// [`EngineError::Running`] if it runs, [`EngineError::Refused`] if there is no such, or what the host answered.
+    fn set_plugged(&self, index: u32, plugged: bool) -> Result<(), EngineError>;
     /// What is not memory, devices or [`CpuStateV1`]: clock, interrupt controllers, and what vCPUs are in the middle of.
     /// No vCPU runs.
     ///

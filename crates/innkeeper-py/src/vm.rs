@@ -165,6 +165,11 @@ impl Vm {
         py.detach(|| self.core.reset_interrupts()).map_err(errors::engine)
     }
 
+    #[pyo3(signature = (index, plugged, /))]
+    fn set_plugged(&self, py: Python<'_>, index: u32, plugged: bool) -> PyResult<()> {
+        py.detach(|| self.core.set_plugged(index, plugged)).map_err(errors::engine)
+    }
+
     #[getter]
     fn fabric(&self) -> Fabric {
         let core: Arc<dyn CoreVm> = Arc::clone(&self.core);

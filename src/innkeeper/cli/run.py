@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from innkeeper.cli import live
+from innkeeper.cli.numbers import number, vcpus_of, whole_number
 from innkeeper.cli.reach import control_path
 from innkeeper.cli.status import Status
 from innkeeper.config import (
@@ -163,7 +164,11 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
     add_virtio_options(parser)
     add_vsock_option(parser)
     parser.add_argument(
-        "--vcpus", type=whole_number, default=1, metavar="N", help="virtual processors (default: %(default)s)"
+        "--vcpus",
+        type=vcpus_of,
+        default="1",
+        metavar="N[,maxvcpus=M]",
+        help="virtual processors, and how many there may be once some were plugged in (default: %(default)s)",
     )
 
 
@@ -245,24 +250,6 @@ def add_network_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a whole number") from None
-
-
-def number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{shortened(text)} is not a number") from None
-
-
-def shortened(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")
-
-
 def execute(arguments: argparse.Namespace) -> int:
     from innkeeper.machine import Machine
 
@@ -281,7 +268,8 @@ def config_of(arguments: argparse.Namespace, *, trace: bool = False) -> MachineC
         initrd=arguments.initrd,
         append=arguments.append,
         memory_mib=arguments.memory,
-        vcpus=arguments.vcpus,
+        vcpus=arguments.vcpus[0],
+        max_vcpus=arguments.vcpus[1],
         disks=tuple(arguments.disk),
         networks=tuple(arguments.network),
         filesystems=tuple(arguments.filesystem),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper.cli import listing
-from innkeeper.cli.run import add_options, config_of, die_of, run_to_its_end, shortened, status_of, whole_number
+from innkeeper.cli.numbers import shortened, whole_number
+from innkeeper.cli.run import add_options, config_of, die_of, run_to_its_end, status_of
 from innkeeper.cli.words import say
 
 if TYPE_CHECKING:

@@ -57,6 +57,7 @@ class MachineConfig:
     append: str = ""
     memory_mib: int = 512
     vcpus: int = 1
+    max_vcpus: int | None = None  # with those that are plugged in while it runs; None: no more
     engine: EngineChoice = EngineChoice.AUTO
     disks: tuple[DiskConfig, ...] = ()
     networks: tuple[NetworkConfig, ...] = ()
@@ -88,6 +89,11 @@ class MachineConfig:
         return None if self.kernel is not None else self.firmware or FirmwareConfig()
 
     @property
+    def possible_vcpus(self) -> int:
+        """How many it may have while it runs."""
+        return self.vcpus if self.max_vcpus is None else self.max_vcpus
+
+    @property
     def card(self) -> VideoModel:
         """The graphics card that the machine has."""
         if self.video is not None:
@@ -117,6 +123,7 @@ class MachineConfig:
             raise ConfigError("video is none, and graphics are to show it; leave out one of them")
         require_within("memory", self.memory_mib, MEMORY_MIB_MINIMUM, MEMORY_MIB_LIMIT, unit=" MiB")
         require_within("vcpus", self.vcpus, 1, VCPUS_LIMIT)
+        require_within("maxvcpus", self.possible_vcpus, self.vcpus, VCPUS_LIMIT)
         require_within("code cache", self.code_cache_mib, 1, CODE_CACHE_MIB_LIMIT, unit=" MiB")
         if len(set(self.inputs)) != len(self.inputs):
             raise ConfigError(f"inputs are {', '.join(self.inputs)}; a machine has one of a kind")

@@ -65,6 +65,13 @@ class Vm(Protocol):
         """Interrupt controllers, PIT and local APICs as after power-up; no vCPU runs, and time goes on."""
         ...
 
+    def set_plugged(self, index: int, plugged: bool, /) -> None:
+        """Whether a vCPU, which does not run, hears of interrupts, INIT and SIPI, as all do at first.
+
+        Its local APIC is as after power-up; its registers stay.
+        """
+        ...
+
     def statistics(self) -> dict[str, Any]: ...
 
     def state(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class CoreVm:
         self.fabric = core.fabric
         self.signal_msi = core.signal_msi
         self.reset_interrupts = core.reset_interrupts
+        self.set_plugged = core.set_plugged
         self.statistics = core.statistics
         self.state = core.state
         self.restore = core.restore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from innkeeper.firmware.video import font_of, set_text_mode
 from innkeeper.machine.backplane import Backplane
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.machine.serial import with_console
+from innkeeper.machine.vcpu_sockets import VcpuSockets
 from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
 from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, PORTS, memory_map, ram_ranges
@@ -83,10 +85,12 @@ class Assembly:
     board: PcBoard
     clock: HostClock
     backplane: Backplane
+    sockets: VcpuSockets
 
     def take_apart(self) -> None:
         """Nothing of it holds on to anything else any more."""
         self.backplane.disconnect()
+        self.sockets.disconnect()
         self.board.unplug()
         self.clock.close()
 
@@ -115,10 +119,12 @@ def _prepare(
     return Parts(choice, memory, open_peripherals(config, memory), firmware, config.uuid or uuid4())
 
 
-def create_processors(config: MachineConfig, parts: Parts) -> Processors:
-    """Raises `HostError` if the host refuses."""
-    vm = parts.choice.engine.create_vm(parts.memory, config.vcpus)
-    vcpus = [vm.vcpu(index) for index in range(config.vcpus)]
+def create_processors(parts: Parts) -> Processors:
+    """Those that may be plugged in as well. Raises `HostError` if the host refuses."""
+    possible = parts.peripherals.sockets.possible
+    parts.peripherals.sockets.power_on()
+    vm = parts.choice.engine.create_vm(parts.memory, possible)
+    vcpus = [vm.vcpu(index) for index in range(possible)]
     return Processors(vm, vcpus, [vcpu.get_state() for vcpu in vcpus])
 
 
@@ -126,7 +132,7 @@ def assemble(
     config: MachineConfig, parts: Parts, processors: Processors, outside: Outside, kept: KeptState | None = None
 ) -> Assembly:
     """Builds a fresh board around memory and processors. `kept` is what outlived the board before it."""
-    clock, backplane = HostClock(), parts.peripherals.backplane
+    clock, backplane, sockets = HostClock(), parts.peripherals.backplane, parts.peripherals.sockets
 
     def make(slots: tuple[PciDevice | None, ...]) -> PcBoard:
         around = Surroundings(
@@ -137,22 +143,30 @@ def assemble(
             control=outside.control,
             slots=slots,
             backplane=backplane,
+            sockets=sockets,
             places=parts.peripherals.places,
         )
         return PcBoard(
             around,
             memory_mib=config.memory_mib,
-            vcpus=config.vcpus,
+            vcpus=sockets.possible,
             test_devices=config.debug_exit,
             kept=kept,
             start=_firmware_start(config, parts),
         )
 
     board = backplane.build(make, wakes=kept is not None and kept.hotplug is not None)
+    sockets.connect(processors.vm, partial(power_on, parts, processors), board.processors.registers)
     vga = parts.peripherals.vga
     if vga is not None and vga.bios is not None and parts.firmware is None:
         set_text_mode(vga.chip.ports, vga.chip.window, font_of(vga.bios))
-    return Assembly(processors, board, clock, backplane)
+    return Assembly(processors, board, clock, backplane, sockets)
+
+
+def power_on(parts: Parts, processors: Processors, index: int) -> None:
+    """A vCPU that is plugged in, and waits to be started. Its time is that of the others."""
+    state = without_time(processors.power_on[index])
+    processors.vcpus[index].set_state(cpu_entry.with_memory_types(state) if parts.firmware is None else state)
 
 
 def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None:

@@ -13,6 +13,7 @@ from innkeeper.devices.virtio import Balloon
 from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.network import Card
 from innkeeper.machine.run_loop import BoardRun
+from innkeeper.machine.vcpu_sockets import VcpuSockets
 from innkeeper.machine.virtio import VirtioDisk
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class DiskFigures(TypedDict):
 
 
 class AllFigures(TypedDict):
-    """`exits` are the engine's counters, all vCPUs together; see `docs/reference/statistics.md`."""
+    """`vcpus` are those that are plugged in; `exits` are the engine's counters, all vCPUs together; see `docs/reference/statistics.md`."""
 
     state: str
     cpu_time_ns: int
@@ -84,6 +85,7 @@ class AllFigures(TypedDict):
     system_ns: int
     memory: MemoryFigures
     vcpus: list[VcpuFigures]
+    vcpus_maximum: int
     cards: list[CardFigures]
     disks: list[DiskFigures]
     exits: dict[str, int]
@@ -107,9 +109,15 @@ class Figures:
         self._config = config
         self._inside = inside
         self._seen: dict[int, tuple[int, int]] = {}  # of each vCPU: its thread, and the time of that
-        self._spent = [0] * config.vcpus
+        self._spent: dict[int, int] = {}
 
-    def all(self, cards: Sequence[Card], disks: Sequence[VirtioDisk | Drive], balloon: Balloon | None) -> AllFigures:
+    def all(
+        self,
+        cards: Sequence[Card],
+        disks: Sequence[VirtioDisk | Drive],
+        balloon: Balloon | None,
+        sockets: VcpuSockets,
+    ) -> AllFigures:
         used = resource.getrusage(resource.RUSAGE_SELF)
         user, system = int(used.ru_utime * NS), int(used.ru_stime * NS)
         return {
@@ -118,26 +126,32 @@ class Figures:
             "user_ns": user,
             "system_ns": system,
             "memory": self._memory(balloon),
-            "vcpus": [self._vcpu(index, thread) for index, thread in enumerate(self._threads())],
+            "vcpus": self._vcpus(sockets),
+            "vcpus_maximum": sockets.possible,
             "cards": [card_figures(card) for card in cards],
             "disks": [disk_figures(disk) for disk in disks],
             "exits": totals(self._inside.statistics()),
         }
 
-    def _threads(self) -> list[int | None]:
-        found = self._inside.run().thread_ids()
-        return found if len(found) == self._config.vcpus else [None] * self._config.vcpus
+    def _vcpus(self, sockets: VcpuSockets) -> list[VcpuFigures]:
+        threads = self._inside.run().thread_ids()
+        return [self._vcpu(index, threads.get(index)) for index in sorted(sockets.plugged)]
 
     def _vcpu(self, index: int, thread: int | None) -> VcpuFigures:
         now, processor = thread_figures(thread) if thread is not None else (0, None)
         before = self._seen.get(index)
         if before is not None and before[0] != thread:
-            self._spent[index] += before[1]
+            self._spent[index] = self._spent.get(index, 0) + before[1]
             del self._seen[index]
         if thread is not None:
             self._seen[index] = (thread, now)
         state = self._inside.state() if thread is not None or self._inside.state() == "paused" else "halted"
-        return {"number": index, "state": state, "time_ns": self._spent[index] + now, "processor": processor}
+        return {
+            "number": index,
+            "state": state,
+            "time_ns": self._spent.get(index, 0) + now,
+            "processor": processor,
+        }
 
     def _memory(self, balloon: Balloon | None) -> MemoryFigures:
         maximum = self._config.memory_mib * KIB

@@ -260,12 +260,21 @@ class Live:
 
     def set_memory(self, kib: int) -> None:
         """How much of its memory shall be left to the guest; its balloon driver gives it up by and by."""
-        balloon = self.there().balloon
+        balloon, whole = self.there().balloon, self._config.memory_mib * KIB
         if balloon is None:
             raise HostError("the machine has no balloon, by which its guest could give memory back")
-        if not 0 < kib <= self._config.memory_mib * KIB:
-            raise ConfigError(f"memory is {kib} KiB; it must be between 1 and {self._config.memory_mib * KIB}")
+        if kib > whole:
+            raise ConfigError(
+                f"{kib} KiB of memory are asked for; the machine was started with {whole}, and gets no more while it runs: "
+                "setmaxmem --config gives it more, from its next start on"
+            )
+        if kib < 1:
+            raise ConfigError(f"memory is {kib} KiB; it must be between 1 and {whole}")
         balloon.set_memory(kib * KIB)
+
+    def set_vcpus(self, count: int) -> None:
+        """Plugs vCPUs in, or asks the guest for some and waits until it has given them back."""
+        self.there().sockets.set_count(count)
 
     def reboot(self) -> None:
         """Presses the power button; when the guest has shut down, it is reset rather than over."""
@@ -279,7 +288,7 @@ class Live:
         if refresh and there.balloon is not None:
             there.balloon.refresh()
             time.sleep(REFRESH_S)
-        return self._figures.all(self.cards(), self.disks(), there.balloon)
+        return self._figures.all(self.cards(), self.disks(), there.balloon, there.sockets)
 
     def disk_errors(self) -> dict[str, str]:
         """Disks whose last request failed, by their targets."""
@@ -307,6 +316,7 @@ class Live:
                 word(asked, "disk"), path_of(asked), word(asked, "how"), force=bool(asked.get("force"))
             ),
             "set-memory": lambda asked: self.set_memory(number(asked, "kib")),
+            "set-vcpus": lambda asked: self.set_vcpus(number(asked, "count")),
             "reboot": lambda _asked: self.reboot(),
             "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
             "lay-overlays": lambda asked: self.lay_overlays(words(asked, "overlays")),

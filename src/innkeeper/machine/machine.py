@@ -113,7 +113,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._desk = self._parts.peripherals.desk
             renewals = [self._console.listen_again] if isinstance(self._console, UnixConsole) else []
             self._front = Front(config, self._desk, self._buttons(), self._commands(self._console), renewals)
-            self._build(create_processors(config, self._parts), kernel, loads=True)
+            self._build(create_processors(self._parts), kernel, loads=True)
             self._gdb = serve_gdb(config.gdb, self._gate)
             self._console.start(self.write_console, self.stop)
             self.balloon = self._parts.peripherals.balloon
@@ -318,7 +318,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._resets += 1
             self.happenings.publish("rebooted", str(request))
             kept, kernel = before.board.kept_over_reset(), self._open_kernel()  # again, not kept: it may be large
-            self._build(create_processors(self.config, self._parts), kernel, kept, loads=True)
+            self._build(create_processors(self._parts), kernel, kept, loads=True)
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -355,7 +355,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
         """Builds a board that starts `kernel` or firmware, or unless it `loads` leaves memory and processors as they are."""
         assert self._parts is not None  # noqa: S101 - `start` has them
         assert self._tap is not None  # noqa: S101 - likewise
-        run = BoardRun(self._gate)
+        run = BoardRun(self._gate, self._parts.peripherals.sockets)
         assembly = assemble(self.config, self._parts, processors, Outside(self._tap, run), kept)
         try:
             if loads:
@@ -370,6 +370,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._parts.peripherals.desk.plug(Ps2Input(assembly.board.i8042))
             assembly.board.uart.receive(bytes(self._typed_meanwhile))
             self._typed_meanwhile.clear()
+            self._parts.peripherals.sockets.begin(run)
             if self._stop_asked:
                 run.end(Outcome(OutcomeKind.STOPPED))
 

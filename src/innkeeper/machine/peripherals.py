@@ -21,6 +21,7 @@ from innkeeper.machine.backplane import Backplane, Place
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.drives import CdromDrive, Drive, Drives
 from innkeeper.machine.network import network_cards
+from innkeeper.machine.vcpu_sockets import VcpuSockets
 from innkeeper.memory import GuestMemory
 
 
@@ -30,6 +31,8 @@ class Peripherals:
 
     backplane: Backplane
     """Those in slots."""
+    sockets: VcpuSockets
+    """Those that are processors."""
     desk: Desk
     """Screen, keyboard and pointer."""
     vga: Vga | None
@@ -83,6 +86,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         held.callback(backplane.close)
         return Peripherals(
             backplane,
+            sockets_of(config),
             Desk(vga.screen if vga is not None else screen, inputs),
             vga,
             places,
@@ -92,6 +96,12 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
             consoles,
             held.pop_all(),
         )
+
+
+def sockets_of(config: MachineConfig) -> VcpuSockets:
+    if config.gdb is not None:
+        return VcpuSockets(config.vcpus, config.vcpus, fixed=True)
+    return VcpuSockets(config.possible_vcpus, config.vcpus)
 
 
 def open_vga(config: MachineConfig, memory: GuestMemory) -> Vga | None:

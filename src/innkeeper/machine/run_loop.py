@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Protocol, assert_never
 
@@ -36,13 +36,28 @@ class Pause(Protocol):
         ...
 
 
+class Sockets(Protocol):
+    """Which vCPUs there are."""
+
+    @property
+    def plugged(self) -> Collection[int]: ...
+    def settle(self) -> None:
+        """None runs: those that are not plugged in are to hear of nothing."""
+        ...
+
+    def left(self, index: int, /) -> None:
+        """One that was unplugged has left the guest."""
+        ...
+
+
 class BoardRun:
     """What a guest asks of the machine arrives here from a vCPU's thread, which cannot take itself
     apart; the machine's supervisor waits for it. The first request counts.
     """
 
-    def __init__(self, gate: Gate | None = None) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate | None = None, sockets: Sockets | None = None) -> None:
+        """Without `sockets` all vCPUs run, and stay."""
+        self._gate, self._sockets = gate, sockets
         self._outcome: Outcome | Sleep | None = None
         self._woken = False
         self.reboots = False
@@ -53,7 +68,8 @@ class BoardRun:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._vcpus: Sequence[Vcpu] = ()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[int, threading.Thread] = {}  # of each vCPU; of one that was unplugged, the last
+        self._runs = False
 
     # ---- what the guest asks for (platforms.Control) --------------------------------------------
 
@@ -115,7 +131,6 @@ class BoardRun:
         if outcome is not None:
             self.end(outcome)
             return False
-        self._threads.clear()
         return True
 
     def _is_over(self) -> bool:
@@ -133,16 +148,52 @@ class BoardRun:
     def start(self, vcpus: Sequence[Vcpu], started: Callable[[], None]) -> None:
         """`started` is called just before the first vCPU's first instruction."""
         self._vcpus = vcpus
-        for index, vcpu in enumerate(vcpus):
-            arguments = (index, vcpu, started if index == 0 else None)
-            thread = threading.Thread(target=self._run, args=arguments, name=f"vcpu-{index}", daemon=True)
-            self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+        if self._sockets is not None:
+            self._sockets.settle()
+        with self._lock:
+            plugged = range(len(vcpus)) if self._sockets is None else sorted(self._sockets.plugged)
+            self._threads = {index: self._thread(index, started if index == 0 else None) for index in plugged}
+            self._runs = True
+            for thread in self._threads.values():
+                thread.start()
 
-    def thread_ids(self) -> list[int | None]:
+    def _thread(self, index: int, started: Callable[[], None] | None = None) -> threading.Thread:
+        arguments = (index, self._vcpus[index], started)
+        return threading.Thread(target=self._run, args=arguments, name=f"vcpu-{index}", daemon=True)
+
+    def thread_ids(self) -> dict[int, int | None]:
         """What the host calls the thread of each vCPU, if it runs."""
-        return [thread.native_id if thread.is_alive() else None for thread in self._threads]
+        with self._lock:
+            threads = dict(self._threads)
+        return {index: thread.native_id if thread.is_alive() else None for index, thread in threads.items()}
+
+    # ---- vCPUs that come and go -----------------------------------------------------------------
+
+    def plug(self, index: int, prepare: Callable[[], None], /) -> bool:
+        """Runs a vCPU with the others, once it is prepared; False if they stand still for a pause."""
+        with self._lock:
+            if self.pauses:
+                return False
+            prepare()
+            if self._runs:
+                self._threads[index] = self._thread(index)
+                self._threads[index].start()
+            return True
+
+    def unplug(self, index: int, /) -> None:
+        self._vcpus[index].kick()
+
+    def wait_for_end(self, index: int, /) -> None:
+        """Until the thread of a vCPU that was unplugged has left the guest. Raises `EngineError` if it does not."""
+        with self._lock:
+            thread = self._threads.get(index)
+        if thread is not None:
+            thread.join(STUCK_S)
+            if thread.is_alive():
+                raise EngineError(f"{thread.name} does not leave the guest {STUCK_S:g} s after it was kicked")
+
+    def _stays(self, index: int) -> bool:
+        return self._sockets is None or index in self._sockets.plugged
 
     def run(
         self,
@@ -188,9 +239,11 @@ class BoardRun:
 
         Raises `EngineError` if one does not come back.
         """
+        with self._lock:
+            self._runs, threads = False, list(self._threads.values())
         self._interrupt()
         give_up = time.monotonic() + STUCK_S
-        for thread in self._threads:
+        for thread in threads:
             while thread.is_alive():
                 thread.join(slice_s)
                 if thread.is_alive():
@@ -202,17 +255,21 @@ class BoardRun:
         if started is not None:
             started()
         try:
-            while not self._ended.is_set():
+            while self._stays(index) and not self._ended.is_set():
                 if self._gate is not None and not self._gate.enter(index, self._ended):
                     return
                 exit_ = vcpu.run()
                 if self._gate is not None and isinstance(exit_, Debug):
                     self._gate.left(index, exit_)
                     continue
+                if not self._stays(index):
+                    break  # whatever it came to meanwhile
                 outcome = decide(exit_)
                 if outcome is not None:
                     self.end(outcome)
                     return
+            if self._sockets is not None and not self._stays(index):
+                self._sockets.left(index)
         except BaseException as error:
             logger.debug("a vCPU's thread ends", exc_info=True)
             self.end(Outcome(OutcomeKind.FAILED, error=error))

@@ -225,7 +225,7 @@ def describe(config: MachineConfig, parts: Parts, assembly: Assembly) -> dict[st
         "innkeeper": __version__,
         "engine": parts.choice.engine.name,
         "memory_mib": config.memory_mib,
-        "vcpus": config.vcpus,
+        "vcpus": config.possible_vcpus,
         "devices": {name: type(device).__name__ for name, device in assembly.board.devices_by_name().items()},
         "features": sorted(name for name, there in _core.host_features().items() if there),
         "disks": [_disk(disk.path) for disk in config.disks if disk.path is not None and not disk.readonly],

@@ -157,6 +157,21 @@ def set_vcpus(xml: str, count: int, *, maximum: bool) -> str:
     return revise(xml, change)
 
 
+def with_vcpus(xml: str, count: int, maximum: int) -> str:
+    """The same machine with so many now, and as a machine that runs."""
+
+    def change(root: Element) -> None:
+        vcpu = root.find("vcpu")
+        if vcpu is None:
+            vcpu = ET.SubElement(root, "vcpu")
+        vcpu.text = str(maximum)
+        vcpu.attrib.pop("current", None)
+        if count != maximum:
+            vcpu.set("current", str(count))
+
+    return revise(xml, change)
+
+
 # ---- parts of the document -------------------------------------------------------------------------
 
 

@@ -169,6 +169,7 @@ def read_machine(root: Element, name: str) -> MachineConfig:
     kernel, initrd = text_of(os_part, "kernel"), text_of(os_part, "initrd")
     memory_mib, current = memory_bytes(memory) // MIB, root.find("currentMemory")
     current_mib = memory_bytes(current) // MIB if current is not None else memory_mib
+    vcpus, most_vcpus = read_vcpus(root)
     vsock = devices.find("vsock")
     console, virtio_consoles = read_consoles(devices)
     return MachineConfig(
@@ -179,7 +180,8 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         firmware=None if kernel else read_firmware(os_part),
         boot=None if kernel else read_boot(os_part),
         memory_mib=memory_mib,
-        vcpus=whole(attribute(root, "vcpu", "current") or text_of(root, "vcpu") or "1", "<vcpu>"),
+        vcpus=vcpus,
+        max_vcpus=most_vcpus,
         engine=read_engine(root, os_part),
         disks=tuple(read_disk(disk) for disk in devices.findall("disk")),
         networks=tuple(read_interface(interface) for interface in devices.findall("interface")),
@@ -193,6 +195,12 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         console=console,
         virtio_consoles=virtio_consoles,
     )
+
+
+def read_vcpus(root: Element) -> tuple[int, int | None]:
+    """How many there are at first, and how many there may be if that is said."""
+    most, current = whole(text_of(root, "vcpu") or "1", "<vcpu>"), attribute(root, "vcpu", "current")
+    return (most, None) if current is None else (whole(current, "<vcpu>"), most)
 
 
 def read_engine(root: Element, os_part: Element) -> EngineChoice:
@@ -256,7 +264,8 @@ def write_xml(definition: Definition) -> str:
     current = machine.balloon.memory_mib if machine.balloon is not None else None
     for tag, size in (("memory", machine.memory_mib), ("currentMemory", current or machine.memory_mib)):
         ET.SubElement(root, tag, unit="MiB").text = str(size)
-    ET.SubElement(root, "vcpu").text = str(machine.vcpus)
+    current_vcpus = {"current": str(machine.vcpus)} if machine.max_vcpus is not None else {}
+    ET.SubElement(root, "vcpu", current_vcpus).text = str(machine.possible_vcpus)
     root.append(write_os(machine))
     features = ET.SubElement(root, "features")
     ET.SubElement(features, "acpi")

@@ -162,14 +162,26 @@ class Hardware:
     @served
     def set_maximum_memory(self, name: str, kib: int, flags: list[str]) -> Changed:
         """How much memory the machine has."""
-        fixed = "the memory that a running machine has cannot change; use --config, for its next start"
+        fixed = (
+            "a running machine keeps the memory that it was started with; setmaxmem --config changes it from its next "
+            "start on, and setmem --live what is left to the guest meanwhile"
+        )
         return self._change(name, flags, refuse(fixed), lambda xml: changes.set_maximum_memory(xml, kib))
 
     @served
     def set_vcpus(self, name: str, count: int, flags: list[str], *, maximum: bool = False) -> Changed:
-        """How many vCPUs the machine has from its next start on."""
-        fixed = "the number of vCPUs of a running machine cannot change; use --config, for its next start"
-        return self._change(name, flags, refuse(fixed), lambda xml: changes.set_vcpus(xml, count, maximum=maximum))
+        """How many vCPUs the machine has, or with `maximum` how many it may have from its next start on."""
+
+        def live(name: str) -> bool:
+            if maximum:
+                raise HostError(
+                    "a running machine keeps the room for vCPUs that it was started with; setvcpus --maximum --config "
+                    "changes it from its next start on"
+                )
+            ask(control_of(name), "set-vcpus", count=count)
+            return True
+
+        return self._change(name, flags, live, lambda xml: changes.set_vcpus(xml, count, maximum=maximum))
 
     # ---- figures --------------------------------------------------------------------------------
 
@@ -186,8 +198,8 @@ class Hardware:
         name, active = find(name)
         live = None
         if active:
-            number = len(self.figures(name)["vcpus"])
-            live = VcpuCount(maximum=number, current=number)
+            figures = self.figures(name)
+            live = VcpuCount(maximum=figures["vcpus_maximum"], current=len(figures["vcpus"]))
         try:
             vcpu = self._document(name).find("vcpu")
         except ConfigError:
@@ -195,6 +207,17 @@ class Hardware:
         maximum = int(vcpu.text or "1") if vcpu is not None else 1
         current = int(vcpu.get("current", maximum)) if vcpu is not None else 1
         return VcpuCounts(live=live, config=VcpuCount(maximum=maximum, current=current))
+
+    @served
+    def xml(self, name: str, *, inactive: bool = False) -> str:
+        """The definition, with as many vCPUs as a running machine has, unless it is asked for as it is kept."""
+        name, active = find(name)
+        with Store() as store:
+            xml = store.get(name).xml
+        if not active or inactive:
+            return xml
+        figures = self.figures(name)
+        return changes.with_vcpus(xml, len(figures["vcpus"]), figures["vcpus_maximum"])
 
     @served
     def reboot(self, name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from innkeeper.bus import Buses, Clock
+from innkeeper.devices.cpu_hotplug import Sockets
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.memory import GuestMemory
@@ -50,5 +51,7 @@ class Surroundings:
     """What is plugged in, in the order of its slots; None where one is empty, as those behind the last are."""
     backplane: Backplane | None = None
     """Who decides what may leave its slot; without one, nothing does."""
+    sockets: Sockets | None = None
+    """Who knows which processors there are; without them, all that the board has places for."""
     places: Mapping[str, PciDevice] = field(default_factory=dict)
     """What has a place of its own on the board, by the board's names for these."""

@@ -10,6 +10,7 @@ from functools import partial
 from innkeeper.bus import Device, GsiLine, IrqLine, Part
 from innkeeper.devices import Uart
 from innkeeper.devices.acpi_pm import GPE_BYTES, SLEEP_TYPE_S3, SLEEP_TYPE_S5, AcpiPm
+from innkeeper.devices.cpu_hotplug import PROCESSORS, CpuHotplugState
 from innkeeper.devices.debugcon import DebugConsole
 from innkeeper.devices.debugexit import DebugExit
 from innkeeper.devices.fw_cfg import KEY_MAX_VCPUS, KEY_RAM_BYTES, KEY_VCPUS, Content, FwCfg, integer
@@ -26,7 +27,7 @@ from innkeeper.devices.pci import (
 from innkeeper.devices.pci.host_bridge import RESET_HARD, RESET_PROCESSOR
 from innkeeper.devices.pci.hotplug import REGISTER_BYTES
 from innkeeper.devices.pci.piix import PM_BYTES
-from innkeeper.devices.pci.shadow import ALL_RAM, ALL_ROM
+from innkeeper.devices.pci.shadow import ALL_RAM, ALL_ROM, awake
 from innkeeper.devices.port92 import Port92
 from innkeeper.devices.rtc import CENTURY, Rtc, RtcStateV1
 from innkeeper.devices.testdev import IRQ_LINES, TestIrqLines, TestRegister
@@ -35,6 +36,7 @@ from innkeeper.firmware.acpi.tables import CONFORMS, HIGH_LEVEL
 from innkeeper.memory import Range
 from innkeeper.platforms import pc_start
 from innkeeper.platforms.base import Surroundings
+from innkeeper.platforms.pc_processors import PcProcessors
 from innkeeper.platforms.pc_slots import PcSlots
 from innkeeper.platforms.pc_start import FirmwareStart
 
@@ -70,6 +72,7 @@ PORTS = {
     "fw_cfg": (0x510, 12),
     "pci config": (0xCF8, 8),
     "test irqs": (0x2000, IRQ_LINES),
+    "cpu hotplug": (0xAD00, 4 * PROCESSORS),  # only if processors may come or go
     "pci hotplug": (0xAE00, REGISTER_BYTES),
 }
 RESET_PORT = 0xCF9
@@ -81,7 +84,7 @@ PCI_FIRST_GSI, PCI_GSIS = 16, 8
 PCI_SLOTS = {"host bridge": 0, "isa bridge": 1}  # the others: `pc_slots`
 PCI_PLACES = {"ide": (1, 1)}  # slot and function of devices that software looks for where they always were
 PM_FUNCTION = 3  # of the ISA bridge's slot
-PCI_EVENT = 1  # the general-purpose event of hot plug
+PCI_EVENT, CPU_EVENT = 1, 2  # the general-purpose events of hot plug
 ADDRESS_SPACE_END = 1 << 40
 
 
@@ -136,6 +139,7 @@ class KeptState:
     woken_by: int = 0
     pam: bytes | None = None  # what the adapter area shows
     hotplug: HotplugState | None = None  # what a guest that slept has yet to hear of
+    processors: CpuHotplugState | None = None  # likewise
 
 
 class AlarmWire:
@@ -170,7 +174,6 @@ class PcBoard:
     ) -> None:
         self._around = around
         self._memory_mib = memory_mib
-        self._vcpus = vcpus
         self._start = start
         self._chips = pc_start.Chips(start, around.memory, around.buses) if start is not None else None
         self._named: dict[str, object] = {}
@@ -178,8 +181,12 @@ class PcBoard:
         self._mmio: list[int] = []
         self.uart = Uart(self._line("com1"), around.console)
         self.pm = AcpiPm(self._line("acpi pm"), around.clock, around.control, kept.woken_by if kept else 0)
+        event = partial(self.pm.raise_event, CPU_EVENT)
+        self.processors = PcProcessors(vcpus, around.sockets, event, kept.processors if kept else None)
         wire = AlarmWire(self._line("rtc"), self.pm)
-        ram_bytes = cmos(memory_mib, vcpus) | (pc_start.cmos_boot_order(start.order) if start is not None else {})
+        ram_bytes = cmos(memory_mib, self.processors.count) | (
+            pc_start.cmos_boot_order(start.order) if start is not None else {}
+        )
         self.rtc = Rtc(wire, around.clock, ram_bytes, kept.rtc if kept else None)
         self.i8042 = I8042(self._line("i8042"), self._line("mouse"), around.clock, around.control.reset)
         self.pci = PciBus(around.buses)
@@ -202,12 +209,13 @@ class PcBoard:
         if self._start is not None:
             address, value = SLEEP_RESUME
             rtc = replace(rtc, ram=rtc.ram[:address] + bytes((value,)) + rtc.ram[address + 1 :])
-        return KeptState(rtc, self.pm.woken_by(), self._host.pam, self.slots.registers.save())
+        return KeptState(rtc, self.pm.woken_by(), self._host.pam, self.slots.registers.save(), self.processors.save())
 
     def unplug(self) -> None:
         """Takes every chip off its bus and its line, so that buses and chips no longer hold each other."""
         self.pci.unplug_all()
         self.slots.registers.disconnect()
+        self.processors.disconnect()
         if self._chips is not None:
             self._chips.unplug()
             self._chips = None
@@ -250,10 +258,12 @@ class PcBoard:
         self._at_ports("rtc", self.rtc)
         self._at_ports("com1", self.uart)
         self._at_ports("port 92", Port92(self._around.control.reset))
+        if self.processors.registers is not None:
+            self._at_ports("cpu hotplug", self.processors.registers)
         items: dict[int, Content] = {
             KEY_RAM_BYTES: integer(self._memory_mib * MIB, 8),
-            KEY_VCPUS: integer(self._vcpus, 2),
-            KEY_MAX_VCPUS: integer(self._vcpus, 2),
+            KEY_VCPUS: lambda: integer(self.processors.count, 2),
+            KEY_MAX_VCPUS: integer(self.processors.possible, 2),
         }
         files: dict[str, Content] = {}
         if (start := self._start) is not None:
@@ -268,7 +278,7 @@ class PcBoard:
         rom = self._chips.rom if self._chips is not None else None
         shadow = Shadow(self._around.buses, self._around.memory.movable_ram(FIRMWARE_RAM), rom)
         pam = kept.pam if kept is not None else None
-        return HostFunction(shadow, pam or (ALL_RAM if rom is None else ALL_ROM))
+        return HostFunction(shadow, awake(pam) if pam else (ALL_RAM if rom is None else ALL_ROM))
 
     def _make_slots(self, kept: KeptState | None) -> PcSlots:
         from innkeeper._core import PciInterrupts
@@ -317,7 +327,7 @@ class PcBoard:
         )
         slots = acpi.PciSlots(base=PORTS["pci hotplug"][0], event=PCI_EVENT, slots=self.slots.pluggable)
         return acpi.AcpiBoard(
-            vcpus=self._vcpus,
+            processors=self.processors.describe(PORTS["cpu hotplug"][0], CPU_EVENT),
             local_apic=MEMORY_MAP["local APICs"][0],
             io_apic=MEMORY_MAP["IOAPIC"][0],
             pm_base=self._pm_function.base,
@@ -330,18 +340,16 @@ class PcBoard:
             root=root,
             slots=slots,
             isa_slot=PCI_SLOTS["isa bridge"],
-            isa_devices=(
-                *ISA_DEVICES,
-                acpi.IsaDevice(
-                    name="PM",
-                    hid="PNP0C02",
-                    ports=((self._pm_function.base, PM_BYTES), PORTS["pci hotplug"]),
-                    hidden=True,
-                ),
-            ),
+            isa_devices=(*ISA_DEVICES, self._own_ports()),
             # The PIT's IRQ 0 is wired to GSI 2; the SCI is a level.
             overrides={0: (2, CONFORMS), IRQS["acpi pm"]: (IRQS["acpi pm"], HIGH_LEVEL)},
         )
+
+    def _own_ports(self) -> acpi.IsaDevice:
+        """What no driver shall take."""
+        processors = self.processors.ports(*PORTS["cpu hotplug"])
+        ports = ((self._pm_function.base, PM_BYTES), *processors, PORTS["pci hotplug"])
+        return acpi.IsaDevice(name="PM", hid="PNP0C02", ports=ports, hidden=True)
 
     def _is_uefi(self) -> bool:
         """It wakes no guest from S3: nothing of it is left to do that."""

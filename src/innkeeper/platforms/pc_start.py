@@ -90,7 +90,11 @@ def files(
 ) -> dict[str, Content]:
     """fw_cfg's files. The ACPI tables are made when they are asked for: firmware may have moved what they describe."""
     made = SmbiosMachine(
-        name=start.name, uuid=start.uuid, vcpus=describe().vcpus, memory_map=ram, version=start.version
+        name=start.name,
+        uuid=start.uuid,
+        vcpus=len(describe().processors.plugged),
+        memory_map=ram,
+        version=start.version,
     )
     told: dict[str, Content] = {
         **{name: _tables(describe, name) for name in acpi.linker_files(describe())},

@@ -103,6 +103,7 @@ class ScriptedVm:
         self.gsis: dict[int, bool] = {}
         self.messages: list[tuple[int, int]] = []
         self.interrupt_resets = 0
+        self.unplugged: set[int] = set()
         self.blocks: list[TracedBlock] = []
         self.flights: list[list[int]] = []
         self._vcpus = [ScriptedVcpu(self, steps) for steps in scripts]
@@ -120,6 +121,9 @@ class ScriptedVm:
         self.gsis.clear()
         self.messages.clear()
         self.interrupt_resets += 1
+
+    def set_plugged(self, index: int, plugged: bool, /) -> None:
+        (self.unplugged.discard if plugged else self.unplugged.add)(index)
 
     @property
     def fabric(self) -> Fabric:

@@ -41,6 +41,7 @@ class Look:
     at_ns: int
     process: int | None = None
     vcpus: int = 0
+    vcpus_maximum: int = 0
     guest_kib: int = 0
     resident_kib: int = 0
     cpu_ns: int = 0
@@ -59,6 +60,7 @@ class Rates:
     state: str
     process: int | None
     vcpus: int
+    vcpus_maximum: int
     cpu_percent: float
     guest_kib: int
     resident_kib: int
@@ -97,6 +99,7 @@ def look_of(name: str, state: str, process: int | None, figures: Mapping[str, An
         at_ns=time.monotonic_ns(),
         process=process,
         vcpus=len(figures["vcpus"]),
+        vcpus_maximum=figures["vcpus_maximum"],
         guest_kib=figures["memory"]["current_kib"],
         resident_kib=figures["memory"]["resident_kib"],
         cpu_ns=figures["cpu_time_ns"],
@@ -123,6 +126,7 @@ def rates_of(before: Look | None, now: Look) -> Rates:
         state=now.state,
         process=now.process,
         vcpus=now.vcpus,
+        vcpus_maximum=now.vcpus_maximum,
         cpu_percent=100 * rate(before.cpu_ns, now.cpu_ns) / NS,
         guest_kib=now.guest_kib,
         resident_kib=now.resident_kib,

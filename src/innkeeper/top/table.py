@@ -35,10 +35,15 @@ def size(count: float) -> str:
     return f"{count:.1f}T"
 
 
+def vcpus(one: Rates) -> str:
+    """How many there are, and of how many that may be."""
+    return str(one.vcpus) if one.vcpus_maximum <= one.vcpus else f"{one.vcpus}/{one.vcpus_maximum}"
+
+
 COLUMNS = (
     Column("Name", lambda one: one.name, lambda one: one.name),
     Column("State", lambda one: one.state, lambda one: one.state),
-    Column("vCPUs", lambda one: one.vcpus, lambda one: str(one.vcpus)),
+    Column("vCPUs", lambda one: one.vcpus, vcpus),
     Column("CPU %", lambda one: one.cpu_percent, lambda one: f"{one.cpu_percent:.1f}"),
     Column("Memory", lambda one: one.guest_kib, lambda one: size(one.guest_kib * KIB)),
     Column("Resident", lambda one: one.resident_kib, lambda one: size(one.resident_kib * KIB)),

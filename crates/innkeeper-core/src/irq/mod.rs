@@ -64,6 +64,8 @@ impl Shorthand {
 pub struct Fabric {
     clock: Arc<Clock>,
     lapics: Vec<Arc<Lapic>>,
+    /// Whose local APIC is on the bus: the others hear nothing.
+    plugged: Vec<AtomicBool>,
     attentions: Vec<Arc<Attention>>,
     ioapic: Mutex<Ioapic>,
     pic: Mutex<Pic>,
@@ -95,6 +97,7 @@ impl Fabric {
             Self {
                 clock: Arc::clone(&clock),
                 lapics: attentions.iter().enumerate().map(lapic).collect(),
+                plugged: attentions.iter().map(|_| AtomicBool::new(true)).collect(),
                 attentions: attentions.to_vec(),
                 ioapic: Mutex::default(),
                 pic: Mutex::default(),
@@ -127,6 +130,22 @@ impl Fabric {
 
     pub fn vcpus(&self) -> usize {
         self.lapics.len()
+    }
+
+    /// Takes the local APIC of a vCPU that does not run off the bus, or puts it there as after power-up.
+    pub fn set_plugged(&self, index: usize, plugged: bool) {
+        self.plugged[index].store(false, Ordering::SeqCst);
+        self.lapics[index].reset();
+        self.plugged[index].store(plugged, Ordering::SeqCst);
+    }
+
+    fn is_plugged(&self, index: usize) -> bool {
+        self.plugged[index].load(Ordering::SeqCst)
+    }
+
+    /// The local APICs on the bus, each with its index.
+    fn present(&self) -> impl Iterator<Item = (usize, &Arc<Lapic>)> {
+        self.lapics.iter().enumerate().filter(|&(index, _)| self.is_plugged(index))
     }
 
     /// Everything to its power-up state, as the machine's reset line does.
@@ -176,7 +195,7 @@ impl Fabric {
     /// Pulses the NMI line, which reaches LINT1 of every local APIC.
     pub fn pulse_nmi(&self) {
         self.wakes.fetch_add(1, Ordering::SeqCst);
-        self.lapics.iter().for_each(|lapic| lapic.nmi_rises());
+        self.present().for_each(|(_, lapic)| lapic.nmi_rises());
     }
 
     /// A deadline has passed.
@@ -199,7 +218,8 @@ impl Fabric {
         if matches!(message.delivery, Delivery::Nmi | Delivery::Init | Delivery::StartUp) {
             self.wakes.fetch_add(1, Ordering::SeqCst);
         }
-        let meant = || self.lapics.iter().filter(|lapic| lapic.address().matches(message.destination));
+        let matches = |lapic: &&Arc<Lapic>| lapic.address().matches(message.destination);
+        let meant = || self.present().map(|(_, lapic)| lapic).filter(matches);
         if !message.arbitrated() {
             let outcomes = meant().map(|lapic| lapic.receive(message));
             return outcomes.max().unwrap_or(Outcome::Ignored);
@@ -221,10 +241,10 @@ impl Fabric {
         if message.delivery != Delivery::Fixed {
             self.wakes.fetch_add(1, Ordering::SeqCst);
         }
-        for (index, lapic) in (0..).zip(&self.lapics) {
+        for (index, lapic) in self.present() {
             let meant = match shorthand {
-                Shorthand::Itself => index == from,
-                Shorthand::Others => index != from,
+                Shorthand::Itself => index == from as usize,
+                Shorthand::Others => index != from as usize,
                 Shorthand::All | Shorthand::None => true,
             };
             if meant && lapic.enabled() {
@@ -282,7 +302,7 @@ impl Fabric {
         let rises = !self.intr.swap(output, Ordering::SeqCst) && output;
         drop(pic);
         if rises {
-            self.lapics.iter().for_each(|lapic| lapic.intr_rises());
+            self.present().for_each(|(_, lapic)| lapic.intr_rises());
         }
         result
     }
@@ -303,17 +323,18 @@ impl Fabric {
     }
 
     /// `index` reports itself halted with interrupts off, or waiting for a SIPI, until [`Self::unpark`].
-    /// Tells whether every vCPU is so, and nothing can wake the VM.
+    /// Tells whether every vCPU that is plugged in is so, and nothing can wake the VM.
     pub fn all_dead(&self, index: u32) -> bool {
         self.parked[index as usize].store(true, Ordering::SeqCst);
         let wakes = self.wakes.load(Ordering::SeqCst);
-        let dead = self.attentions.iter().zip(&self.parked).all(|(attention, parked)| {
+        let dead = self.present().all(|(other, _)| {
             // A vCPU unparks before it takes such a bit, so in this order none is overlooked.
-            attention.bits() & (NMI | INIT | SIPI) == 0 && parked.load(Ordering::SeqCst)
+            self.attentions[other].bits() & (NMI | INIT | SIPI) == 0
+                && self.parked[other].load(Ordering::SeqCst)
         });
         dead && wakes == self.wakes.load(Ordering::SeqCst)
             && !self.ioapic.lock().expect("ioapic lock").may_send_nmi()
-            && !self.lapics.iter().any(|lapic| lapic.may_get_nmi())
+            && !self.present().any(|(_, lapic)| lapic.may_get_nmi())
     }
 }
 

@@ -231,6 +231,49 @@ fn the_vm_is_dead_when_no_vcpu_can_wake() {
 }
 
 #[test]
+fn a_processor_that_is_not_plugged_in_hears_of_nothing() {
+    const SIGNALS: u32 = NMI | INIT | SIPI | INTERRUPT;
+    let bench = Bench::new(3);
+    let fabric = &bench.fabric;
+    fabric.lapic(1).write_msr(0x1B, 0xFEE0_0100); // it would let the NMI line through
+    fabric.set_plugged(1, false);
+    let send = |to: u32, commands: &[u32]| {
+        for command in commands {
+            fabric.lapic(0).mmio_write(0x310, to << 24);
+            fabric.lapic(0).mmio_write(0x300, *command);
+        }
+    };
+    let start = [0x4500, 0x4608];
+    send(1, &start);
+    send(1, &[0x55, 0x400]);
+    send(0, &start.map(|command| 3 << 18 | command));
+    send(0, &[2 << 18 | 0x56]);
+    fabric.signal_msi(0xFEE0_1000, 0x4071);
+    fabric.signal_msi(0xFEEF_F000, 0x72);
+    fabric.pulse_nmi();
+    assert_eq!(bench.attentions[1].bits() & SIGNALS, 0);
+    assert_eq!(bench.attentions[2].take(INIT | SIPI), INIT | SIPI);
+    assert_eq!(fabric.send_to_set(0b111, 0, 0x55), Some(2));
+
+    fabric.set_plugged(1, true);
+    assert_eq!((bench.attentions[1].bits() & SIGNALS, bench.acknowledge(1)), (0, None));
+    assert_eq!(fabric.lapic(1).read_msr(0x1B), Some(0xFEE0_0800), "as after power-up");
+    assert_eq!(fabric.lapic(1).mmio_read(0xF0), 0xFF);
+    send(1, &start);
+    assert_eq!((bench.attentions[1].take(SIGNALS), fabric.lapic(1).sipi_vector()), (INIT | SIPI, 8));
+}
+
+#[test]
+fn a_processor_that_is_not_plugged_in_keeps_no_vm_alive() {
+    let bench = Bench::new(2);
+    assert!(!bench.fabric.all_dead(0), "vCPU 1 runs");
+    bench.fabric.set_plugged(1, false);
+    assert!(bench.fabric.all_dead(0));
+    bench.fabric.set_plugged(1, true);
+    assert!(!bench.fabric.all_dead(0));
+}
+
+#[test]
 fn a_reset_forgets_everything() {
     let bench = Bench::new(1);
     bench.redirect(5, 0x8061);

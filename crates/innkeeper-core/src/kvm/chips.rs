@@ -12,6 +12,9 @@ use kvm_ioctls::{VcpuFd, VmFd};
 use super::vm::host;
 use crate::engine::EngineError;
 
+/// IA32_APIC_BASE: 11 the local APIC is on, 10 in x2APIC mode.
+const APIC_MODES: u64 = 3 << 10;
+
 /// What all vCPUs of a VM share: the 8259 pair, the I/O APIC, the 8254.
 pub struct Chips {
     irqchips: [kvm_irqchip; 3],
@@ -59,5 +62,12 @@ impl LocalApic {
         fd.set_sregs(&sregs).map_err(host("move the local APIC back"))?;
         fd.set_lapic(&self.registers).map_err(host("reset the local APIC"))?;
         fd.set_vcpu_events(&self.events).map_err(host("forget pending events"))
+    }
+
+    /// Takes it off the bus.
+    pub fn switch_off(fd: &VcpuFd) -> Result<(), EngineError> {
+        let mut sregs = fd.get_sregs().map_err(host("read system registers"))?;
+        sregs.apic_base &= !APIC_MODES;
+        fd.set_sregs(&sregs).map_err(host("switch the local APIC off"))
     }
 }

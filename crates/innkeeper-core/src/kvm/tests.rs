@@ -342,21 +342,53 @@ fn a_state_that_no_processor_can_be_in_is_refused() {
     assert!(matches!(vcpu.set_state(&state), Err(EngineError::Refused(_))));
 }
 
+/// AP at 0x2000: mov byte [0x3000],0x77; cli; hlt
+const STARTED: [u8; 7] = [0xC6, 0x06, 0x00, 0x30, 0x77, 0xFA, 0xF4];
+/// mov ebx,0xFEE00000; ICR high = APIC 1; INIT; SIPI to page 2;
+/// wait: cmp byte [0x3000],0x77; jne wait; mov byte [0x3001],1; cli; hlt
+const STARTS: [u8; 55] = [
+    0xBB, 0x00, 0x00, 0xE0, 0xFE, 0xC7, 0x83, 0x10, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0xC7, 0x83,
+    0x00, 0x03, 0x00, 0x00, 0x00, 0x45, 0x00, 0x00, 0xC7, 0x83, 0x00, 0x03, 0x00, 0x00, 0x02, 0x46, 0x00,
+    0x00, 0x80, 0x3C, 0x25, 0x00, 0x30, 0x00, 0x00, 0x77, 0x75, 0xF6, 0xC6, 0x04, 0x25, 0x01, 0x30, 0x00,
+    0x00, 0x01, 0xFA, 0xF4,
+];
+const SENT: usize = 35; // bytes until both are on their way
+
+#[test]
+fn a_processor_that_is_not_plugged_in_starts_only_when_it_is() {
+    let mut code = STARTS;
+    code[SENT..SENT + 2].copy_from_slice(&[0xFA, 0xF4]); // cli; hlt
+    let Some((vm, memory, vcpu)) = full(2, &code) else { return };
+    memory.write(0x2000, &STARTED).unwrap();
+    let second = vm.vcpu(1).unwrap();
+    let power_on = second.get_state().unwrap();
+    vm.set_plugged(1, false).unwrap();
+    second.set_state(&power_on).unwrap(); // which has its local APIC on
+    long_mode(&memory, &*vcpu);
+    let first = vcpu.get_state().unwrap();
+    assert_eq!(vcpu.run(), Exit::Halt, "the other one is as good as dead");
+
+    vm.set_plugged(1, true).unwrap();
+    second.set_state(&power_on).unwrap();
+    second.kick();
+    assert_eq!(second.run(), Exit::Kicked);
+    assert_eq!(second.get_state().unwrap().activity, Activity::WaitForSipi, "nothing waited for it");
+    assert_eq!(bytes(&memory, RESULT), [0]);
+
+    memory.write(CODE, &STARTS).unwrap();
+    vcpu.set_state(&first).unwrap();
+    let thread = std::thread::spawn(move || second.run());
+    assert_eq!(vcpu.run(), Exit::Halt);
+    assert_eq!(thread.join().unwrap(), Exit::Halt);
+    assert_eq!(bytes(&memory, RESULT), [0x77, 1]);
+    assert!(matches!(vm.set_plugged(2, true), Err(EngineError::Refused(_))));
+}
+
 #[test]
 fn an_application_processor_starts_by_init_and_sipi() {
-    // AP at 0x2000: mov byte [0x3000],0x77; cli; hlt
-    let started = [0xC6, 0x06, 0x00, 0x30, 0x77, 0xFA, 0xF4];
-    // mov ebx,0xFEE00000; ICR high = APIC 1; INIT; SIPI to page 2;
-    // wait: cmp byte [0x3000],0x77; jne wait; mov byte [0x3001],1; cli; hlt
-    let code = [
-        0xBB, 0x00, 0x00, 0xE0, 0xFE, 0xC7, 0x83, 0x10, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0xC7, 0x83,
-        0x00, 0x03, 0x00, 0x00, 0x00, 0x45, 0x00, 0x00, 0xC7, 0x83, 0x00, 0x03, 0x00, 0x00, 0x02, 0x46, 0x00,
-        0x00, 0x80, 0x3C, 0x25, 0x00, 0x30, 0x00, 0x00, 0x77, 0x75, 0xF6, 0xC6, 0x04, 0x25, 0x01, 0x30, 0x00,
-        0x00, 0x01, 0xFA, 0xF4,
-    ];
-    let Some((vm, memory, vcpu)) = full(2, &code) else { return };
+    let Some((vm, memory, vcpu)) = full(2, &STARTS) else { return };
     long_mode(&memory, &*vcpu);
-    memory.write(0x2000, &started).unwrap();
+    memory.write(0x2000, &STARTED).unwrap();
     let second = vm.vcpu(1).unwrap();
     assert_eq!(second.get_state().unwrap().activity, Activity::WaitForSipi);
     let thread = std::thread::spawn(move || (second.run(), second.get_state().unwrap()));

@@ -41,6 +41,8 @@ pub struct KvmVcpu {
     shared: Arc<Shared>,
     /// As it was at power-up, if there is one.
     apic: Option<LocalApic>,
+    /// Changes only while `fd` is held.
+    plugged: AtomicBool,
 }
 
 // SAFETY: `immediate_exit` points into a mapping that lives as long as `fd`, and is only used
@@ -65,8 +67,8 @@ enum Reason {
 impl KvmVcpu {
     pub fn new(mut fd: VcpuFd, runner: Arc<Runner>, shared: Arc<Shared>, apic: Option<LocalApic>) -> Self {
         let immediate_exit = (&raw mut fd.get_kvm_run().immediate_exit).cast::<AtomicU8>().cast_const();
-        let (kicked, stats) = (AtomicBool::new(false), Stats::default());
-        Self { fd: Mutex::new(fd), immediate_exit, kicked, runner, stats, shared, apic }
+        let (kicked, stats, plugged) = (AtomicBool::new(false), Stats::default(), AtomicBool::new(true));
+        Self { fd: Mutex::new(fd), immediate_exit, kicked, runner, stats, shared, apic, plugged }
     }
 
     /// Keeps it from running meanwhile.
@@ -76,7 +78,20 @@ impl KvmVcpu {
 
     /// `fd` is that of [`Self::idle`].
     pub fn reset_apic(&self, fd: &VcpuFd) -> Result<(), EngineError> {
-        self.apic.as_ref().map_or(Ok(()), |apic| apic.restore(fd))
+        let Some(apic) = &self.apic else { return Ok(()) };
+        apic.restore(fd)?;
+        if self.plugged.load(Ordering::SeqCst) { Ok(()) } else { LocalApic::switch_off(fd) }
+    }
+
+    /// KVM has no way to take a vCPU away. One whose local APIC is switched off is no destination of any message, so
+    /// that none waits there when it is plugged in again.
+    pub fn set_plugged(&self, plugged: bool) -> Result<(), EngineError> {
+        let fd = self.idle()?;
+        self.plugged.store(plugged, Ordering::SeqCst);
+        if !plugged {
+            self.runner.set_waiting_for_sipi();
+        }
+        self.reset_apic(&fd)
     }
 
     pub fn statistics(&self) -> Snapshot {
@@ -245,7 +260,8 @@ impl Vcpu for KvmVcpu {
             Activity::WaitForSipi => self.runner.set_waiting_for_sipi(),
             Activity::Runnable | Activity::Halted => self.runner.set_alive(),
         }
-        Ok(())
+        // The state has the local APIC's base, which says that it is on.
+        if self.plugged.load(Ordering::SeqCst) { Ok(()) } else { LocalApic::switch_off(&fd) }
     }
 }
 

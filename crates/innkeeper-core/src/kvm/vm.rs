@@ -163,6 +163,12 @@ impl Vm for KvmVm {
         }
         self.vcpus.iter().zip(&standing).try_for_each(|(vcpu, fd)| vcpu.reset_apic(fd))
     }
+
+    fn set_plugged(&self, index: u32, plugged: bool) -> Result<(), EngineError> {
+        let there = self.vcpus.len();
+        let vcpu = self.vcpus.get(index as usize).ok_or_else(|| EngineError::no_vcpu(index, there))?;
+        vcpu.set_plugged(plugged)
+    }
 }
 
 /// Opens /dev/kvm and makes sure that it is what it says, with all that this engine needs.

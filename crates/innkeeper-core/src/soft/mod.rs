@@ -184,6 +184,16 @@ impl Vm for SoftVm {
         Ok(())
     }
 
+    fn set_plugged(&self, index: u32, plugged: bool) -> Result<(), EngineError> {
+        let there = self.vcpus.len();
+        let vcpu = self.vcpus.get(index as usize).ok_or_else(|| EngineError::no_vcpu(index, there))?;
+        let _standing = vcpu.idle()?;
+        self.platform.fabric.set_plugged(index as usize, plugged);
+        // Its local APIC's page is where it was at power-up.
+        vcpu.attention.raise_quietly(MOVED);
+        Ok(())
+    }
+
     fn state(&self) -> Result<Value, EngineError> {
         saving::state(self)
     }

@@ -57,11 +57,13 @@ def define(arguments: argparse.Namespace, steps: Steps, disks: list[DiskConfig],
     """The machine as it is kept. Raises `ConfigError` for what cannot be."""
     check_fixed(arguments)
     name, about, memory, current = name_of(arguments), metadata(arguments), *read_memory(arguments.memory)
+    vcpus, most_vcpus = read_vcpus(arguments.vcpus)
     events = taken("--events", arguments.events or "", *EVENTS)
     machine = MachineConfig(
         name=name,
         memory_mib=memory,
-        vcpus=read_vcpus(arguments.vcpus),
+        vcpus=vcpus,
+        max_vcpus=most_vcpus,
         engine=ENGINES[arguments.virt_type],
         disks=tuple(disks),
         networks=devices.networks(arguments),
@@ -137,8 +139,12 @@ def mebibytes(key: str, text: str) -> int:
     return int(text)
 
 
-def read_vcpus(text: str) -> int:
-    """How many. Sockets, cores and threads cannot be chosen here."""
+def read_vcpus(text: str) -> tuple[int, int | None]:
+    """How many at first, and how many there may be if those are more. Sockets, cores and threads cannot be chosen here.
+
+    >>> read_vcpus("2"), read_vcpus("2,maxvcpus=4"), read_vcpus("4,vcpu.current=2")
+    ((2, None), (2, 4), (2, 4))
+    """
     pairs = taken("--vcpus", text, *TOPOLOGY, first="vcpus")
     numbers = {key: value for key, value in pairs.items() if key not in ("cpuset", "placement")}
     for key, value in numbers.items():
@@ -152,14 +158,15 @@ def read_vcpus(text: str) -> int:
     product = 1
     for key in ("sockets", "dies", "cores", "threads"):
         product *= int(numbers.get(key, "1"))
-    count = int(numbers.get("vcpus", str(product)))
-    if product not in (1, count) or int(numbers.get("threads", "1")) > 1:
+    most = int(numbers.get("maxvcpus", numbers.get("vcpus", str(product))))
+    count = int(numbers.get("vcpu.current", numbers.get("vcpus", most)))
+    if product not in (1, most) or int(numbers.get("threads", "1")) > 1:
         raise ConfigError(
             f"--vcpus is {text!r}; each virtual processor is a core of its own here: give their number alone"
         )
-    if int(numbers.get("maxvcpus", count)) != count or int(numbers.get("vcpu.current", count)) != count:
-        raise ConfigError(f"--vcpus is {text!r}; the number stays as it is while the machine runs: give one")
-    return count
+    if count > most:
+        raise ConfigError(f"--vcpus is {text!r}; a machine that has at most {most} cannot start with {count}")
+    return count, most if most != count else None
 
 
 def check_fixed(arguments: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ def general(parser: Parser) -> None:
     add = parser.add_argument
     add("-n", "--name", help="what the machine is called")
     add("--memory", "--ram", "-r", default="1024", metavar="MIB", help="memory in MiB (default: %(default)s)")
-    add("--vcpus", default="1", metavar="N", help="virtual processors (default: %(default)s)")
+    add("--vcpus", default="1", metavar="N[,maxvcpus=M]", help="virtual processors (default: %(default)s)")
     add("--cpu", metavar="host-model", help="the processor: host-model or host-passthrough, which the engine decides")
     add("--virt-type", default="auto", choices=ENGINES, help="what runs it: auto takes the fastest that can (default)")
     add("--hvm", "-v", action="store_true", help="full virtualization: what every machine here has")

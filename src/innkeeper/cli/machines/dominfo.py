@@ -13,13 +13,16 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    info = common.manager(arguments).domains.info(common.name_of(arguments))
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    info, counts = manager.domains.info(name), manager.hardware.vcpu_counts(name)
+    vcpus = counts["live"] or counts["config"]
     facts = {
         "Id": str(info["id"] or "-"),
         "Name": info["name"],
         "UUID": info["uuid"],
         "State": translate(info["state"]),
-        "CPU(s)": str(info["vcpus"]),
+        "CPU(s)": str(vcpus["current"] if vcpus is not None else info["vcpus"]),
+        "Max CPU(s)": str(vcpus["maximum"] if vcpus is not None else info["vcpus"]),
         "Max memory": f"{info['memory_kib']} KiB",
         "Engine": info["engine"],
         "Persistent": translate("yes"),

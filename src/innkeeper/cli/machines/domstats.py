@@ -138,7 +138,7 @@ def guest_memory(guest: dict[str, int]) -> dict[str, int]:
 
 def vcpus(figures: Any) -> dict[str, Any]:
     listed = figures["vcpus"]
-    facts: dict[str, Any] = {"vcpu.current": len(listed), "vcpu.maximum": len(listed)}
+    facts: dict[str, Any] = {"vcpu.current": len(listed), "vcpu.maximum": figures["vcpus_maximum"]}
     for vcpu in listed:
         facts[f"vcpu.{vcpu['number']}.state"] = 1 if vcpu["state"] == "running" else 0
         facts[f"vcpu.{vcpu['number']}.time"] = vcpu["time_ns"]

@@ -1,4 +1,4 @@
-"""`inn dumpxml`: a machine's XML, as it is kept."""
+"""`inn dumpxml`: a machine's XML, as it is kept; of one that runs, with as many vCPUs as it has."""
 
 import argparse
 from xml.etree import ElementTree as ET
@@ -23,7 +23,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    xml = common.manager(arguments).domains.xml(common.name_of(arguments))
+    xml = common.manager(arguments).hardware.xml(common.name_of(arguments), inactive=arguments.inactive)
     print(xml_output.chosen(arguments, xml if arguments.security_info else without_secrets(xml)) + "\n")
     return Status.DONE
 

@@ -1,9 +1,9 @@
-"""`inn setvcpus`: how many vCPUs a machine has from its next start on."""
+"""`inn setvcpus`: how many vCPUs a machine has, now or from its next start on."""
 
 import argparse
 
 from innkeeper.cli.machines import changing, common
-from innkeeper.cli.parser import operand
+from innkeeper.cli.parser import operand, refuse
 from innkeeper.cli.status import Status
 
 
@@ -11,6 +11,10 @@ def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     operand(parser, "count", "how many")
     parser.add_argument("--maximum", action="store_true", help="how many it may have at most")
+    parser.add_argument(
+        "--hotpluggable", action="store_true", help="taken for virsh's sake: all but the first vCPU can be given back"
+    )
+    refuse(parser, {"--guest": "it wants an agent in the guest; without it the guest is asked by ACPI"})
     changing.flags(parser, persistent=False)
 
 

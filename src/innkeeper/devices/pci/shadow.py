@@ -38,6 +38,17 @@ PIECES = (
 )
 
 
+def awake(pam: bytes) -> bytes:
+    r"""The registers as a BIOS finds them that wakes a guest: its shadow is there, and can be written again.
+
+    It counts processors in its variables there, and afterwards makes them read-only for the guest as it did at its start.
+
+    >>> awake(b"\x10\x11").hex()
+    '3011'
+    """
+    return bytes((pam[0] | (pam[0] & READ_RAM << 4) << 1,)) + pam[1:]
+
+
 class Shadow:
     """Shows each piece as its attributes say. `rom` ends where the area ends; None where nothing is under the RAM."""
 

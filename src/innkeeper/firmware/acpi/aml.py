@@ -14,9 +14,10 @@ ZERO, ONE, NAME, SCOPE, BUFFER, PACKAGE = b"\x00", b"\x01", b"\x08", b"\x10", b"
 BYTE, WORD, DWORD, STRING, QWORD = b"\x0a", b"\x0b", b"\x0c", b"\x0d", b"\x0e"
 DEVICE = b"\x5b\x82"
 METHOD, REGION, FIELD = b"\x14", b"\x5b\x80", b"\x5b\x81"
-STORE, NOTIFY, AND, SHIFT_LEFT, IF = b"\x70", b"\x86", b"\x7b", b"\x79", b"\xa0"
+STORE, NOTIFY, AND, OR, SHIFT_LEFT, IF, RETURN = b"\x70", b"\x86", b"\x7b", b"\x7d", b"\x79", b"\xa0", b"\xa4"
 NO_TARGET = b"\x00"
 ARGUMENTS = tuple(bytes((0x68 + index,)) for index in range(7))
+LOCALS = tuple(bytes((0x60 + index,)) for index in range(8))
 ROOT, DUAL_NAME, MULTI_NAME = b"\\", b"\x2e", b"\x2f"
 SPACE_IO = 1
 FIELD_DWORDS = 0x03  # accesses of 32 bits, no lock, the other bits of a write are preserved
@@ -114,9 +115,21 @@ def shift_left(value: bytes, count: bytes) -> bytes:
     return SHIFT_LEFT + value + count + NO_TARGET
 
 
+def and_(value: bytes, mask: bytes) -> bytes:
+    return AND + value + mask + NO_TARGET
+
+
+def or_(first: bytes, second: bytes) -> bytes:
+    return OR + first + second + NO_TARGET
+
+
+def return_(value: bytes) -> bytes:
+    return RETURN + value
+
+
 def if_bits(value: bytes, mask: bytes, *terms: bytes) -> bytes:
     """Does the terms if one of the bits is set."""
-    return _enclosed(IF, AND + value + mask + NO_TARGET + b"".join(terms))
+    return _enclosed(IF, and_(value, mask) + b"".join(terms))
 
 
 def notify(target: bytes, value: bytes) -> bytes:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from innkeeper.firmware.acpi import aml
+from innkeeper.firmware.acpi.processors import NOTIFY_DEVICE_CHECK, NOTIFY_EJECT_REQUEST, Processors
 
 STATUS_PRESENT_HIDDEN = 0x0B  # present, enabled, working; not shown to the user
 PCI_SLOTS, PCI_PINS = 32, 4
 ANY_FUNCTION = 0xFFFF
-NOTIFY_DEVICE_CHECK, NOTIFY_EJECT_REQUEST = 1, 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +123,11 @@ def dsdt(
     isa_slot: int,
     isa_devices: tuple[IsaDevice, ...],
     sleep_types: Mapping[int, int],
-    vcpus: int,
+    processors: Processors,
     slots: PciSlots,
 ) -> bytes:
     """The definition block's content. `sleep_types` has what PM1_CNT calls each sleep state."""
     isa = aml.device("ISA", aml.name("_ADR", isa_slot << 16), *(chip.aml() for chip in isa_devices))
-    processors = [
-        aml.device(f"C{index:03X}", aml.name("_HID", "ACPI0007"), aml.name("_UID", index)) for index in range(vcpus)
-    ]
     states = [aml.name(f"\\_S{state}", aml.package((kind, kind, 0, 0))) for state, kind in sorted(sleep_types.items())]
-    return aml.scope("\\_SB", *processors, root.aml(isa, slots.aml())) + slots.handler() + b"".join(states)
+    system_bus = aml.scope("\\_SB", processors.aml(), root.aml(isa, slots.aml()))
+    return system_bus + slots.handler() + processors.handler() + b"".join(states)

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 
 from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, PciSlots, dsdt
+from innkeeper.firmware.acpi.processors import Processors
 from innkeeper.memory import GuestMemory
 
 OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
@@ -30,8 +31,7 @@ NO_C2, NO_C3 = 101, 1001  # latencies that mean "not there"
 
 MADT_REVISION = 5
 MADT_PCAT_COMPATIBLE = 1
-LOCAL_APIC, IO_APIC, SOURCE_OVERRIDE, LOCAL_APIC_NMI = 0, 1, 2, 4
-LOCAL_APIC_ENABLED = 1
+IO_APIC, SOURCE_OVERRIDE, LOCAL_APIC_NMI = 1, 2, 4
 CONFORMS, HIGH_LEVEL = 0x0, 0xD  # polarity and trigger mode of an override
 ALL_PROCESSORS = 0xFF
 
@@ -40,7 +40,7 @@ ALL_PROCESSORS = 0xFF
 class AcpiBoard:
     """What the tables have to say. `overrides` map an ISA IRQ to (GSI, flags)."""
 
-    vcpus: int
+    processors: Processors
     local_apic: int
     io_apic: int
     pm_base: int
@@ -111,7 +111,7 @@ def unlinked(board: AcpiBoard) -> Unlinked:
         table(
             b"DSDT",
             2,
-            dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.vcpus, board.slots),
+            dsdt(board.root, board.isa_slot, board.isa_devices, board.sleep_types, board.processors, board.slots),
         )
     )
     fadt = block.add(_fadt(board, facs, dsdt_at), (36, 4), (40, 4), (140, 8))
@@ -219,8 +219,7 @@ def _fadt(board: AcpiBoard, facs: int, dsdt_at: int) -> bytes:
 
 def _madt(board: AcpiBoard) -> bytes:
     body = struct.pack("<II", board.local_apic, MADT_PCAT_COMPATIBLE)
-    for index in range(board.vcpus):
-        body += struct.pack("<BBBBI", LOCAL_APIC, 8, index, index, LOCAL_APIC_ENABLED)
+    body += board.processors.local_apics()
     body += struct.pack("<BBBxII", IO_APIC, 12, 0, board.io_apic, 0)
     for irq, (gsi, flags) in sorted(board.overrides.items()):
         body += struct.pack("<BBBBIH", SOURCE_OVERRIDE, 10, 0, irq, gsi, flags)
