@@ -284,7 +284,7 @@ def page(rows: list[Row], shares: dict[str, tuple[float, float]]) -> str:
         "|---|---|---|",
         *(f"| {who} | {watched:.3%} | {without:.3%} |" for who, (watched, without) in shares.items()),
         "",
-        "Text modes and virtio's screens tell of changes too; engines that cannot tell are KVM. There we go on looking 40 times a second, so",
+        "Text modes and virtio's screens tell of changes too; the engine that cannot tell of writes is KVM. There we go on looking 40 times a second, so",
         "that what appears is seen at once; QEMU looks at a resting screen ever more seldom, down to once in three seconds.",
     ]
     return "\n".join(lines) + "\n"

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from innkeeper import Machine, MachineConfig, MemoryConsole
-from innkeeper.config import DiskConfig, EngineChoice, GraphicsConfig
+from innkeeper.config import DiskConfig, EngineChoice, GraphicsConfig, VideoModel
 from innkeeper.display.rfb import VncServer
 from innkeeper.errors import HostError
 from innkeeper.host.packages import VIDEO_BIOS
+from innkeeper.machine import OutcomeKind
 from tests.display.rfb.client import Client
-from tests.engines import SOFTWARE, skip_unless_available
+from tests.engines import SOFTWARE, fastest_software, skip_unless_available
 
-from .inn import LIMIT_S
+from .conftest import Initramfs, fetched
+from .inn import LIMIT_S, ended
 
 pytestmark = [
     pytest.mark.boot,
@@ -36,6 +38,16 @@ SECTOR = (
     + b"\x55\xaa"
 )
 DRAWN = 4096 // 4
+
+
+# Linux's own console in such a picture, on which several programs draw at a time.
+SCRIPT = """
+clear >/dev/tty1; echo ready $(cat /proc/fb)
+while read -r word; do
+  (seq 40 >/dev/tty1) & echo "$word" >/dev/tty1; wait; echo done "$word"
+done
+poweroff -f
+"""
 
 
 def wait_for_mode(machine: Machine) -> None:
@@ -87,5 +99,52 @@ def test_a_resting_picture_in_memory_is_left_alone_until_the_guest_draws(
                 machine.desk.type("x")  # beside the server, which would look sooner after a key of its viewer's
                 client.hear_update()
                 assert client.pixels[DRAWN] == drawn * 0x010203
+        finally:
+            server.close()
+
+
+def same(client: Client, machine: Machine) -> bool:
+    picture = machine.screenshot()
+    shown = (pixel.to_bytes(3, "big") for pixel in client.pixels)
+    return (client.width, client.height) == (picture.width, picture.height) and b"".join(shown) == picture.rgb
+
+
+def test_a_viewer_of_a_kernels_console_misses_nothing_however_often_it_rests(
+    tmp_path: Path, initramfs: Initramfs
+) -> None:
+    kernel = fetched("linux-image-amd64")  # the cloud's has no driver
+    config = MachineConfig(
+        kernel=kernel.vmlinuz,
+        initrd=initramfs(SCRIPT, kernel, modules=("bochs",)),
+        append="console=ttyS0 quiet cryptomgr.notests vt.global_cursor_default=0",
+        vcpus=2,
+        video=VideoModel.VGA,
+        engine=EngineChoice(fastest_software()),
+        timeout_s=LIMIT_S,
+    )
+    serial, address = MemoryConsole(), tmp_path / "vnc"
+    with Machine(config, console=serial) as machine, socket.socket(socket.AF_UNIX) as connection:
+        machine.start()
+        serial.wait_for(b"ready", timeout_s=LIMIT_S)
+        wait_for_mode(machine)
+        assert machine.desk.screen is not None
+        server = VncServer(GraphicsConfig(socket=address), machine.desk.screen, machine.desk)
+        server.start()
+        try:
+            connection.connect(str(address))
+            client = Client(connection)
+            client.shake_hands()
+            client.update()
+            for turn in range(4):
+                assert comes_to_rest(server)
+                client.request(incremental=True)
+                serial.send(f"turn-{turn}\n".encode())
+                serial.wait_for(f"done turn-{turn}".encode(), timeout_s=LIMIT_S)
+                assert comes_to_rest(server)
+                client.hear_update()
+                while not same(client, machine):
+                    client.update(incremental=True)
+            serial.send(b"\x04")
+            assert ended(machine, serial, LIMIT_S).kind is OutcomeKind.POWERED_OFF
         finally:
             server.close()

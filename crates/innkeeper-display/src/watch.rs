@@ -1,8 +1,8 @@
 //! Waiting for a screen to change: looking often while it does or someone types, seldom while it rests, and not at all
 //! while nobody wants to know, or while the screen will tell ([`Screen::rest`]).
 //!
-//! Some screens cannot tell that they have changed: what a guest stores to a linear frame buffer is trapped by no engine of
-//! the host's. So they are looked at, which is little work where nothing did ([`Screen::refresh`]).
+//! Some screens cannot tell that they have changed: under KVM, what a guest stores to a linear frame buffer is not trapped. So
+//! they are looked at, which is little work where nothing did ([`Screen::refresh`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
