@@ -211,6 +211,11 @@ def lay_overlays(moves: Sequence[tuple[Disk, Path]], /) -> None:
     none. Raises `OSError` or `ValueError`, with one whole sentence.
     """
 
+def snapshot_disks(disks: Sequence[Disk], action: Literal["create", "delete"], name: str, /) -> None:
+    """Makes or forgets a snapshot within the qcow2 images of disks in use: in all of them at one moment, or none. Raises
+    `OSError` or `ValueError`, with one whole sentence.
+    """
+
 @final
 class Region:
     """A region of a device that lives in Rust. On a machine's bus it is called without the interpreter."""
@@ -431,6 +436,9 @@ class VirtioPci:
         """The board is taken apart. Returns once the device does not touch memory any more."""
     @property
     def can_be_saved(self) -> bool: ...
+    @property
+    def obstacle(self) -> str | None:
+        """What keeps it from being saved in the middle of what it does, once it is paused."""
     def pause(self) -> None:
         """Returns once the device touches no memory and raises no interrupt. What it has begun is finished."""
     def go_on(self) -> None: ...

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.config import DiskConfig, GraphicsConfig, MachineConfig, NetworkConfig
+from innkeeper import storage
+from innkeeper.config import (
+    DiskConfig,
+    DiskFormat,
+    GraphicsConfig,
+    MachineConfig,
+    NetworkConfig,
+)
 from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
 from innkeeper.machine import Machine, OutcomeKind
@@ -21,7 +28,7 @@ from .test_discs import make_disc, need
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 SCRIPT = """
-stty -echo; DISK=$(ls /dev/[sv]da)
+dmesg -n 1; stty -echo; DISK=$(ls /dev/[sv]da)
 printf '#!/bin/sh\\n[ "$1" = bound ] && echo "lease $ip"\\n' >/root/dhcp; chmod +x /root/dhcp; ip link set eth0 up
 dd if=/dev/urandom of=/root/data bs=64k count=16 2>/dev/null
 dd if=/root/data of=$DISK bs=64k conv=fsync 2>/dev/null
@@ -37,6 +44,7 @@ while read -r word; do
     echo "cpus $(nproc)"
     echo "uptime $(cut -d. -f1 /proc/uptime) rtc $(cat /sys/class/rtc/rtc0/since_epoch) done"
   fi
+  [ "$word" = spoil ] && dd if=/dev/zero of=$DISK bs=64k count=16 conv=fsync 2>/dev/null && echo spoiled
   [ "$word" = end ] && poweroff -f
 done
 """
@@ -105,6 +113,55 @@ def goes_on_as_saved(config: MachineConfig, file: Path) -> None:
 @pytest.mark.parametrize("vcpus", [1, 2])
 def test_a_guest_goes_on_where_it_was_saved(config: MachineConfig, tmp_path: Path, vcpus: int) -> None:
     goes_on_as_saved(replace(config, vcpus=vcpus), tmp_path / "saved")
+
+
+def test_a_snapshot_of_a_running_guest_has_its_memory_and_its_disk_of_one_moment(
+    config: MachineConfig, tmp_path: Path
+) -> None:
+    disk, file = tmp_path / "disk", tmp_path / "memory"
+    config = replace(config, vcpus=2, disks=(DiskConfig(path=disk, size_gib=0.01, format=DiskFormat.QCOW2),))
+    with running(config) as (machine, console):
+        console.wait_for(b"count 10", timeout_s=LIMIT_S)
+        check(console)
+        earliest = counts(console.text)[-1]
+        machine.checkpoint(file, "one", inside=["vda"])
+        latest = counts(console.text)[-1]
+        uptime, _ = check(console)  # it runs on, on the same disk
+        console.send(b"spoil\n")
+        console.wait_for(b"spoiled", timeout_s=LIMIT_S)
+        console.send(b"end\n")
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+        counted = counts(console.text)
+        assert counted == list(range(1, len(counted) + 1))
+    assert [each["name"] for each in storage.snapshots(disk, share=True)] == ["one"]
+    storage.apply_snapshot(disk, "one")
+    console = MemoryConsole()
+    with Machine(config, console=console) as machine:
+        machine.restores, machine.vouched = file, True
+        machine.start()
+        console.wait_for(b"count ", timeout_s=LIMIT_S)
+        later, _ = check(console)
+        assert later <= uptime + 60
+        console.send(b"end\n")
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+        assert earliest < counts(console.text)[0] <= latest + 1
+    assert storage.check(disk, share=True).get("corruptions", 0) == 0
+
+
+def test_a_suspended_guest_is_saved_as_it_stands(config: MachineConfig, tmp_path: Path) -> None:
+    file = tmp_path / "saved"
+    with running(config) as (machine, console):
+        console.wait_for(b"count 10", timeout_s=LIMIT_S)
+        uptime, _ = check(console)
+        machine.suspend()
+        time.sleep(2)
+        machine.save(file)
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.SAVED
+    with running(config, file) as (machine, console):
+        later, _ = check(console)
+        console.send(b"end\n")
+        assert machine.wait(LIMIT_S).kind is OutcomeKind.POWERED_OFF
+    assert uptime <= later <= uptime + 60
 
 
 GENERIC = "linux-image-amd64"

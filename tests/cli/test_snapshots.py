@@ -1,4 +1,4 @@
-"""Machines' disk snapshots in virsh's words."""
+"""Machines' snapshots in virsh's words."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ from tests.cli.test_storage import Inn
 
 from innkeeper import storage
 from innkeeper.cli import snapshots
+from innkeeper.testing.guests import SPIN, flat_guest
 
 
 @pytest.fixture
@@ -111,17 +112,59 @@ def test_a_machine_with_snapshots_is_not_forgotten_by_mistake(inn: Inn) -> None:
         ("snapshot-create web --redefine", "--redefine needs the snapshot's XML"),
         ("snapshot-create web --current", "--current is for --redefine"),
         ("snapshot-create-as web --quiesce --disk-only", "--quiesce needs an agent in the guest"),
-        ("snapshot-create-as web --live", "--live is for snapshots with the machine's memory"),
-        ("snapshot-create-as web --memspec file=/a", "--memspec is for snapshots with the machine's memory"),
+        ("snapshot-create-as web --live", "--live cannot be done here: the guest stands still"),
+        ("snapshot-create-as web --memspec file=/a", "machine web does not run, so it has no memory to keep"),
+        ("snapshot-create-as web --memspec /a,snapshot=inside", "the snapshot's memory is 'inside'; it must be one of"),
+        ("snapshot-create-as web --memspec snapshot=external", "the file of the snapshot's memory is None"),
+        ("snapshot-create-as web --memspec /a,snapshot=internal", "so it has no file of its own"),
+        ("snapshot-create-as web --memspec /a,size=3", "has 'size=3'; it knows file and snapshot"),
+        ("snapshot-create-as web --memspec /a --disk-only", "--memspec is of memory, and --disk-only is without"),
         ("snapshot-create-as web --diskspec vda,driver=raw", "'driver=raw'; it knows snapshot, file"),
         ("snapshot-create-as web --diskspec vdz", "machine web has no disk 'vdz'"),
         ("snapshot-create-as web a/b", "a snapshot's name is 'a/b'"),
+        ("snapshot-revert web one --paused --running", "not allowed with argument --paused"),
         ("snapshot-revert web one --reset-nvram", "--reset-nvram is for a machine that is started"),
         ("snapshot-delete web one --children --children-only", "give one of both"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(inn: Inn, words: str, said: str) -> None:
     assert said in inn(f"virsh {words}", status=1)
+
+
+def test_a_machine_that_runs_has_its_memory_in_a_snapshot(inn: Inn, web: Path) -> None:
+    (web / "guest").write_bytes(flat_guest(SPIN))
+    text = (web / "web.xml").read_text()
+    (web / "web.xml").write_text(
+        text.replace("<devices>", f"<os><type>hvm</type><kernel>{web}/guest</kernel></os><devices>")
+    )
+    inn("undefine web")
+    inn("define web.xml")
+    inn("start web")
+    assert inn("snapshot-create-as web one") == "Domain snapshot one created\n\n"
+    inn("suspend web")
+    (web / "s.xml").write_text(inn("snapshot-create-as web two --memspec memory,,file,snapshot=external --print-xml"))
+    inn("snapshot-create web s.xml --halt")
+    assert "shut off" in inn("domstate web")
+    assert (web / "memory,file").exists()
+    for name, state, location in (("one", "running", "internal"), ("two", "paused", "external")):
+        info = json.loads(inn(f"snapshot-info web {name} --json"))
+        assert (info["state"], info["location"]) == (state, location)
+    assert inn("snapshot-list web --name --active") == "one\ntwo\n\n"
+    assert inn("snapshot-list web --name --inactive") == "\n"
+    assert f'<memory snapshot="external" file="{web}/memory,file" />' in inn("snapshot-dumpxml web two")
+    assert '<memory snapshot="internal" />' in inn("snapshot-dumpxml web one")
+    inn("snapshot-revert web two")
+    assert "paused" in inn("domstate web")
+    inn("snapshot-revert web one --paused")
+    assert "paused" in inn("domstate web")
+    inn("snapshot-revert web two --running")
+    assert "running" in inn("domstate web")
+    assert "overlays, which are merged while it does not; shut it off" in inn("snapshot-delete web two", status=2)
+    inn("destroy web")
+    for name in ("two", "one"):
+        inn(f"snapshot-delete web {name}")
+    assert not (web / "memory,file").exists()
+    assert list((web / "state" / "innkeeper" / "snapshots").iterdir()) == []
 
 
 def test_each_verb_has_help_and_json(inn: Inn) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import random
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.fw_cfg import FwCfg
 from innkeeper.devices.i8042 import I8042
 from innkeeper.devices.pci import HostBridge, PciBus, PciFunction, PciSite
+from innkeeper.devices.pflash import Flash
 from innkeeper.devices.port92 import Port92
 from innkeeper.devices.ps2.mouse import Click
 from innkeeper.devices.rtc import Rtc
@@ -171,6 +174,44 @@ def test_a_chip_goes_on_in_another(make: Callable[[Bench], Device]) -> None:
         assert other.device.state() == one.device.state(), seed
 
 
+class FlashBench:
+    """UEFI's flash on a board of nothing else."""
+
+    def __init__(self) -> None:
+        self.memory, self.store = FlatMemory([(0, 1 << 20)]), Kept()
+        self.store.content[:] = b"\xff" * FLASH_BYTES
+        self.chip = Flash(ScriptedVm(self.memory), self.memory.device_ram(FLASH_BYTES), self.store, FLASH_AT)
+
+    def step(self, rng: random.Random) -> object:
+        commands = (0x20, 0xD0, 0x40, 0xE8, 0x70, 0x50, 0x90, 0xFF, rng.randrange(256))
+        offset = rng.randrange(FLASH_BYTES - 4)
+        if rng.random() < 0.3:
+            return self.chip.read(offset, 4)
+        return self.chip.write(offset, rng.choice((1, 2, 4)), rng.choice(commands))
+
+
+def test_uefis_variables_go_on_in_another_flash() -> None:
+    changed = 0
+    for seed in SEEDS:
+        rng, one, other = random.Random(seed), FlashBench(), FlashBench()
+        for _ in range(rng.randrange(STEPS)):
+            one.step(rng)
+        state, [array] = plain(one.chip.state()), one.chip.memories().values()
+        [there] = other.chip.memories().values()
+        there.write(0, array.read(0, FLASH_BYTES))  # as the file's memories are, before
+        other.chip.restore(state)
+        assert other.store.content == one.store.content
+        changed += other.store.content != b"\xff" * FLASH_BYTES
+        same = random.Random()
+        same.setstate(rng.getstate())
+        for step in range(STEPS):
+            assert other.step(same) == one.step(rng), (seed, step)
+        assert (other.chip.state(), other.store.content) == (one.chip.state(), one.store.content)
+        with pytest.raises(ValueError, match="another kind of flash"):
+            other.chip.restore({**state, "mode": 1})
+    assert changed > len(SEEDS) / 4, "the test tests nothing"
+
+
 # ---- devices of the core ---------------------------------------------------------------------------
 
 
@@ -221,6 +262,45 @@ def entropy(bench: CoreBench) -> PciFunction:
     return VirtioSlot(_core.VirtioDevice.rng()).function(bench.site)
 
 
+def balloon(bench: CoreBench) -> PciFunction:
+    core = _core.VirtioBalloon()
+    core.set_wanted(123 << 12)
+    return VirtioSlot(core.device).function(bench.site)
+
+
+def console(bench: CoreBench) -> PciFunction:
+    core = _core.VirtioConsole(lambda _data: None)
+    core.receive(b"typed ahead")
+    core.set_size(100, 30)
+    return VirtioSlot(core.device).function(bench.site)
+
+
+def tablet(bench: CoreBench) -> PciFunction:
+    return VirtioSlot(_core.VirtioInput("tablet").device).function(bench.site)
+
+
+def graphics(bench: CoreBench) -> PciFunction:
+    return VirtioSlot(_core.VirtioGpu().device).function(bench.site)
+
+
+def shared_folder(bench: CoreBench) -> PciFunction:
+    return VirtioSlot(_core.VirtioDevice.filesystem(bench.folder, "share")).function(bench.site)
+
+
+def vsock(bench: CoreBench) -> PciFunction:
+    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = Path(folder) / "vm"
+        listener.bind(str(path))
+        listener.listen()
+        return VirtioSlot(_core.VirtioDevice.vsock(3, path, listener.fileno())).function(bench.site)
+
+
+def disk(bench: CoreBench) -> PciFunction:
+    path = bench.folder / f"{len(list(bench.folder.iterdir()))}.virtio"
+    path.write_bytes(bytes(1 << 20))
+    return VirtioSlot(_core.VirtioDevice.blk(_core.Disk(path, format="raw"))).function(bench.site)
+
+
 def drive(bench: CoreBench) -> _core.AtaDrive:
     path = bench.folder / f"{len(list(bench.folder.iterdir()))}.disk"
     path.write_bytes(bytes(1 << 20))
@@ -236,7 +316,11 @@ def ide(bench: CoreBench) -> PciFunction:
     return Piix3Ide((drive(bench), None), (cdrom, None)).function(bench.site)
 
 
-@pytest.mark.parametrize("make", [vga, e1000, network_card, entropy, ahci, ide], ids=lambda make: make.__name__)
+VIRTIO = (network_card, entropy, balloon, console, tablet, graphics, shared_folder, vsock, disk)
+CORE = (vga, e1000, ahci, ide, *VIRTIO)
+
+
+@pytest.mark.parametrize("make", CORE, ids=lambda make: make.__name__)
 def test_a_device_of_the_core_takes_on_anothers_state(make: Callable[[CoreBench], PciFunction], tmp_path: Path) -> None:
     for seed in range(6):
         rng, one, other = random.Random(seed), CoreBench(make, tmp_path), CoreBench(make, tmp_path)
@@ -254,7 +338,7 @@ def test_a_device_of_the_core_takes_on_anothers_state(make: Callable[[CoreBench]
             bench.function.unplug()
 
 
-@pytest.mark.parametrize("make", [vga, e1000, network_card, entropy, ahci, ide], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", CORE, ids=lambda make: make.__name__)
 def test_no_foreign_state_does_more_than_raise(make: Callable[[CoreBench], PciFunction], tmp_path: Path) -> None:
     bench = CoreBench(make, tmp_path)
     good, rng = plain(bench.state()), random.Random(5)

@@ -11,11 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.config import DiskConfig, FilesystemConfig, MachineConfig
+from innkeeper.config import (
+    BalloonConfig,
+    ConsoleConfig,
+    ConsoleKind,
+    DiskConfig,
+    FilesystemConfig,
+    InputKind,
+    MachineConfig,
+    NetworkConfig,
+    VideoModel,
+    VsockConfig,
+)
 from innkeeper.console import MemoryConsole
 from innkeeper.errors import ConfigError, HostError, ImageError, InnkeeperError
 from innkeeper.machine import Machine, OutcomeKind
-from innkeeper.machine.saving import Progress
+from innkeeper.machine.saving import Progress, Wish
 from innkeeper.machine.state_file import MAGIC, SavedMachine, describe_anew, description_of, whole_file
 from innkeeper.testing.guests import flat_guest
 from tests.engines import fastest_software
@@ -115,12 +126,87 @@ def test_a_failing_save_leaves_the_file_that_was_there(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_saved_is_named_before_anything_is_touched(config: MachineConfig, tmp_path: Path) -> None:
-    shared = replace(config, filesystems=(FilesystemConfig(source=tmp_path, target="share"),))
-    with running(shared) as (machine, console):
-        with pytest.raises(HostError, match=r"cannot save a machine with a shared folder \(9p\)"):
+    with running(config) as (machine, console):
+        machine.not_saved = "an installation under way"
+        with pytest.raises(HostError, match="cannot save a machine with an installation under way"):
             machine.save(tmp_path / "saved")
         goes_on(console)
     assert not (tmp_path / "saved").exists()
+
+
+def test_a_machine_with_everything_is_saved_and_goes_on(config: MachineConfig, tmp_path: Path) -> None:
+    """Devices without drivers; what they do in the middle of their work is in tests/devices and tests/boot."""
+    (tmp_path / "disc").write_bytes(bytes(1 << 20))
+    config = replace(
+        config,
+        memory_mib=64,
+        vcpus=2,
+        disks=(
+            DiskConfig.parse(f"path={tmp_path / 'virtio'},size=0.001"),
+            DiskConfig.parse(f"path={tmp_path / 'sata'},size=0.001,bus=sata"),
+            DiskConfig.parse(f"path={tmp_path / 'disc'},device=cdrom,check=no"),
+        ),
+        networks=(NetworkConfig.parse("user"), NetworkConfig.parse("user,model=e1000")),
+        filesystems=(FilesystemConfig(source=tmp_path, target="share"),),
+        vsock=VsockConfig(cid=3, path=tmp_path / "vsock"),
+        balloon=BalloonConfig(memory_mib=50),
+        inputs=(InputKind.KEYBOARD, InputKind.TABLET),
+        virtio_consoles=(ConsoleConfig(kind=ConsoleKind.NONE),),
+        video=VideoModel.VIRTIO,
+        rng=True,
+    )
+    file = tmp_path / "saved"
+    said = saved(config, file)
+    with running(config, file) as (machine, console):
+        goes_on(console)
+        assert machine.balloon is not None
+        assert machine.balloon.report()["wanted_bytes"] == 14 << 20
+    check_letters(said + console.text)
+
+
+def test_a_machine_is_kept_at_one_moment_and_runs_on(config: MachineConfig, tmp_path: Path) -> None:
+    file, done = tmp_path / "kept", []
+    with running(config) as (machine, console):
+        goes_on(console)
+        machine.save_as(Wish(file, ends=False, then=lambda: done.append(console.text)))
+        goes_on(console)
+        machine.suspend()
+        standing = console.text
+        machine.save_as(Wish(file, ends=False, then=lambda: done.append(console.text)))
+        assert console.text == standing
+        machine.resume()
+        goes_on(console)
+        check_letters(console.text)
+        with pytest.raises(HostError, match="in vain"):
+            machine.save_as(Wish(tmp_path / "other", ends=False, then=fail))
+        goes_on(console)
+    assert not (tmp_path / "other").exists()
+    assert done[1] == standing
+    assert description_of(file) == {"paused": True}
+    with running(config, file) as (_, console):
+        goes_on(console)
+        check_letters(standing + console.text)
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_it_begins_as_its_owner_says(config: MachineConfig, tmp_path: Path, paused: bool) -> None:
+    file = tmp_path / "saved"
+    for restores in (None, file):
+        console = MemoryConsole()
+        with Machine(config, console=console) as machine:
+            machine.restores, machine.begins_suspended = restores, paused
+            machine.start()
+            if paused:
+                assert machine.happenings.state == "paused"
+                time.sleep(0.2)
+                assert console.text == "", "not an instruction was executed"
+                machine.resume()
+            goes_on(console)
+            machine.save(file)
+
+
+def fail() -> None:
+    raise HostError("in vain")
 
 
 def test_a_machine_that_does_not_run_is_not_saved(config: MachineConfig, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ pub use filter::{Cache, DetectZeroes, Rules};
 pub use jobs::{Job, Mirror};
 pub use open::{Format, Image, Options, open, open_image};
 pub use qcow2::Qcow2;
-pub use switch::{Move, Switch, move_all};
+pub use switch::{Move, Switch, move_all, snapshot_all};
 
 /// What some bytes of a disk are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

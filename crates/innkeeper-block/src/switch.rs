@@ -4,6 +4,8 @@
 //! answered is durable in what is left behind. The overlay is read through the disk as it is open already, so
 //! nobody else can write below it. It may also be mirrored for a while, and then be moved to what it was mirrored to (`jobs.rs`).
 
+mod snapshots;
+
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -16,6 +18,8 @@ use crate::medium::{HostFile, Medium, lock};
 use crate::open::resolve;
 use crate::qcow2::{Qcow2, Use, read_header};
 use crate::{Disk, Extent, Mirror};
+
+pub use snapshots::snapshot_all;
 
 /// Who moves disks has all of them to himself, so that two cannot wait for each other.
 static MOVING: Mutex<()> = Mutex::new(());

@@ -22,23 +22,35 @@ pub enum Value {
 
 /// What is wrong with a state, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadState(String);
+pub struct BadState {
+    what: String,
+    missing: bool,
+}
 
 impl BadState {
     pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self { what: what.into(), missing: false }
     }
 
-    /// The same, one level up.
+    /// Nothing is wrong with the state: the host lacks what it needs.
+    pub fn missing(what: impl Into<String>) -> Self {
+        Self { what: what.into(), missing: true }
+    }
+
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
+
+    /// The same, one level up: as far as it is the state that is wrong.
     #[must_use]
     pub fn within(self, name: &str) -> Self {
-        Self(format!("{name}: {}", self.0))
+        if self.missing { self } else { Self::new(format!("{name}: {}", self.what)) }
     }
 }
 
 impl fmt::Display for BadState {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.what)
     }
 }
 
@@ -235,6 +247,21 @@ impl Bytes {
             .try_into()
             .map_err(|_| BadState::new(format!("it has {length} bytes instead of {N}")))
     }
+
+    /// Compressed (RFC 8878), for what may be much.
+    pub fn packed(bytes: &[u8]) -> Self {
+        let packed = zstd::bulk::compress(bytes, 1);
+        Self(packed.expect("there is memory for what is compressed"))
+    }
+
+    /// What [`Self::packed`] was given, which the caller knows the length of.
+    ///
+    /// # Errors
+    /// [`BadState`] if it is not, or has another length.
+    pub fn unpacked(&self, length: usize) -> Result<Vec<u8>, BadState> {
+        let bytes = zstd::bulk::decompress(&self.0, length).ok().filter(|bytes| bytes.len() == length);
+        bytes.ok_or_else(|| BadState::new(format!("it is not {length} bytes, compressed")))
+    }
 }
 
 impl<T: Plain> Plain for Option<T> {
@@ -332,6 +359,18 @@ mod tests {
         assert_eq!(Timer::load(&timer().save()), Ok(timer()));
         let idle = Timer { mode: Mode::Once, due: None, ..timer() };
         assert_eq!(Timer::load(&idle.save()), Ok(idle));
+    }
+
+    #[test]
+    fn bytes_are_packed() {
+        let packed = Bytes::packed(&[7; 10_000]);
+        assert!(packed.0.len() < 100);
+        assert_eq!(packed.unpacked(10_000), Ok(vec![7; 10_000]));
+        for length in [0, 9_999, 10_001] {
+            assert!(packed.unpacked(length).is_err());
+        }
+        assert!(Bytes(vec![1; 100]).unpacked(10).is_err());
+        assert_eq!(Bytes::packed(&[]).unpacked(0), Ok(vec![]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use innkeeper_block::{
     Cache, Count, Counted, DetectZeroes, Disk as BlockDisk, Error, Format, Move, Options, Rules, Switch,
-    move_all, open_image,
+    move_all, open_image, snapshot_all, tools::snapshot::Action,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -222,4 +222,21 @@ pub fn lay_overlays(py: Python<'_>, moves: Vec<(Py<Disk>, PathBuf)>) -> PyResult
         *disk.get().format.lock().unwrap_or_else(PoisonError::into_inner) = Format::Qcow2.name();
     }
     Ok(())
+}
+
+/// Makes or forgets a snapshot within the images of disks in use: in all of them, or in none.
+#[pyfunction]
+#[pyo3(signature = (disks, action, name, /))]
+pub fn snapshot_disks(py: Python<'_>, disks: Vec<Py<Disk>>, action: &str, name: &str) -> PyResult<()> {
+    let action = match action {
+        "create" => Action::Create,
+        "delete" => Action::Delete,
+        other => return Err(PyValueError::new_err(format!("action {other:?} is none of create, delete"))),
+    };
+    let opened: Vec<_> = disks
+        .iter()
+        .map(|disk| Ok((disk.get().open()?.switch, disk.get().rules)))
+        .collect::<PyResult<_>>()?;
+    let wanted: Vec<(&Switch, Rules)> = opened.iter().map(|(disk, rules)| (&**disk, *rules)).collect();
+    py.detach(|| snapshot_all(&wanted, action, name)).map_err(errors::block)
 }

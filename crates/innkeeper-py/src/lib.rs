@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use super::block_job::BlockJob;
     #[pymodule_export]
-    use super::disk::{Disk, lay_overlays};
+    use super::disk::{Disk, lay_overlays, snapshot_disks};
     #[pymodule_export]
     use super::display::{MemoryScreen, Viewer, Watch};
     #[pymodule_export]

@@ -1,12 +1,13 @@
 //! Plain values of the core as Python's: `None`, `bool`, `int`, `str`, `bytes`, `list` and `dict`.
 
 use innkeeper_bus::state::{BadState, Value};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyFileNotFoundError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyString};
 
 /// A state comes from a file: no device's is deeper.
 const DEEPEST: usize = 16;
+const NO_SUCH_FILE: i32 = 2; // ENOENT
 
 pub fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
     Ok(match value {
@@ -70,7 +71,11 @@ fn plain(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     Err(PyValueError::new_err(format!("a {} is no plain value", value.get_type().name()?)))
 }
 
-/// As `ValueError`.
+/// As `ValueError`; as `FileNotFoundError` if the host lacks what the state needs.
 pub fn bad_state(error: BadState) -> PyErr {
-    PyValueError::new_err(error.to_string())
+    let text = error.to_string();
+    if error.is_missing() {
+        return PyFileNotFoundError::new_err((NO_SUCH_FILE, text));
+    }
+    PyValueError::new_err(text)
 }

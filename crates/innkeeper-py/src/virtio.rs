@@ -305,6 +305,11 @@ impl VirtioPci {
         self.function.can_be_saved()
     }
 
+    #[getter]
+    fn obstacle(&self, py: Python<'_>) -> Option<String> {
+        py.detach(|| self.function.obstacle())
+    }
+
     fn pause(&self, py: Python<'_>) {
         py.detach(|| self.function.pause());
     }

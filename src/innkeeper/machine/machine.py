@@ -32,16 +32,15 @@ from innkeeper.machine.builder import (
     wake,
     waking_vector,
 )
+from innkeeper.machine.checkpoint import Checkpointed
 from innkeeper.machine.control import Command
 from innkeeper.machine.debugging import make_gate, serve_gdb
 from innkeeper.machine.desk import Shown
 from innkeeper.machine.front import Front
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
-from innkeeper.machine.live import Changeable
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.run_loop import BoardRun, Sleep
-from innkeeper.machine.savable import Savable
 from innkeeper.machine.serial import SerialLine
 from innkeeper.machine.suspending import Suspendable
 from innkeeper.machine.timeline import BUILT, ENDED, STARTED, ConsoleTap, Timeline
@@ -55,7 +54,7 @@ RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut 
 logger = logging.getLogger(__name__)
 
 
-class Machine(Shown, Changeable, Savable, Suspendable):
+class Machine(Shown, Checkpointed, Suspendable):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
@@ -223,7 +222,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
     def _commands(self, console: Console) -> dict[str, Command]:
         """What else can be asked of it there."""
         line = SerialLine(self.config, console, lambda: self._assembly.board.uart if self._assembly else None)
-        others = self.live.commands() | self.save_commands() | self.suspend_commands()
+        others = self.live.commands() | self.save_commands() | self.checkpoint_commands() | self.suspend_commands()
         return line.commands() | others | {"watch": lambda _asked: self.happenings.subscribe()}
 
     # ---- the supervisor -------------------------------------------------------------------------
@@ -333,6 +332,7 @@ class Machine(Shown, Changeable, Savable, Suspendable):
             self._gdb.close()
         self._take_apart()
         self.live.jobs.close()
+        self._suspension = None  # it knows the board, and so the disks
         parts, self._parts = self._parts, None
         if parts is not None:
             parts.close()

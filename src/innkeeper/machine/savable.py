@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from innkeeper.firmware import KernelImage
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.run_loop import BoardRun
-from innkeeper.machine.saving import GuestBusy, How, Progress, Save, restore
+from innkeeper.machine.saving import GuestBusy, How, Progress, Save, Wish, restore
 from innkeeper.machine.state_file import SavedMachine
 from innkeeper.machine.suspending import Suspension
 
@@ -32,7 +32,7 @@ class Savable:
     _run: BoardRun
     _suspension: Suspension | None
     _saving: Progress | None = None
-    description: Mapping[str, Any] = {}
+    description: Callable[[], Mapping[str, Any]] | None = None
     """What its owner wants to be written beside it when it is saved, in plain values."""
     not_saved: str | None = None
     """What keeps it from being saved, in words that follow `a machine with`."""
@@ -40,6 +40,8 @@ class Savable:
     """A file that a machine of this configuration was saved to: it begins with that."""
     consumes = False
     """The file that it begins with is removed once it has, before its guest runs."""
+    vouched = False
+    """Somebody has put back what was on its disks when it was saved."""
 
     relocated = False
     """Disks that have other paths than when it was saved are the same ones: its user says so."""
@@ -51,13 +53,18 @@ class Savable:
 
         With `paused` in the description it was suspended. Returns when the file is complete, how many bytes of memory are in it. Raises `InnkeeperError` if it cannot be; then the machine runs on.
         """
+        return self.save_as(Wish(path, about=about or {}, bypass_cache=bypass_cache))
+
+    def save_as(self, wish: Wish) -> int:
+        """The same in all ways that there are."""
         for _ in range(ATTEMPTS):
             with suppress(GuestBusy):
-                return self._try_to_save(path, about or {}, bypass_cache=bypass_cache)
+                return self._try_to_save(wish)
             time.sleep(PAUSE_S)
-        return self._try_to_save(path, about or {}, bypass_cache=bypass_cache)
+        return self._try_to_save(wish)
 
-    def _try_to_save(self, path: Path, about: Mapping[str, Any], *, bypass_cache: bool) -> int:
+    def _try_to_save(self, wish: Wish) -> int:
+        path = wish.path
         with self._lock:
             if self._parts is None or self._assembly is None:
                 raise HostError(f"cannot save to {path}: the machine does not run")
@@ -68,11 +75,9 @@ class Savable:
                     f"cannot save a machine with a block job of disk {busy[0]}; wait for its end, or abort it"
                 )
             suspension = self._suspension if self._suspension is not None and self._suspension.stands else None
-            described = {**self.description, "paused": suspension is not None, **about}
-            still = suspension is not None
-            save = Save(
-                self.config, self._parts, self._assembly, path, described, still=still, bypass_cache=bypass_cache
-            )
+            description = self.description() if self.description is not None else {}
+            described = {**description, "paused": suspension is not None, **wish.about}
+            save = Save(self.config, self._parts, self._assembly, wish, described, still=suspension is not None)
             if not (self._run.pause(save) if suspension is None else suspension.errand(save)):
                 raise HostError(f"cannot save to {path}: the machine is being saved, asleep, ending, or about to go on")
             self._saving = save.progress  # and not all that it holds on to
@@ -123,5 +128,10 @@ class Savable:
             load(self.config, kernel, parts, assembly)
             return
         with SavedMachine(path) as saved:
-            how = How(consume=self.consumes, relocated=self.relocated, bypass_cache=self.bypasses_cache)
+            how = How(
+                consume=self.consumes,
+                vouched=self.vouched,
+                relocated=self.relocated,
+                bypass_cache=self.bypasses_cache,
+            )
             restore(saved, self.config, parts, assembly, how)

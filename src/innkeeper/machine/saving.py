@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from innkeeper import __version__
 from innkeeper.bus import Pausable, Stateful
-from innkeeper.config import MachineConfig
+from innkeeper.config import DiskDevice, MachineConfig
 from innkeeper.devices.pci import PciFunction
 from innkeeper.engine import Capability
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.builder import Assembly, Parts
+from innkeeper.machine.frozen import Frozen
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.state_file import SavedMachine, whole_file, write_end, write_start
+from innkeeper.machine.virtio import VirtioDisk
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -68,30 +70,44 @@ class Progress:
     """Somebody does not want it to be saved any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Where a machine is to be saved, and what becomes of it."""
+
+    path: Path
+    ends: bool = True
+    then: Callable[[], None] | None = None
+    """Called once the file is complete, while all stands still. If it fails the file is removed, and all was in vain."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What is said of it beside its description."""
+    bypass_cache: bool = False
+    """The file does not stay in the host's cache."""
+
+
 class Save:
     """One request to save a machine. `wait` for it; the machine's supervisor does it."""
 
-    def __init__(  # noqa: PLR0913 - a machine, and how
+    def __init__(
         self,
         config: MachineConfig,
         parts: Parts,
         assembly: Assembly,
-        path: Path,
+        wish: Wish,
         description: Mapping[str, Any],
         *,
         still: bool = False,
-        bypass_cache: bool = False,
     ) -> None:
-        """Of a machine that stands `still` already, or goes on if it fails. Raises `HostError` if it cannot be saved, or nothing can
+        """Of a machine that stands `still` already, and stays so. Raises `HostError` if it cannot be saved, or nothing can
         be written there.
         """
         check_savable(config, parts, assembly)
+        path = wish.path
         if not path.parent.is_dir():
             raise HostError(f"cannot save to {path}: there is no folder {path.parent}")
         self._config, self._parts, self._assembly = config, parts, assembly
-        self._path = path
+        self._path, self._wish = path, wish
         self._description = description
-        self._still, self._bypass_cache = still, bypass_cache
+        self._still = still
         self._result: Future[None] = Future()
         self.progress = Progress(sum(memory.size for memory in _memories(parts, assembly).values()))
 
@@ -110,8 +126,25 @@ class Save:
 
     def carry_out(self, over: Callable[[], bool]) -> Outcome | None:
         """The vCPUs stand still. Gives how the machine ends, if it does; `over` says that it shall end in another way."""
-        try:
+        if self._still:
+            return self._carry_out(lambda: self._write(over))
+        stood: list[Frozen] = []
+
+        def write() -> None:
+            pause(self._assembly)
+            stood.append(Frozen(self._assembly))
             self._write(over)
+
+        outcome = self._carry_out(write)
+        if outcome is None:
+            for frozen in stood:
+                frozen.thaw()
+            go_on(self._assembly)
+        return outcome
+
+    def _carry_out(self, write: Callable[[], None]) -> Outcome | None:
+        try:
+            write()
         except BlockingIOError as error:
             self._result.set_exception(GuestBusy(f"cannot save to {self._path}: {error}; try again"))
         except OSError as error:
@@ -124,14 +157,20 @@ class Save:
         else:
             logger.info("saved to %s", self._path)
             self._result.set_result(None)
-            return Outcome(OutcomeKind.SAVED)
-        if not self._still:
-            go_on(self._assembly)
+            return Outcome(OutcomeKind.SAVED) if self._wish.ends else None
         return None
 
     def _write(self, over: Callable[[], bool]) -> None:
-        if not self._still:
-            pause(self._assembly)
+        self._write_file(over)
+        if self._wish.then is None:
+            return
+        try:
+            self._wish.then()
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+
+    def _write_file(self, over: Callable[[], bool]) -> None:
         memories = _memories(self._parts, self._assembly)
         with whole_file(self._path) as file:
             head = describe(self._config, self._parts, self._assembly) | {"description": dict(self._description)}
@@ -142,7 +181,7 @@ class Save:
                 before += memory.size
                 self.progress.done = before
             write_end(file)
-            if self._bypass_cache:
+            if self._wish.bypass_cache:
                 file.flush()
                 leave_cache(file.fileno())
 
@@ -152,7 +191,7 @@ class Save:
         def watch(done: int) -> None:
             nonlocal cached
             self.progress.done = before + done
-            if self._bypass_cache and done - cached >= CACHED_LIMIT:
+            if self._wish.bypass_cache and done - cached >= CACHED_LIMIT:
                 leave_cache(descriptor)
                 cached = done
             if over():
@@ -171,26 +210,26 @@ def leave_cache(descriptor: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How a saved machine is gone on with: its file is removed, its disks are elsewhere now, the host's cache is left alone."""
+    """How a saved machine is gone on with: its file is removed, somebody has put back what was on its disks, they are elsewhere
+    now, the host's cache is left alone.
+    """
 
     consume: bool = False
+    vouched: bool = False
     relocated: bool = False
     bypass_cache: bool = False
 
 
-def restore(
-    saved: SavedMachine,
-    config: MachineConfig,
-    parts: Parts,
-    assembly: Assembly,
-    how: How = How(),
-) -> None:
+def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: Assembly, how: How) -> None:
     """Puts a saved machine into one that was just built, and removes its file if it is consumed by it.
 
     Raises `InnkeeperError`; it must not run then.
     """
     check_savable(config, parts, assembly)
-    _check_same(saved, describe(config, parts, assembly), relocated=how.relocated)
+    here = describe(config, parts, assembly)
+    _check_same(saved, here)
+    if not how.vouched:
+        _check_disks(saved, here, relocated=how.relocated)
     pause(assembly)
     states = saved.devices()
     memories = _memories(parts, assembly)
@@ -228,8 +267,16 @@ def describe(config: MachineConfig, parts: Parts, assembly: Assembly) -> dict[st
         "vcpus": config.possible_vcpus,
         "devices": {name: type(device).__name__ for name, device in assembly.board.devices_by_name().items()},
         "features": sorted(name for name, there in _core.host_features().items() if there),
-        "disks": [_disk(disk.path) for disk in config.disks if disk.path is not None and not disk.readonly],
+        "disks": _disks(parts),
     }
+
+
+def _disks(parts: Parts) -> list[list[str | int]]:
+    """The files of those that are written to, as they are now: a disk may have moved onto an overlay."""
+    virtio = [item for item in parts.peripherals.backplane.contents() if isinstance(item, VirtioDisk)]
+    configs = [disk.config for disk in parts.peripherals.drives] + [disk.config for disk in virtio]
+    written = (each.path for each in configs if each.device is DiskDevice.DISK and not each.readonly)
+    return [_disk(path) for path in written if path is not None]
 
 
 def _disk(path: Path) -> list[str | int]:
@@ -237,8 +284,8 @@ def _disk(path: Path) -> list[str | int]:
     return [str(path), status.st_size, status.st_mtime_ns]
 
 
-def _check_same(saved: SavedMachine, here: Mapping[str, Any], *, relocated: bool) -> None:
-    """Raises `ConfigError` that says what is not the same. Disks that were `relocated` are what their user says they are."""
+def _check_same(saved: SavedMachine, here: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` that says what is not the same."""
     there = saved.head
     for name, what in (("memory_mib", "MiB of memory"), ("vcpus", "vCPUs")):
         if there.get(name) != here[name]:
@@ -250,13 +297,20 @@ def _check_same(saved: SavedMachine, here: Mapping[str, Any], *, relocated: bool
         raise saved.damaged("it names no features of its processor")
     if lacking := sorted(set(map(str, features)) - set(here["features"])):
         raise HostError(f"the machine in {saved.path} uses {', '.join(lacking)}, which this host's processor lacks")
-    for before, now in zip(there.get("disks") or [], here["disks"], strict=False):
+
+
+def _check_disks(saved: SavedMachine, here: Mapping[str, Any], *, relocated: bool) -> None:
+    """Disks that were `relocated` are what their user says they are."""
+    there = saved.head.get("disks")
+    if not isinstance(there, list):
+        raise saved.damaged("it names no disks")
+    for before, now in zip(there, here["disks"], strict=False):
         elsewhere = relocated and isinstance(before, list) and before[:1] != now[:1]
         if before != now and not elsewhere:
             raise ConfigError(
                 f"disk {now[0]} has changed since the machine was saved to {saved.path}; its guest would damage it"
             )
-    if len(there.get("disks") or []) != len(here["disks"]):
+    if len(there) != len(here["disks"]):
         raise ConfigError(f"the machine in {saved.path} has other disks")
 
 

@@ -15,8 +15,9 @@ from typing import Protocol
 
 from innkeeper.engine import Capability
 from innkeeper.errors import EngineError, HostError, InnkeeperError
-from innkeeper.machine.builder import Assembly, Parts, without_time
+from innkeeper.machine.builder import Assembly, Parts
 from innkeeper.machine.control import Command
+from innkeeper.machine.frozen import Frozen
 from innkeeper.machine.happenings import RUNNING, Happenings
 from innkeeper.machine.outcome import Outcome
 from innkeeper.machine.run_loop import BoardRun, Pause
@@ -26,22 +27,6 @@ LOOK_S = 0.1  # how often a machine that stands still looks whether it shall end
 STUCK_S = 10.0
 SOON_S = 0.001
 PAUSED = "paused"
-
-
-class Frozen:
-    """What the clocks of a machine said when it came to stand still."""
-
-    def __init__(self, assembly: Assembly) -> None:
-        self._assembly = assembly
-        self._clock = assembly.processors.vm.state()["clock"]
-        self._elapsed = assembly.board.pm.state()["elapsed_ns"]
-
-    def thaw(self) -> None:
-        """They go on from there. Interrupts that came meanwhile wait for the guest."""
-        processors, pm = self._assembly.processors, self._assembly.board.pm
-        pm.restore(pm.state() | {"elapsed_ns": self._elapsed})
-        state = processors.vm.state() | {"clock": self._clock}
-        processors.vm.restore(state, [without_time(vcpu.get_state()) for vcpu in processors.vcpus])
 
 
 class Publish(Protocol):

@@ -9,14 +9,17 @@ from innkeeper.config import DiskDevice
 from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.manager.domain_xml import read_xml
+from innkeeper.manager.snapshots.places import memory_files
 from innkeeper.manager.store import Row, Store
 from innkeeper.manager.wire import Descriptor
 
 
 def files_of(row: Row, *, storage: bool, disks: Sequence[str] = (), nvram: bool) -> list[Path]:
-    """With `storage` those of all disks that it may write to; or of `disks`, by their targets or files. Raises `ConfigError`."""
+    """What goes with a machine that is forgotten: what snapshots keep of its memory, which nobody would find any more; with
+    `storage` the files of all disks that it may write to; or of `disks`, by their targets or files. Raises `ConfigError`.
+    """
     machine = read_xml(row.xml).machine
-    files = []
+    files: list[Path | None] = [*memory_files(row.uuid)]
     if storage:
         files += [disk.path for disk in machine.disks if disk.device is DiskDevice.DISK and not disk.readonly]
     known = dict(zip(targets(machine.disks), machine.disks, strict=True))

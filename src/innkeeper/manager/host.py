@@ -21,6 +21,7 @@ from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
 from innkeeper.manager.installation.journal import clear
 from innkeeper.manager.networks.resolve import resolve
+from innkeeper.manager.snapshots.drives import with_files
 
 Answer = Callable[[dict[str, Any]], None]
 INSTALLED = (OutcomeKind.POWERED_OFF, OutcomeKind.RESET)
@@ -32,7 +33,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
 
     Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
     the first start needs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
-    `order["consume"]` is true; for `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
+    `order["consume"]` is true; for `vouched`, `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
     """
     definition = read_xml(order["xml"])
     then, scratch = order.get("then"), order.get("scratch")
@@ -57,11 +58,11 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     while True:
         gc.collect()  # what a machine before this one still holds in cycles: its disks are locked as long
         machine = Machine(config_of(definition))
-        machine.description = {"xml": order["xml"]}
+        machine.description = lambda machine=machine: {"xml": with_files(order["xml"], machine.changed_files())}
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
         machine.relocated, machine.bypasses_cache = bool(order.get("relocated")), bool(order.get("bypass_cache"))
-        machine.begins_suspended = paused
+        machine.vouched, machine.begins_suspended = bool(order.get("vouched")), paused
         signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
         with machine:
             try:

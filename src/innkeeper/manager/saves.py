@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError, ImageError
@@ -21,6 +22,8 @@ from innkeeper.manager.store import Row, Store
 
 if TYPE_CHECKING:
     from innkeeper.manager.domains import Domains
+
+Result = TypeVar("Result")
 
 LOOK_S = 0.2  # from one report of progress to the next
 MOST_XML = 1 << 20
@@ -200,28 +203,41 @@ class Saves:
 
     def _written(self, name: str, path: Path, about: dict[str, Any], *, bypass_cache: bool) -> Work[None]:
         """Who stops listening does not stop it: half a save is none, and the whole one is what was asked for."""
-        errors: list[HostError] = []
         totals: list[int] = []
         begun = time.monotonic()
 
         def save() -> None:
             try:
                 totals.append(ask(control_of(name), "save", file=str(path), about=about, bypass_cache=bypass_cache))
-            except HostError as error:
-                errors.append(error)
-            elapsed = int((time.monotonic() - begun) * 1000)
-            self.finished[name] = Finished(failed=bool(errors), total=sum(totals), elapsed=elapsed)
+            finally:
+                elapsed = int((time.monotonic() - begun) * 1000)
+                self.finished[name] = Finished(failed=not totals, total=sum(totals), elapsed=elapsed)
 
-        thread = threading.Thread(target=save, name="save", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(LOOK_S)
-            report = progress(name) if thread.is_alive() else None
-            if report is not None:
-                yield report
-        if errors:
-            raise errors[0]
+        yield from watched(name, save)
         self._domains.wait_for_end(name)
+
+
+def watched(name: str, work: Callable[[], Result]) -> Work[Result]:
+    """Does what saves a machine, and tells how far that is. Who stops listening does not stop it."""
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="save", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(LOOK_S)
+        report = progress(name) if thread.is_alive() else None
+        if report is not None:
+            yield report
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def rows() -> list[Row]:

@@ -57,7 +57,7 @@ class Manager:
         self.descriptions = Descriptions(self.domains, self.networks)
         self.pools = Pools()
         self.volumes = Volumes()
-        self.snapshots = Snapshots()
+        self.snapshots = Snapshots(power=self.domains)
         self.blocks = Blocks(self.domains, self.snapshots)
 
     def close(self) -> None:

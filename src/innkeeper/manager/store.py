@@ -85,6 +85,7 @@ MIGRATIONS = (
 '
     );
     """,
+    "ALTER TABLE snapshots ADD COLUMN memory TEXT;",
 )
 
 

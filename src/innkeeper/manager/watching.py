@@ -11,6 +11,8 @@ from innkeeper.machine.names import control_of, process_of, running
 from innkeeper.manager.events import Events
 
 PATIENCE_S = 20.0  # for a process that has hung up
+PAUSED = "paused"
+BEGINNINGS = (RUNNING, PAUSED)
 LOOK_S = 0.01
 
 logger = logging.getLogger(__name__)
@@ -25,12 +27,14 @@ class Watch:
         self._states: dict[str, str] = {}
         self._processes: dict[str, int] = {}
 
-    def begin(self, name: str, state: str = RUNNING) -> None:
-        """Listens to a machine that runs, or is in another state so far, unless that is done already."""
+    def begin(self, name: str, state: str | None = None) -> None:
+        """Listens to a machine that runs, unless that is done already. `state` is known of one that has just been started."""
         with self._lock:
-            if name in self._states:
+            heard = name in self._states
+            if not heard or state is not None:
+                self._states[name] = state or RUNNING
+            if heard:
                 return
-            self._states[name] = state
         threading.Thread(target=self._listen, args=(name,), name=f"watch-{name}", daemon=True).start()
 
     def state(self, name: str) -> str:
@@ -64,10 +68,10 @@ class Watch:
                 self._events.publish(name, "stopped", end)
         finally:
             with self._lock:
-                self._states.pop(name, None)
+                state = self._states.pop(name, None)
                 self._processes.pop(name, None)
         if name in running():  # it was started again meanwhile
-            self.begin(name)
+            self.begin(name, state if state in BEGINNINGS else None)
 
     @staticmethod
     def _bury(name: str, process: int | None) -> None:

@@ -76,6 +76,8 @@ pub struct Qcow2 {
     pub(super) strained: AtomicBool,
     /// Something in the image contradicts itself: it is written no more.
     broken: AtomicBool,
+    /// Somebody else has the image now: what is known here is of no use any more.
+    pub(super) handed_over: AtomicBool,
     /// The compressed cluster that was read last: its offset and contents.
     decompressed: Mutex<(u64, Arc<[u8]>)>,
 }
@@ -124,6 +126,7 @@ impl Qcow2 {
             flushes: AtomicU64::new(0),
             strained: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             decompressed: Mutex::new((u64::MAX, Arc::from([]))),
         })
     }
@@ -166,6 +169,33 @@ impl Qcow2 {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// For messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.medium.name()
+    }
+
+    /// Ends the use of the image, for tools that change it where it is: all is durable, and nothing is written from here
+    /// any more. No request may be under way, and none may come. [`Self::taken_back`] follows.
+    ///
+    /// # Errors
+    /// What the host answered; then it can be used on.
+    pub fn hand_over(&self) -> io::Result<Arc<dyn Medium>> {
+        self.check_write(0, 0)?;
+        // The second makes what the first freed durable.
+        self.flush_metadata().and_then(|()| self.flush_metadata())?;
+        self.handed_over.store(true, Ordering::SeqCst);
+        Ok(Arc::clone(&self.medium))
+    }
+
+    /// The same image as it is now, after [`Self::hand_over`].
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn taken_back(&self) -> Result<Self> {
+        Self::open(Arc::clone(&self.medium), self.backing(), self.how)
     }
 
     pub(super) fn map(&self) -> RwLockReadGuard<'_, Map> {
@@ -237,7 +267,7 @@ impl Qcow2 {
 
     pub(super) fn check_write(&self, offset: u64, length: u64) -> io::Result<()> {
         range::check(offset, length, self.size())?;
-        if self.how.read_only {
+        if self.how.read_only || self.handed_over.load(Ordering::Relaxed) {
             return Err(range::read_only());
         }
         if self.broken.load(Ordering::Relaxed) {

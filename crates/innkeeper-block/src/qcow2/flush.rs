@@ -148,7 +148,7 @@ impl Qcow2 {
 
 impl Drop for Qcow2 {
     fn drop(&mut self) {
-        if self.how.read_only {
+        if self.how.read_only || self.handed_over.load(Ordering::SeqCst) {
             return;
         }
         // Who wants to know of an error flushes before. The second makes what the first freed durable.

@@ -43,6 +43,10 @@ pub trait Saving {
     /// Like [`Class::reset`], but requests that were begun are finished first, and the driver's settings stay. What was
     /// taken from a queue and is not given back then is taken anew, so it must be what was taken last.
     fn pause(&self);
+    /// What keeps it from being saved just now, once it is paused, in words that follow the device's name and a colon.
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
     /// The driver's settings, once it is paused.
     fn state(&self) -> Value;
     /// Takes them on; [`Class::activate`] follows, if the driver was ready.

@@ -135,6 +135,22 @@ impl Driver {
         driver
     }
 
+    /// The machine is saved and restored elsewhere, with another device of the kind there: its driver goes on.
+    pub fn moved_to(self, class: Arc<dyn Class>) -> Self {
+        self.function.pause();
+        assert_eq!(self.function.obstacle(), None);
+        let state = self.function.state();
+        let mut there = Self::new(class);
+        there.write(0, &self.bytes(0, RAM as usize));
+        there.function.pause();
+        there.function.restore(&state).expect("a state of this kind");
+        assert_eq!(there.function.state(), state);
+        there.function.set_msix_control(1 << 15); // which is configuration space's
+        there.function.go_on();
+        (there.queues, there.event_index) = (self.queues.clone(), self.event_index);
+        there
+    }
+
     /// Every vector unmasked.
     pub fn enable_messages(&self) {
         for vector in 0..self.function.vectors() as u64 {

@@ -1,4 +1,4 @@
-"""`inn snapshot-create`: takes a snapshot of a machine's disks."""
+"""`inn snapshot-create`: takes a snapshot of a machine: its disks, and its memory while it runs."""
 
 import argparse
 
@@ -23,17 +23,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.current and not arguments.redefine:
         raise ConfigError("--current is for --redefine; a snapshot that is taken is the current one")
     xml = "<domainsnapshot/>" if arguments.xmlfile is None else read(arguments.xmlfile)
-    snapshots = common.snapshots(arguments)
     if arguments.redefine:
-        taken = snapshots.redefine(arguments.domain, xml, current=arguments.current)
+        taken = common.snapshots(arguments).redefine(arguments.domain, xml, current=arguments.current)
     else:
-        taken = snapshots.create(
-            arguments.domain,
-            xml,
-            disk_only=arguments.disk_only,
-            metadata=not arguments.no_metadata,
-            reuse=arguments.reuse_external,
-        )
+        taken = common.take(arguments, xml)
     tell_unknown(taken["unknown"], kept=False)
     source = f" from '{arguments.xmlfile}'" if arguments.xmlfile is not None else ""
     say(arguments, f"Domain snapshot {taken['name']} created{source}", taken)

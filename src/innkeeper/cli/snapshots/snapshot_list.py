@@ -111,7 +111,12 @@ def below(found: list[SnapshotInfo], start: str | None, arguments: argparse.Name
 
 
 def wanted(each: SnapshotInfo, arguments: argparse.Namespace) -> bool:
-    states = {"shutoff": arguments.inactive, "running": arguments.active, "disk-snapshot": arguments.disk_only}
+    states = {
+        "shutoff": arguments.inactive,
+        "running": arguments.active,
+        "paused": arguments.active,
+        "disk-snapshot": arguments.disk_only,
+    }
     return (
         (not arguments.roots or each["parent"] is None)
         and (arguments.leaves == arguments.no_leaves or (each["children"] == 0) == arguments.leaves)

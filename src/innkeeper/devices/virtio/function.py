@@ -14,6 +14,7 @@ from innkeeper.devices.boot import BootEntry
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
 from innkeeper.devices.pci.option_rom import fitted, rom_of
+from innkeeper.errors import HostError
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -34,7 +35,8 @@ CLASSES = {
     19: (0x078000, None),  # sockets
 }
 INTERFACE_OTHER = (0x00FF00, None)
-UNSAVED = {9: "a shared folder (9p)", 16: "a virtio graphics card", 19: "a vsock"}
+NAMES = {9: "a shared folder (9p)", 16: "a virtio graphics card", 19: "a vsock"}
+"""Of kinds that may have what cannot be saved."""
 
 LEGACY_BAR, VECTORS_BAR, MODERN_BAR = 0, 1, 4
 CAPABILITIES_POINTER, FIRST_CAPABILITY = 0x34, 0x40
@@ -125,7 +127,7 @@ class VirtioFunction(PciFunction):
 
     @property
     def not_saved(self) -> str | None:
-        return None if self._core.can_be_saved else UNSAVED.get(self._kind, "such a virtio device")
+        return None if self._core.can_be_saved else NAMES.get(self._kind, "such a virtio device")
 
     def pause(self) -> None:
         self._core.pause()
@@ -134,10 +136,19 @@ class VirtioFunction(PciFunction):
         self._core.go_on()
 
     def device_state(self) -> Plain:
+        """Raises `HostError` if its guest is in the middle of something that cannot be saved."""
+        if (obstacle := self._core.obstacle) is not None:
+            raise HostError(f"cannot save a machine with {NAMES.get(self._kind, 'such a virtio device')}: {obstacle}")
         return self._core.state()
 
     def restore_device(self, state: Plain) -> None:
-        self._core.restore(state)
+        try:
+            self._core.restore(state)
+        except FileNotFoundError as error:
+            name = NAMES.get(self._kind, "such a virtio device")
+            raise HostError(
+                f"cannot go on with a saved machine with {name}: {error.strerror}; put it back, or start the machine anew"
+            ) from error
 
     def read_config(self, offset: int, size: int) -> int:
         data = self._window + WINDOW_DATA

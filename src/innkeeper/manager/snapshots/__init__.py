@@ -1,4 +1,4 @@
-"""Disk snapshots of machines: taken, gone back to, forgotten, each in one step that a kill cannot halve."""
+"""Snapshots of machines: taken, gone back to, forgotten, each in one step that a kill cannot halve."""
 
 from innkeeper.manager.snapshots.service import Snapshots
 

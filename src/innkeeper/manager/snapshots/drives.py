@@ -60,8 +60,17 @@ def written_drives(xml: str) -> dict[str, Drive]:
     return found
 
 
-def with_files(xml: str, files: Mapping[str, tuple[Path, str]]) -> str:
-    """With other files, and their formats, behind the disks of these targets."""
+def named(xml: str, name: str) -> str:
+    """With the name that the machine has now."""
+    root = parse(xml, "the domain")
+    element = root.find("name")
+    if element is not None:
+        element.text = name
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def with_files(xml: str, files: Mapping[str, tuple[Path | None, str]]) -> str:
+    """With other files, and their formats, behind the disks of these targets; None is an empty drive."""
     root = parse(xml, "the domain")
     for part in root.findall("devices/disk"):
         target = attribute(part, "target", "dev") or "?"
@@ -70,9 +79,13 @@ def with_files(xml: str, files: Mapping[str, tuple[Path, str]]) -> str:
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def put(part: Element, path: Path, image_format: str) -> None:
+def put(part: Element, path: Path | None, image_format: str) -> None:
     part.set("type", "file")
     source, driver = part.find("source"), part.find("driver")
+    if path is None:
+        if source is not None:
+            part.remove(source)
+        return
     if source is None:
         source = ET.SubElement(part, "source")
     if driver is None:

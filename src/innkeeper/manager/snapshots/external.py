@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from innkeeper import storage
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.manager.saves import managed_file
 from innkeeper.manager.snapshots.drives import Drive, with_files, written_drives
 from innkeeper.manager.snapshots.snapshot import EXTERNAL, Part, Snapshot
 from innkeeper.manager.snapshots.table import SnapshotTable
@@ -103,12 +104,17 @@ def go_back(table: SnapshotTable, snapshot: Snapshot) -> None:
             table.define(database, with_files(snapshot.xml, {target: (path, QCOW2) for target, path in new.items()}))
             table.own(database, new.values())
             table.mark(database, snapshot.name)
-            table.discard(database, left)
+            table.discard(database, left + replaced(table, snapshot))
             table.done(database, number)
     except BaseException:
         unmake(new.values())
         table.forget(number)
         raise
+
+
+def replaced(table: SnapshotTable, snapshot: Snapshot) -> list[Path]:
+    """What the machine's own memory takes the place of: a managed save."""
+    return [managed_file(table.domain.uuid)] if snapshot.memory is not None else []
 
 
 def free(base: Path, name: str, taken: Container[Path] = ()) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from innkeeper import storage
 from innkeeper.errors import ConfigError, ImageError
+from innkeeper.manager.saves import managed_file
 from innkeeper.manager.snapshots.drives import Drive, written_drives
 from innkeeper.manager.snapshots.snapshot import INTERNAL, Snapshot
 from innkeeper.manager.snapshots.table import SnapshotTable
@@ -83,6 +84,7 @@ def finish_going_back(table: SnapshotTable, number: int, name: str, paths: Itera
     with table.store.transaction() as database:
         table.define(database, snapshot.xml)
         table.mark(database, name)
+        table.discard(database, [managed_file(table.domain.uuid)] if snapshot.memory is not None else [])
         table.done(database, number)
 
 

@@ -1,21 +1,30 @@
 """Overlays for a machine that runs: its disks move onto them at one moment, and what they held is the snapshot.
 
 The definition names the overlays before the machine is asked to move: as long as it has not, they are empty and show what lies below them.
-So whatever is killed in between, nothing that the guest has written is where nobody looks.
+So whatever is killed in between, nothing that the guest has written is where nobody looks. Its memory may go into a file at the same moment.
 """
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from innkeeper import storage
 from innkeeper.errors import HostError, InnkeeperError
-from innkeeper.machine.control import ask
+from innkeeper.machine.control import ask, watch
 from innkeeper.machine.names import control_of, running
 from innkeeper.manager.snapshots.drives import Drive, with_files, written_drives
 from innkeeper.manager.snapshots.external import FILES, QCOW2, backing_of, unmake
 from innkeeper.manager.snapshots.planning import planned
-from innkeeper.manager.snapshots.snapshot import DISK_ONLY, EXTERNAL, Request, Snapshot, read_snapshot, write_snapshot
+from innkeeper.manager.snapshots.snapshot import (
+    DISK_ONLY,
+    EXTERNAL,
+    Part,
+    Request,
+    Snapshot,
+    read_snapshot,
+    write_snapshot,
+)
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.storage.staging import exists, sync
 from innkeeper.storage import ImageOptions
@@ -25,30 +34,61 @@ PATIENCE_S, LOOK_S = 5.0, 0.05
 Disks = dict[str, dict[str, Any]]
 
 
-def take(table: SnapshotTable, request: Request, *, metadata: bool, reuse: bool) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class How:
+    """In which way one is taken."""
+
+    metadata: bool = True
+    """It is kept that there is one."""
+    reuse: bool = False
+    """Files that it needs are there already."""
+    end: bool = False
+    """The machine ends with it."""
+
+
+def state_of(name: str) -> str:
+    """Of a machine that runs. Raises `HostError`."""
+    for said in watch(control_of(name)):
+        return said["state"]
+    raise HostError(f"machine {name} has just ended")
+
+
+def take(table: SnapshotTable, request: Request, how: How, memory: Part | None = None) -> Snapshot:
     """Raises `InnkeeperError`; then the machine and its definition are as they were."""
     now = disks_now(table.domain.name)
-    snapshot = planned(table, request, disk_only=True, state=DISK_ONLY)
+    state = DISK_ONLY if memory is None else state_of(table.domain.name)
+    snapshot = planned(table, request, disk_only=True, state=state, memory=memory)
     disks = written_drives(snapshot.xml)
     check_same(table.domain.name, disks, now)
     overlays = {target: Path(snapshot.parts[target].file or "") for target in snapshot.targets(EXTERNAL)}
     for target, path in overlays.items():
-        check_place(path, disks[target], reuse=reuse)
+        check_place(path, disks[target], reuse=how.reuse)
+    if snapshot.memory_path is not None and not how.reuse and snapshot.memory_path.exists():
+        raise exists(snapshot.memory_path)
     data = {
         "snapshot": write_snapshot(snapshot),
-        "metadata": metadata,
-        "made": [] if reuse else [str(path) for path in overlays.values()],
+        "metadata": how.metadata,
+        "made": [] if how.reuse else [str(path) for path in overlays.values()],
     }
     moving = prepare(table, snapshot, overlays, data, now)
     try:
-        wanted = {target: str(path) for target, path in overlays.items()}
-        ask(control_of(table.domain.name), "lay-overlays", overlays=wanted)
+        move(table.domain.name, snapshot, how)
     except InnkeeperError as error:
         if not settle(table, moving, data):
             raise HostError(f"machine {table.domain.name} stays on its disks: {error}") from error
         return snapshot
     settle(table, moving, data)
     return snapshot
+
+
+def move(name: str, snapshot: Snapshot, how: How) -> None:
+    """The machine moves, once its memory is kept if it is to be. Raises `InnkeeperError`."""
+    overlays = {target: snapshot.parts[target].file for target in snapshot.targets(EXTERNAL)}
+    if snapshot.memory_path is None:
+        ask(control_of(name), "lay-overlays", overlays=overlays)
+        return
+    file = str(snapshot.memory_path)
+    ask(control_of(name), "checkpoint", file=file, name=snapshot.name, disks=[], overlays=overlays, end=how.end)
 
 
 def prepare(
@@ -127,6 +167,11 @@ def settle(table: SnapshotTable, number: int, data: dict[str, Any], *, ended: bo
     bases = {target: drive for target, drive in written_drives(snapshot.xml).items() if target in overlays}
     now = None if ended else disks_unless_ended(table.domain.name)
     moved = now is None or all(target in now and now[target]["source"] == file for target, file in overlays.items())
+    memory = snapshot.memory_path
+    if memory is not None and not memory.exists():
+        # It was killed before its memory was whole; its disks are those of its last moment.
+        moved = moved and bool(overlays)
+        snapshot = replace(snapshot, memory=None, state=DISK_ONLY)
     with table.store.transaction() as database:
         if moved and data["metadata"]:
             table.insert(database, snapshot, current=True)
@@ -135,6 +180,6 @@ def settle(table: SnapshotTable, number: int, data: dict[str, Any], *, ended: bo
             table.define(
                 database, with_files(xml, {target: (drive.file, drive.kind) for target, drive in bases.items()})
             )
-            table.discard(database, [Path(path) for path in data["made"]])
+            table.discard(database, [Path(path) for path in data["made"]] + ([memory] if memory is not None else []))
         table.done(database, number)
     return moved

@@ -7,13 +7,16 @@ from pathlib import Path
 from innkeeper.errors import ConfigError
 from innkeeper.manager.snapshots import external
 from innkeeper.manager.snapshots.drives import Drive, written_drives
+from innkeeper.manager.snapshots.places import memory_file
 from innkeeper.manager.snapshots.snapshot import EXTERNAL, INTERNAL, NONE, SHUT_OFF, Part, Request, Snapshot
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.storage.pool import brief
 
 
-def planned(table: SnapshotTable, request: Request, *, disk_only: bool, state: str = SHUT_OFF) -> Snapshot:
-    """Raises `ConfigError` for what cannot be. Nothing is touched."""
+def planned(
+    table: SnapshotTable, request: Request, *, disk_only: bool, state: str = SHUT_OFF, memory: Part | None = None
+) -> Snapshot:
+    """`memory` is of internal ones without a file, which is given here. Raises `ConfigError` for what cannot be. Nothing is touched."""
     domain, created = table.domain, int(time.time())
     taken = [each.name for each in table.all()]
     if request.name in taken:
@@ -21,7 +24,9 @@ def planned(table: SnapshotTable, request: Request, *, disk_only: bool, state: s
     name = request.name or next(
         str(number) for number in range(created, created + len(taken) + 1) if str(number) not in taken
     )
-    parts = parts_of(domain.name, written_drives(domain.xml), request, disk_only=disk_only)
+    parts = parts_of(domain.name, written_drives(domain.xml), request, disk_only=disk_only, memory=memory)
+    if memory is not None and memory.kind == INTERNAL:
+        memory = Part(INTERNAL, str(memory_file(domain.uuid, name)))
     return Snapshot(
         name=name,
         description=request.description,
@@ -29,14 +34,22 @@ def planned(table: SnapshotTable, request: Request, *, disk_only: bool, state: s
         created=created,
         state=state,
         parts=placed(parts, written_drives(domain.xml), name),
+        memory=memory,
         xml=domain.xml,
     )
 
 
-def parts_of(machine: str, disks: dict[str, Drive], request: Request, *, disk_only: bool) -> dict[str, Part]:
+def parts_of(
+    machine: str, disks: dict[str, Drive], request: Request, *, disk_only: bool, memory: Part | None = None
+) -> dict[str, Part]:
     """By target, of all disks that can be written to."""
     wishes = wishes_by_target(machine, disks, request.parts)
     outside = disk_only or any(part.kind == EXTERNAL for part in wishes.values())
+    if outside and memory is not None and memory.kind == INTERNAL:
+        raise ConfigError(
+            f"machine {machine} runs, and where its disks get overlays its memory goes into a file: name it with --memspec FILE, "
+            "or leave memory out with --disk-only"
+        )
     parts = {}
     for target in disks:
         wish = wishes.get(target, Part(""))
@@ -45,8 +58,12 @@ def parts_of(machine: str, disks: dict[str, Drive], request: Request, *, disk_on
             raise ConfigError(
                 f"disk {target} cannot be internal where overlays are made; make all disks alike, or leave it out"
             )
+        if memory is not None and kind == NONE:
+            raise ConfigError(
+                f"disk {target} is left out, and memory goes on only with all disks as they were; take it in, or leave memory out"
+            )
         parts[target] = Part(kind, wish.file)
-    if all(part.kind == NONE for part in parts.values()):
+    if memory is None and all(part.kind == NONE for part in parts.values()):
         raise ConfigError(f"machine {machine} has no disk that a snapshot could be of")
     return parts
 

@@ -1,24 +1,35 @@
 """What a manager that was killed has left half-done: undone, or finished, as the journal says."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.machine.names import Registration, running
 from innkeeper.manager.saves import managed_file
-from innkeeper.manager.snapshots import external, internal, live, moving
+from innkeeper.manager.snapshots import external, internal, live, memory, moving
 from innkeeper.manager.snapshots.table import Entry, SnapshotTable, all_noted
 from innkeeper.manager.storage.work import finish
 from innkeeper.manager.store import Row, Store
+
+SETTLED: dict[str, Callable[..., object]] = {
+    live.LIVE: live.settle,
+    moving.PIVOT: moving.settle,
+    memory.CHECKPOINT: memory.settle,
+    memory.FORGET: memory.finish_removing,
+}
+"""What a machine that runs can say, and of one that has ended is looked at."""
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def still(store: Store, domain: Row) -> Iterator[SnapshotTable]:
-    """The machine is shut off and cannot be started meanwhile; what was half-done is done. Raises `InnkeeperError`."""
+def still(store: Store, domain: Row, *, replaces_save: bool = False) -> Iterator[SnapshotTable]:
+    """The machine is shut off and cannot be started meanwhile; what was half-done is done. Raises `InnkeeperError`.
+
+    It must have no managed save, unless what is done `replaces` that.
+    """
     if domain.name in running():
         raise HostError(f"machine {domain.name} runs; shut it off first, with inn shutdown {domain.name}")
     try:
@@ -31,7 +42,10 @@ def still(store: Store, domain: Row) -> Iterator[SnapshotTable]:
         noted = table.noted()
         for entry in noted:
             recover(table, entry)
-        check_no_save(domain)
+        if noted:
+            sweep(store)
+        if not replaces_save:
+            check_no_save(domain)
         yield SnapshotTable(store, store.get(str(domain.uuid))) if noted else table
         sweep(store)
     finally:
@@ -59,10 +73,8 @@ def recover(table: SnapshotTable, entry: Entry) -> None:
         internal.finish_going_back(table, entry.number, entry.data["name"], paths)
     elif entry.action == internal.DELETE:
         internal.finish_removing(table, entry.number, entry.data["name"], paths)
-    elif entry.action == live.LIVE:
-        live.settle(table, entry.number, entry.data, ended=True)
-    elif entry.action == moving.PIVOT:
-        moving.settle(table, entry.number, entry.data, ended=True)
+    elif entry.action in SETTLED:
+        SETTLED[entry.action](table, entry.number, entry.data, ended=True)
     elif entry.action == moving.COMMIT:
         finish(moving.finish_committing(table, entry.number, entry.data))
     elif entry.action == external.MERGE:
@@ -89,12 +101,10 @@ def recover_all(store: Store) -> None:
 
 
 def settle_all(table: SnapshotTable) -> None:
-    """Of a machine that runs: whether it has moved onto overlays, or off them."""
+    """Of a machine that runs: whether it has moved onto overlays, or off them, and whether it has a snapshot."""
     for entry in table.noted():
-        if entry.action == live.LIVE:
-            live.settle(table, entry.number, entry.data)
-        elif entry.action == moving.PIVOT:
-            moving.settle(table, entry.number, entry.data)
+        if entry.action in SETTLED:
+            SETTLED[entry.action](table, entry.number, entry.data)
 
 
 @contextmanager

@@ -1,32 +1,43 @@
-"""Machines' disk snapshots as a service.
+"""Machines' snapshots as a service.
 
-Arguments and results are JSON's own kinds. Machines are named by their name or their UUID. A snapshot of a machine that is shut off is of
-all its disks at once, within qcow2 images or by overlays (`--disk-only`); all or none of them have it, whatever is killed.
+Arguments and results are JSON's own kinds. Machines are named by their name or their UUID. A snapshot is of all disks of a machine at once,
+within qcow2 images or by overlays (`--disk-only`), and of a machine that runs its memory is part of it; all is there or nothing,
+whatever is killed.
 """
 
+import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, Protocol, TypedDict
 
-from innkeeper.errors import ConfigError, HostError
+from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.names import running
 from innkeeper.manager.elements import parse, text_of
+from innkeeper.manager.saves import watched, xml_of
 from innkeeper.manager.served import served
-from innkeeper.manager.snapshots import external, internal, live
-from innkeeper.manager.snapshots.planning import planned
+from innkeeper.manager.snapshots import external, internal, live, memory
+from innkeeper.manager.snapshots.drives import named, with_files, written_drives
 from innkeeper.manager.snapshots.recovery import recover_all, settle_all, still, swept
 from innkeeper.manager.snapshots.snapshot import (
+    ACTIVE,
     EXTERNAL,
     INTERNAL,
+    PAUSED,
+    Request,
     Snapshot,
     read_request,
     read_snapshot,
     unknown_parts_of,
     write_snapshot,
 )
+from innkeeper.manager.snapshots.steps import Flags, doomed, forget, memory_wanted, remove_running, take_still
 from innkeeper.manager.snapshots.table import SnapshotTable
-from innkeeper.manager.storage.work import Work
-from innkeeper.manager.store import Store
+from innkeeper.manager.starting import reset_variables
+from innkeeper.manager.storage.work import Work, finish
+from innkeeper.manager.store import Row, Store
+
+logger = logging.getLogger(__name__)
 
 
 class SnapshotInfo(TypedDict):
@@ -51,12 +62,20 @@ class Taken(TypedDict):
     unknown: list[str]
 
 
+class Power(Protocol):
+    """What starts and ends machines: `Domains`."""
+
+    def launch(self, name: str, order: dict[str, Any], how: str) -> int: ...
+    def destroy(self, name: str) -> str: ...
+    def wait_for_end(self, name: str) -> None: ...
+
+
 class Snapshots:
     """Of the machines of one store: the user's own, unless another file is given. Methods raise `InnkeeperError`."""
 
-    def __init__(self, file: Path | None = None) -> None:
-        """Does what a manager before this one was killed in the middle of."""
-        self._file = file
+    def __init__(self, file: Path | None = None, power: Power | None = None) -> None:
+        """Does what a manager before this one was killed in the middle of. Without `power` no machine is started or ended."""
+        self._file, self._power = file, power
         self.alone = threading.Lock()  # machines that run
         with Store(file) as store:
             recover_all(store)
@@ -67,7 +86,7 @@ class Snapshots:
     def list(self, domain: str) -> "list[SnapshotInfo]":
         """All of a machine, in the order of their names."""
         with Store(self._file) as store:
-            table = SnapshotTable(store, store.get(domain))
+            table = self._settled(store, domain)
             current = table.current()
             return [described(table, snapshot, current) for snapshot in table.all()]
 
@@ -75,7 +94,7 @@ class Snapshots:
     def info(self, domain: str, name: str | None = None) -> SnapshotInfo:
         """The current one without a name, as everywhere here."""
         with Store(self._file) as store:
-            table = SnapshotTable(store, store.get(domain))
+            table = self._settled(store, domain)
             return described(table, table.get(name), table.current())
 
     @served
@@ -83,32 +102,67 @@ class Snapshots:
         with Store(self._file) as store:
             return write_snapshot(SnapshotTable(store, store.get(domain)).get(name))
 
+    def _settled(self, store: Store, domain: str) -> SnapshotTable:
+        """What a manager before this one had begun may have ended meanwhile."""
+        row = store.get(domain)
+        table = SnapshotTable(store, row)
+        if table.noted() and row.name in running() and self.alone.acquire(blocking=False):
+            try:
+                settle_all(table)
+            except InnkeeperError as error:
+                logger.info("a snapshot of %s is under way: %s", row.name, error)
+            finally:
+                self.alone.release()
+        return table
+
     # ---- taking ---------------------------------------------------------------------------------
 
     @served
     def create(
         self, domain: str, xml: str, *, disk_only: bool = False, metadata: bool = True, reuse: bool = False
     ) -> Taken:
-        """Takes one. `reuse`: the overlays are there. Without `metadata` it is not kept that there is one."""
-        request = read_request(xml)
+        """Takes one, and tells nothing of how far it is: see `take`."""
+        words = [("disk-only", disk_only), ("no-metadata", not metadata), ("reuse-external", reuse)]
+        return finish(self.take(domain, xml, [word for word, said in words if said]))
+
+    @served
+    def take(self, domain: str, xml: str, flags: Sequence[str]) -> Work[Taken]:
+        """Takes one. Flags are `disk-only`, `no-metadata` (it is not kept that there is one), `reuse-external` (its files are
+        there) and `halt` (the machine is shut off with it).
+        """
+        request, wanted = read_request(xml), Flags.of(flags)
         with Store(self._file) as store:
-            row = store.get(domain)
+            name = store.get(domain).name
+        return (yield from watched(name, lambda: self._take(name, request, wanted)))
+
+    def _take(self, name: str, request: Request, flags: Flags) -> Taken:
+        with Store(self._file) as store:
+            row = store.get(name)
             if row.name in running():
-                if not disk_only:
-                    raise HostError(refusal(row.name))
                 with self.alone, swept(store):
                     settle_all(SnapshotTable(store, row))
-                    snapshot = live.take(
-                        SnapshotTable(store, store.get(domain)), request, metadata=metadata, reuse=reuse
-                    )
-                return {"name": snapshot.name, "unknown": request.unknown}
-            with still(store, row) as table:
-                snapshot = planned(table, request, disk_only=disk_only)
-                if snapshot.location == EXTERNAL:
-                    external.take(table, snapshot, metadata=metadata, reuse=reuse)
-                else:
-                    internal.take(table, snapshot, metadata=metadata)
+                    snapshot = self._take_running(SnapshotTable(store, store.get(row.name)), request, flags)
+            else:
+                with still(store, row) as table:
+                    snapshot = take_still(table, request, flags)
         return {"name": snapshot.name, "unknown": request.unknown}
+
+    def _take_running(self, table: SnapshotTable, request: Request, flags: Flags) -> Snapshot:
+        wanted = memory_wanted(request, flags)
+        if wanted is not None and wanted.kind == INTERNAL:
+            snapshot = memory.take(table, request, flags.how)
+        else:
+            snapshot = live.take(table, request, flags.how, wanted)
+        if flags.how.end and wanted is not None:
+            self._with_power(table.domain).wait_for_end(table.domain.name)
+        elif flags.how.end:
+            self._with_power(table.domain).destroy(table.domain.name)
+        return snapshot
+
+    def _with_power(self, domain: Row) -> Power:
+        if self._power is None:
+            raise HostError(f"machine {domain.name} runs; shut it off first, with inn shutdown {domain.name}")
+        return self._power
 
     @served
     def redefine(self, domain: str, xml: str, *, current: bool = False) -> Taken:
@@ -152,15 +206,49 @@ class Snapshots:
         return found
 
     @served
-    def revert(self, domain: str, name: str | None = None) -> str:
-        """Makes a machine, and its disks, what they were; what they are now is lost. Returns the snapshot's name."""
-        with Store(self._file) as store, still(store, store.get(domain)) as table:
-            snapshot = table.get(name)
-            if snapshot.location == EXTERNAL:
-                external.go_back(table, snapshot)
-            else:
-                internal.go_back(table, snapshot)
+    def revert(
+        self, domain: str, name: str | None = None, *, begin: str | None = None, reset_nvram: bool = False
+    ) -> str:
+        """Makes a machine, its disks and its memory what they were; what they are now is lost. Returns the snapshot's name.
+
+        It is then in the state of that time; or `begin` says `running` or `paused`. With `reset_nvram` its UEFI variables are its
+        firmware's.
+        """
+        if begin not in (None, *ACTIVE):
+            raise ConfigError(f"the machine cannot be {begin!r} afterwards, only {' or '.join(ACTIVE)}")
+        with Store(self._file) as store:
+            row = store.get(domain)
+            snapshot = SnapshotTable(store, row).get(name)
+            memory.check_there(snapshot)
+            if reset_nvram and snapshot.memory is not None:
+                raise ConfigError(
+                    f"snapshot {snapshot.name} has memory, which goes on with its UEFI variables; leave out --reset-nvram"
+                )
+            if row.name in running():
+                self._with_power(row).destroy(row.name)
+            with still(store, row, replaces_save=snapshot.memory is not None) as table:
+                snapshot = table.get(snapshot.name)
+                if any(part.kind == EXTERNAL for part in snapshot.parts.values()):
+                    external.go_back(table, snapshot)
+                else:
+                    internal.go_back(table, snapshot)
+            row = store.get(row.name)
+        if reset_nvram:
+            reset_variables(row.xml)
+        state = begin or snapshot.state
+        if begin is not None or snapshot.memory is not None:
+            self._begin(row, snapshot, paused=state == PAUSED)
         return snapshot.name
+
+    def _begin(self, row: Row, snapshot: Snapshot, *, paused: bool) -> None:
+        order: dict[str, Any] = {"xml": row.xml, "paused": paused}
+        file = snapshot.memory_path
+        if file is not None:
+            # As it ran, which need not be as it was defined, from the disks that it has now.
+            disks = {drive.target: (drive.file, drive.kind) for drive in written_drives(row.xml).values()}
+            xml = with_files(named(xml_of(file), row.name), disks)
+            order |= {"xml": xml, "restore": str(file), "vouched": True}
+        self._with_power(row).launch(row.name, order, "restored" if file is not None else "booted")
 
     @served
     def delete(
@@ -177,12 +265,15 @@ class Snapshots:
             row = store.get(domain)
             if metadata_only:
                 return forget(SnapshotTable(store, row), name, children=children, itself=itself)
+            if row.name in running():
+                with self.alone, swept(store):
+                    settle_all(SnapshotTable(store, row))
+                    return remove_running(store, row, name, children=children, itself=itself)
             with still(store, row) as table:
                 snapshot = table.get(name)
-                doomed = list(reversed(table.descendants(snapshot.name))) if children else []
-                for each in doomed + [snapshot] * itself:
+                for each in doomed(table, snapshot, children=children, itself=itself):
                     fresh = SnapshotTable(store, store.get(str(row.uuid)))
-                    if each.location == EXTERNAL:
+                    if any(part.kind == EXTERNAL for part in each.parts.values()):
                         yield from external.remove(fresh, fresh.get(each.name))
                     else:
                         internal.remove(fresh, fresh.get(each.name))
@@ -211,27 +302,10 @@ def check_name(table: SnapshotTable, before: Snapshot, snapshot: Snapshot, *, al
         )
     if any(each.name == snapshot.name for each in table.all()):
         raise ConfigError(f"machine {table.domain.name} has a snapshot {snapshot.name!r} already; give another name")
-    if before.targets(INTERNAL):
+    if before.targets(INTERNAL) or (before.memory is not None and before.memory.kind == INTERNAL):
         raise ConfigError(
             f"snapshot {before.name} is within the images of its disks under that name; only external ones get another"
         )
-
-
-def forget(table: SnapshotTable, name: str | None, *, children: bool, itself: bool) -> str:
-    """The metadata alone."""
-    snapshot = table.get(name)
-    doomed = list(reversed(table.descendants(snapshot.name))) if children else []
-    with table.store.transaction() as database:
-        for each in doomed + [snapshot] * itself:
-            table.remove(database, each)
-    return snapshot.name
-
-
-def refusal(name: str) -> str:
-    return (
-        f"machine {name} runs, and a snapshot with its memory is not made: shut it off first, with inn shutdown {name}, "
-        "or take one of its disks alone, with --disk-only"
-    )
 
 
 def described(table: SnapshotTable, snapshot: Snapshot, current: str | None) -> SnapshotInfo:

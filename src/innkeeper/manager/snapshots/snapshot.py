@@ -1,15 +1,17 @@
 """What a snapshot is, and libvirt's snapshot XML.
 
-Spec: libvirt's "Snapshot XML format". Left out: the state of a running machine's memory.
+Spec: libvirt's "Snapshot XML format".
 """
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 from innkeeper.errors import ConfigError
 from innkeeper.manager.elements import Element, attribute, parse, text_of, whole
+from innkeeper.manager.snapshots.places import memory_file
 from innkeeper.manager.storage.describe import indented
 from innkeeper.manager.storage.pool import brief
 from innkeeper.manager.storage.pool_xml import unknown_parts
@@ -17,6 +19,9 @@ from innkeeper.manager.storage.pool_xml import unknown_parts
 INTERNAL, EXTERNAL, NONE = "internal", "external", "no"
 KINDS = (INTERNAL, EXTERNAL, NONE)
 SHUT_OFF, DISK_ONLY = "shutoff", "disk-snapshot"
+RUNNING, PAUSED = "running", "paused"
+ACTIVE = (RUNNING, PAUSED)
+"""States with memory."""
 NAME_LIMIT = 200
 UNDERSTOOD = frozenset(
     [
@@ -67,11 +72,18 @@ class Snapshot:
     created: int
     state: str = SHUT_OFF
     parts: dict[str, Part] = field(default_factory=dict)
+    memory: Part | None = None
     xml: str
 
     @property
     def location(self) -> str:
-        return EXTERNAL if any(part.kind == EXTERNAL for part in self.parts.values()) else INTERNAL
+        parts = [*self.parts.values(), *([self.memory] if self.memory is not None else [])]
+        return EXTERNAL if any(part.kind == EXTERNAL for part in parts) else INTERNAL
+
+    @property
+    def memory_path(self) -> Path | None:
+        """The file with the memory, if there is one."""
+        return Path(self.memory.file) if self.memory is not None and self.memory.file is not None else None
 
     def targets(self, kind: str) -> list[str]:
         return [target for target, part in self.parts.items() if part.kind == kind]
@@ -84,6 +96,7 @@ class Request:
     name: str | None
     description: str
     parts: dict[str, Part]
+    memory: Part | None = None
     unknown: list[str]
 
 
@@ -91,13 +104,11 @@ def read_request(text: str) -> Request:
     """Raises `ConfigError`."""
     root = parse_snapshot(text)
     name = text_of(root, "name")
-    memory = attribute(root, "memory", "snapshot")
-    if memory not in (None, "no"):
-        raise ConfigError(f"the snapshot's memory is {memory!r}; snapshots here are of disks alone, so it must be 'no'")
     return Request(
         name=check_snapshot_name(name) if name is not None else None,
         description=text_of(root, "description") or "",
         parts=read_parts(root),
+        memory=read_memory(root),
         unknown=unknown_parts_of(text),
     )
 
@@ -131,6 +142,22 @@ def read_parts(root: Element) -> dict[str, Part]:
     return parts
 
 
+def read_memory(root: Element) -> Part | None:
+    """None if nothing is said of it. Raises `ConfigError`."""
+    kind, file = attribute(root, "memory", "snapshot"), attribute(root, "memory", "file")
+    if kind is None and file is None:
+        return None
+    if kind not in (*KINDS, None):
+        raise ConfigError(f"the snapshot's memory is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if kind in (INTERNAL, NONE):
+        if file is not None:
+            raise ConfigError(f"the snapshot's memory is {kind}, so it has no file of its own; leave {file} out")
+        return Part(kind)
+    if file is None or not Path(file).is_absolute():
+        raise ConfigError(f"the file of the snapshot's memory is {file!r}; give its whole path, from / on")
+    return Part(EXTERNAL, file)
+
+
 def read_snapshot(text: str) -> Snapshot:
     """One whose document is all there is of it: for `--redefine`. Raises `ConfigError`."""
     root = parse_snapshot(text)
@@ -140,7 +167,9 @@ def read_snapshot(text: str) -> Snapshot:
         raise ConfigError(
             f"the snapshot has no <{missing}>; a snapshot that is defined again needs all that its XML had"
         )
-    parts = read_parts(root)
+    parts, memory, uuid = read_parts(root), read_memory(root), text_of(domain, "uuid")
+    if memory is not None and memory.kind == INTERNAL and uuid is not None:
+        memory = Part(INTERNAL, str(memory_file(UUID(uuid), name)))
     return Snapshot(
         name=check_snapshot_name(name),
         description=text_of(root, "description") or "",
@@ -148,6 +177,7 @@ def read_snapshot(text: str) -> Snapshot:
         created=whole(created, "<creationTime>"),
         state=text_of(root, "state") or SHUT_OFF,
         parts={target: Part(part.kind or NONE, part.file) for target, part in parts.items()},
+        memory=memory if memory is not None and memory.file is not None else None,
         xml=indented(domain),
     )
 
@@ -161,7 +191,9 @@ def write_snapshot(snapshot: Snapshot) -> str:
     if snapshot.parent is not None:
         ET.SubElement(ET.SubElement(root, "parent"), "name").text = snapshot.parent
     ET.SubElement(root, "creationTime").text = str(snapshot.created)
-    ET.SubElement(root, "memory", snapshot="no")
+    memory = ET.SubElement(root, "memory", snapshot=snapshot.memory.kind if snapshot.memory is not None else NONE)
+    if snapshot.memory is not None and snapshot.memory.kind == EXTERNAL:
+        memory.set("file", snapshot.memory.file or "")
     disks = ET.SubElement(root, "disks")
     for target, part in snapshot.parts.items():
         disk = ET.SubElement(disks, "disk", name=target, snapshot=part.kind)
@@ -171,6 +203,14 @@ def write_snapshot(snapshot: Snapshot) -> str:
             ET.SubElement(disk, "source", file=part.file)
     root.append(parse(snapshot.xml, "the domain"))
     return indented(root)
+
+
+def memory_as_json(memory: Part | None) -> str | None:
+    return json.dumps([memory.kind, memory.file]) if memory is not None else None
+
+
+def memory_of_json(text: str | None) -> Part | None:
+    return Part(*json.loads(text)) if text is not None else None
 
 
 def parts_as_json(parts: dict[str, Part]) -> str:

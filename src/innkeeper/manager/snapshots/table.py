@@ -13,11 +13,17 @@ from typing import Any
 from uuid import UUID
 
 from innkeeper.errors import ConfigError
-from innkeeper.manager.snapshots.snapshot import Snapshot, parts_as_json, parts_of_json
+from innkeeper.manager.snapshots.snapshot import (
+    Snapshot,
+    memory_as_json,
+    memory_of_json,
+    parts_as_json,
+    parts_of_json,
+)
 from innkeeper.manager.storage.pool import brief
 from innkeeper.manager.store import Row, Store
 
-COLUMNS = "name, parent, created, state, description, parts, xml"
+COLUMNS = "name, parent, created, state, description, parts, memory, xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +86,10 @@ class SnapshotTable:
         if current:
             self.mark(database, None)
         database.execute(
-            f"INSERT INTO snapshots (domain, current, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+            f"INSERT INTO snapshots (domain, current, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
             " ON CONFLICT (domain, name) DO UPDATE SET parent = excluded.parent, created = excluded.created,"
-            " state = excluded.state, description = excluded.description, parts = excluded.parts, xml = excluded.xml,"
+            " state = excluded.state, description = excluded.description, parts = excluded.parts, memory = excluded.memory,"
+            " xml = excluded.xml,"
             " current = max(current, excluded.current)",
             (
                 self._uuid,
@@ -93,6 +100,7 @@ class SnapshotTable:
                 snapshot.state,
                 snapshot.description,
                 parts_as_json(snapshot.parts),
+                memory_as_json(snapshot.memory),
                 snapshot.xml,
             ),
         )
@@ -109,8 +117,12 @@ class SnapshotTable:
                 (name, self._uuid, before),
             )
 
-    def remove(self, database: sqlite3.Connection, snapshot: Snapshot) -> None:
-        """Its children become its parent's, and so does the mark of the current one."""
+    def remove(self, database: sqlite3.Connection, snapshot: Snapshot, *, keeps: bool = False) -> None:
+        """Its children become its parent's, and so does the mark of the current one. What it has of memory goes too,
+        unless it `keeps` that.
+        """
+        if snapshot.memory_path is not None and not keeps:
+            self.discard(database, [snapshot.memory_path])
         if self.current() == snapshot.name:
             self.mark(database, snapshot.parent)
         database.execute("DELETE FROM snapshots WHERE domain = ? AND name = ?", (self._uuid, snapshot.name))
@@ -169,8 +181,8 @@ def all_noted(store: Store) -> list[Entry]:
     return [Entry(number, UUID(domain), action, json.loads(data)) for number, domain, action, data in rows]
 
 
-def snapshot_of(row: tuple[str, str | None, int, str, str, str, str]) -> Snapshot:
-    name, parent, created, state, description, parts, xml = row
+def snapshot_of(row: tuple[str, str | None, int, str, str, str, str | None, str]) -> Snapshot:
+    name, parent, created, state, description, parts, memory, xml = row
     return Snapshot(
         name=name,
         parent=parent,
@@ -178,5 +190,6 @@ def snapshot_of(row: tuple[str, str | None, int, str, str, str, str]) -> Snapsho
         state=state,
         description=description,
         parts=parts_of_json(parts),
+        memory=memory_of_json(memory),
         xml=xml,
     )

@@ -18,7 +18,7 @@ use crate::monitor::edid;
 pub const MEMORY_LIMIT: u64 = 256 << 20;
 pub const RESOURCE_LIMIT: usize = 4096;
 /// Entries of one backing: a picture of the limit in pages would have as many.
-const MOST_ENTRIES: u32 = 1 << 16;
+pub const MOST_ENTRIES: u32 = 1 << 16;
 const ENTRY_BYTES: u64 = 16;
 const ENTRIES: u64 = HEADER_BYTES + 8;
 /// Scanouts that GET_DISPLAY_INFO has room for; we have the first.
@@ -26,7 +26,7 @@ const MOST_SCANOUTS: usize = 16;
 const SCANOUT_BYTES: usize = 24;
 const EDID_ROOM: usize = 1024;
 /// Both sides of a cursor (5.7.6.9).
-const CURSOR_SIDE: u32 = 64;
+pub const CURSOR_SIDE: u32 = 64;
 
 /// A response's kind and what follows its header.
 type Answer = Result<(u32, Vec<u8>), Refusal>;
@@ -37,9 +37,9 @@ fn done() -> Answer {
 
 /// What is shown: a part of a resource.
 #[derive(Clone, Copy)]
-struct Scanout {
-    resource: u32,
-    rect: Rect,
+pub struct Scanout {
+    pub resource: u32,
+    pub rect: Rect,
 }
 
 /// What an active driver has made.
@@ -47,9 +47,9 @@ pub struct Commands {
     memory: Arc<GuestMemory>,
     shared: Arc<Shared>,
     edid: bool,
-    resources: HashMap<u32, Resource>,
+    pub(super) resources: HashMap<u32, Resource>,
     taken: u64,
-    scanout: Option<Scanout>,
+    pub(super) scanout: Option<Scanout>,
 }
 
 impl Commands {
@@ -128,6 +128,40 @@ impl Commands {
 
     fn resource(&mut self, id: u32) -> Result<&mut Resource, Refusal> {
         self.resources.get_mut(&id).ok_or(Refusal::Resource)
+    }
+
+    /// For one that is made of a saved state; the arguments of commands were checked there.
+    pub(super) fn add(&mut self, id: u32, resource: Resource) -> Result<(), Refusal> {
+        if id == 0 || self.resources.contains_key(&id) || self.resources.len() >= RESOURCE_LIMIT {
+            return Err(Refusal::Resource);
+        }
+        self.take(resource.whole_cost())?;
+        self.resources.insert(id, resource);
+        Ok(())
+    }
+
+    /// The same of what is shown.
+    pub(super) fn show_again(&mut self, scanout: Scanout) -> Result<(), Refusal> {
+        let size = self.resource(scanout.resource)?.size();
+        if scanout.rect.width == 0 || scanout.rect.height == 0 || !fits(scanout.rect, size) {
+            return Err(Refusal::Parameter);
+        }
+        self.scanout = Some(scanout);
+        lock(&self.shared.front).resize((scanout.rect.width, scanout.rect.height));
+        self.show(scanout.resource, scanout.rect);
+        Ok(())
+    }
+
+    pub(super) fn restart(&self) {
+        lock(&self.shared.front).restart();
+    }
+
+    pub(super) fn point_again(&self, cursor: Cursor) {
+        lock(&self.shared.front).set_cursor(cursor);
+    }
+
+    pub(super) fn memory(&self) -> &GuestMemory {
+        &self.memory
     }
 
     /// Takes memory of the host, if there is so much left to take.

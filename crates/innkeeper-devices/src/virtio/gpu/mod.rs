@@ -10,6 +10,7 @@ mod commands;
 mod front;
 mod protocol;
 mod resource;
+mod saving;
 #[cfg(test)]
 mod tests;
 
@@ -19,13 +20,14 @@ use std::time::Duration;
 use innkeeper_display::bells::{Bell, Bells};
 use innkeeper_display::{Cursor, Frame, Rect, Screen};
 
-use super::class::{Activation, Class, Link, read_config_bytes};
+use super::class::{Activation, Class, Link, Saving, read_config_bytes};
 use super::lock;
 use super::queue::Chain;
 use super::worker::Workers;
 use crate::monitor::edid;
 use commands::Commands;
 use front::Front;
+use saving::Saved;
 
 const KIND: u16 = 16;
 const CONTROL: u16 = 0;
@@ -38,12 +40,27 @@ const DISPLAY_CHANGED: u32 = 1;
 const EVENTS_CLEAR: u64 = 4;
 const SCANOUTS: u32 = 1;
 
+#[derive(Default)]
 struct Monitor {
     size: (u32, u32),
     /// `events_read`.
     events: u32,
     /// The driver that hears of them.
     device: Option<Arc<Link>>,
+    /// It does not hear of anything just now.
+    paused: bool,
+    /// It has yet to hear of one.
+    missed: bool,
+}
+
+/// What a paused device goes on with.
+#[derive(Default)]
+enum Kept {
+    #[default]
+    Nothing,
+    Commands(Box<Commands>),
+    /// Of another process.
+    Saved(Box<Saved>),
 }
 
 /// What the worker shares with viewers and registers.
@@ -56,14 +73,34 @@ struct Shared {
 pub struct Gpu {
     shared: Arc<Shared>,
     workers: Workers,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl Default for Gpu {
     fn default() -> Self {
-        let monitor = Mutex::new(Monitor { size: edid::PREFERRED, events: 0, device: None });
+        let monitor = Mutex::new(Monitor { size: edid::PREFERRED, ..Monitor::default() });
         Self {
             shared: Arc::new(Shared { monitor, front: Mutex::default(), bells: Bells::default() }),
             workers: Workers::default(),
+            kept: Arc::default(),
+        }
+    }
+}
+
+impl Gpu {
+    /// What the driver has made: nothing yet, or what there was before a pause.
+    fn commands(&self, driver: &Activation) -> Commands {
+        let new = || Commands::new(Arc::clone(&driver.memory), Arc::clone(&self.shared), driver.has(EDID));
+        match std::mem::take(&mut *lock(&self.kept)) {
+            Kept::Commands(commands) => *commands,
+            Kept::Saved(saved) => saved.put_into(new()).unwrap_or_else(|_refused| {
+                driver.device.needs_reset(); // its pictures lay where there is no memory
+                new()
+            }),
+            Kept::Nothing => {
+                lock(&self.shared.front).restart();
+                new()
+            }
         }
     }
 }
@@ -97,11 +134,16 @@ impl Class for Gpu {
     }
 
     fn activate(&self, mut driver: Activation) {
-        lock(&self.shared.front).restart();
+        let mut commands = Box::new(self.commands(&driver));
         self.shared.bells.ring();
-        lock(&self.shared.monitor).device = Some(Arc::clone(&driver.device));
+        let mut monitor = lock(&self.shared.monitor);
+        monitor.device = Some(Arc::clone(&driver.device));
+        let missed = std::mem::take(&mut monitor.missed);
+        monitor.paused = false;
+        monitor.events |= if missed { DISPLAY_CHANGED } else { 0 };
+        drop(monitor);
         let (memory, shared) = (Arc::clone(&driver.memory), Arc::clone(&self.shared));
-        let mut commands = Commands::new(Arc::clone(&memory), Arc::clone(&shared), driver.has(EDID));
+        let kept = Arc::clone(&self.kept);
         let (mut control, mut cursor) = (driver.take(CONTROL.into()), driver.take(CURSOR.into()));
         self.workers.start("virtio-gpu", &[CONTROL, CURSOR], &driver.device, move |bell| {
             let mut chain = Chain::new(&memory);
@@ -121,7 +163,11 @@ impl Class for Gpu {
                     });
                 }
             }
+            *lock(&kept) = Kept::Commands(commands);
         });
+        if missed {
+            driver.device.config_changed();
+        }
     }
 
     fn notify(&self, queue: u16) {
@@ -130,8 +176,13 @@ impl Class for Gpu {
 
     fn reset(&self) {
         self.workers.stop();
+        *lock(&self.kept) = Kept::Nothing;
         let mut monitor = lock(&self.shared.monitor);
-        (monitor.events, monitor.device) = (0, None);
+        *monitor = Monitor { size: monitor.size, ..Monitor::default() };
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
     }
 }
 
@@ -155,7 +206,10 @@ impl Screen for Gpu {
         if std::mem::replace(&mut monitor.size, size) == size {
             return;
         }
-        let Some(device) = monitor.device.clone() else { return };
+        let Some(device) = monitor.device.clone() else {
+            monitor.missed = monitor.paused;
+            return;
+        };
         monitor.events |= DISPLAY_CHANGED;
         drop(monitor);
         device.config_changed();

@@ -13,6 +13,7 @@ const OPAQUE: u32 = 0xFF00_0000;
 /// How a pixel lies in the guest's memory (5.7.6.8): names say the order of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
+    number: u32,
     /// Alpha, or what is in its place, comes first.
     reversed: bool,
     /// Red and blue are the other way round.
@@ -33,7 +34,11 @@ impl Format {
             134 => (false, true, false), // R8G8B8X8
             _ => return Err(Refusal::Parameter),
         };
-        Ok(Self { reversed, exchanged, alpha })
+        Ok(Self { number, reversed, exchanged, alpha })
+    }
+
+    pub fn number(self) -> u32 {
+        self.number
     }
 
     /// `0xAARRGGBB`.
@@ -55,12 +60,14 @@ pub struct Backing {
     /// Each with what comes before it, in bytes.
     pieces: Vec<(u64, Buffer)>,
     bytes: u64,
+    /// As the driver gave them: address and length.
+    entries: Vec<(u64, u32)>,
 }
 
 impl Backing {
     /// What so many entries take on the host.
     pub fn cost(entries: u64) -> u64 {
-        entries * size_of::<(u64, Buffer)>() as u64
+        entries * (size_of::<(u64, Buffer)>() + size_of::<(u64, u32)>()) as u64
     }
 
     /// Adds an entry, which must be RAM as a whole.
@@ -70,7 +77,13 @@ impl Backing {
             pieces.push((*bytes, piece));
             *bytes += piece.len() as u64;
         });
-        found.map_err(|_| Refusal::Parameter)
+        found.map_err(|_| Refusal::Parameter)?;
+        self.entries.push((gpa, length));
+        Ok(())
+    }
+
+    pub fn entries(&self) -> &[(u64, u32)] {
+        &self.entries
     }
 
     /// Copies bytes from `offset` on, as far as there are any.
@@ -116,8 +129,16 @@ impl Resource {
         self.size
     }
 
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     pub fn pixels(&self) -> &[u32] {
         &self.pixels
+    }
+
+    pub fn pixels_mut(&mut self) -> &mut [u32] {
+        &mut self.pixels
     }
 
     /// Everything that it takes on the host.

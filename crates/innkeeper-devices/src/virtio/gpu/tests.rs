@@ -92,6 +92,64 @@ fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
 }
 
 #[test]
+fn a_saved_machine_shows_its_pictures_again() {
+    let mut guest = Guest::with_resource(7, 100, 40);
+    let picture: Vec<u32> = (0..4000).map(|at| 0xFF00_0000 | (at * 3)).collect();
+    guest.paint(4, 0, &picture);
+    guest.must(command::TRANSFER_TO_HOST_2D, &[0, 0, 100, 40, 0, 0, 7, 0]);
+    guest.must(command::SET_SCANOUT, &[0, 0, 100, 40, 0, 7]);
+    guest.must(command::RESOURCE_CREATE_2D, &[9, 1, 64, 64]);
+    assert_eq!(guest.cursor(&[0, 0, 0, 0, 9, 3, 4, 0]), response::OK);
+    let seen = |guest: &Guest| {
+        let mut frame = Frame::default();
+        guest.gpu.refresh(&mut frame);
+        (frame.width, frame.height, frame.pixels)
+    };
+    let before = seen(&guest);
+    assert_eq!(before.2[7], 21);
+
+    guest.driver.function.pause();
+    guest.gpu.prefer(1600, 1200);
+    guest.driver.function.go_on();
+    assert_eq!(seen(&guest), before);
+    assert_eq!(guest.driver.modern.read(0x2000, 4), 1, "it hears of the size once it goes on");
+
+    let gpu = Arc::new(Gpu::default());
+    let driver = guest.driver.moved_to(gpu.clone());
+    let mut guest = Guest { gpu, driver };
+    assert_eq!(seen(&guest), before);
+    let (_, cursor) = guest.gpu.cursor().expect("a pointer");
+    assert_eq!((cursor.width, cursor.hot_x, cursor.hot_y), (64, 3, 4));
+    assert_eq!(guest.driver.modern.read(0x2000, 4), 1);
+    assert_eq!(guest.ask(command::RESOURCE_CREATE_2D, &[7, 2, 10, 10]), NO_RESOURCE, "it is there");
+    guest.paint(4, 0, &[0x00FF_FFFF]);
+    guest.must(command::TRANSFER_TO_HOST_2D, &[0, 0, 1, 1, 0, 0, 7, 0]); // from the pages that were its backing
+    guest.must(command::RESOURCE_FLUSH, &[0, 0, 1, 1, 7, 0]);
+    assert_eq!(seen(&guest).2[..2], [0xFF_FFFF, before.2[1]]);
+    guest.must(command::RESOURCE_UNREF, &[9, 0]);
+    guest.must(command::RESOURCE_UNREF, &[7, 0]);
+}
+
+#[test]
+fn pictures_that_do_not_fit_into_a_file_are_named() {
+    let mut guest = Guest::new();
+    let mut random = Random::new(3);
+    for id in 1..4 {
+        guest.must(command::RESOURCE_CREATE_2D, &[id, 2, 2048, 2048]);
+        let noise: Vec<u8> = (0..1 << 18).flat_map(|_| random.word().to_le_bytes()).collect();
+        guest.driver.write(PICTURE, &noise[..0xF_8000]);
+        // The same again and again, each time a little further: nothing repeats within what a compressor looks back at.
+        let mut body = vec![id, 19];
+        (0..19).for_each(|at| body.extend([PICTURE as u32 + 4096 * at, 0, 0xE_0000, 0]));
+        guest.must(command::RESOURCE_ATTACH_BACKING, &body);
+        guest.must(command::TRANSFER_TO_HOST_2D, &[0, 0, 2048, 2048, 0, 0, id, 0]);
+    }
+    guest.driver.function.pause();
+    let obstacle = guest.driver.function.obstacle().expect("48 MiB of noise");
+    assert!(obstacle.starts_with("its guest keeps pictures in it that take 4"), "{obstacle}");
+}
+
+#[test]
 fn a_picture_is_transferred_and_seen_once_it_is_flushed() {
     let mut guest = Guest::with_resource(7, 100, 40);
     let picture: Vec<u32> = (0..4000).map(|at| 0xFF00_0000 | (at * 3)).collect();

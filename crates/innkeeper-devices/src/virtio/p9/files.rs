@@ -37,7 +37,7 @@ impl Session {
         self.may_open(fid)?;
         let path = self.path(fid)?.to_vec();
         let file = self.folder.open_file(&path, flags as i32)?;
-        self.opened_as(fid, path, file, out)
+        self.opened_as(fid, path, file, flags, out)
     }
 
     pub(super) fn create(&mut self, it: &mut Reader<'_>, out: &mut Writer) -> Done {
@@ -46,13 +46,13 @@ impl Session {
         let parent = self.path(fid)?;
         let path = joined(parent, name)?;
         let file = self.folder.create(parent, name, flags as i32, mode)?;
-        self.opened_as(fid, path, file, out)
+        self.opened_as(fid, path, file, flags, out)
     }
 
-    fn opened_as(&mut self, fid: u32, path: Vec<u8>, file: File, out: &mut Writer) -> Done {
+    fn opened_as(&mut self, fid: u32, path: Vec<u8>, file: File, flags: u32, out: &mut Writer) -> Done {
         out.qid(self.folder.qid(&file.metadata()?));
         out.word(0); // as much at once as a message holds
-        self.set_open(fid, path, file);
+        self.set_open(fid, path, file, flags as i32);
         Ok(())
     }
 

@@ -2,19 +2,24 @@
 //!
 //! Spec: virtio 1.2, device ID 9 (its feature and configuration are Linux's virtio_9p.h); 9P2000.L. Left out: extended
 //! attributes, authentication, and locks between the guest and the host's programs.
+//!
+//! A machine that is saved keeps its guest's fids as paths, and what was open is opened again: what has vanished from
+//! the folder until then cannot be, and its name is said.
 
 mod files;
 mod folder;
+mod saving;
 mod session;
 mod sys;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use folder::Folder;
 
-use super::class::{Activation, Class, read_config_bytes};
+use super::class::{Activation, Class, Saving, read_config_bytes};
+use super::lock;
 use super::queue::{Chain, Fault};
 use super::worker::Workers;
 use session::{MESSAGE_LIMIT, Session};
@@ -28,11 +33,14 @@ pub struct P9 {
     /// By which the guest mounts it.
     tag: Vec<u8>,
     workers: Workers,
+    /// The session of a driver while the device is paused.
+    kept: Arc<Mutex<Option<Session>>>,
 }
 
 impl P9 {
     pub fn new(folder: Folder, tag: &str) -> Self {
-        Self { folder: Arc::new(folder), tag: tag.as_bytes().to_vec(), workers: Workers::default() }
+        let (folder, tag) = (Arc::new(folder), tag.as_bytes().to_vec());
+        Self { folder, tag, workers: Workers::default(), kept: Arc::default() }
     }
 }
 
@@ -56,11 +64,14 @@ impl Class for P9 {
 
     fn activate(&self, mut driver: Activation) {
         let Some(mut queue) = driver.take(0) else { return };
-        let (mut chain, mut session) = (queue.chain(), Session::new(Arc::clone(&self.folder)));
+        let session = lock(&self.kept).take();
+        let mut session = session.unwrap_or_else(|| Session::new(Arc::clone(&self.folder)));
+        let (mut chain, kept) = (queue.chain(), Arc::clone(&self.kept));
         self.workers.start("virtio-9p", &[0], &driver.device, move |bell| {
             while bell.wait(Duration::ZERO) {
                 queue.drain(&mut chain, |chain| serve(&mut session, chain));
             }
+            *lock(&kept) = Some(session);
         });
     }
 
@@ -70,6 +81,11 @@ impl Class for P9 {
 
     fn reset(&self) {
         self.workers.stop();
+        *lock(&self.kept) = None;
+    }
+
+    fn saving(&self) -> Option<&dyn Saving> {
+        Some(self)
     }
 }
 

@@ -14,9 +14,9 @@ use super::wire::{ERROR_BYTES, HEADER, Qid, Reader, Writer, plain};
 
 /// The largest message, and the largest that one is sure to be understood with.
 pub const MESSAGE_LIMIT: u32 = 512 << 10;
-const MESSAGE_LEAST: u32 = 4096;
+pub const MESSAGE_LEAST: u32 = 4096;
 const VERSION: &[u8] = b"9P2000.L";
-const FIDS_LIMIT: usize = 16 << 10;
+pub const FIDS_LIMIT: usize = 16 << 10;
 /// Of the descriptors that this process may have, a guest gets a part.
 const OPEN_SHARE: usize = 4;
 const OPEN_LIMIT: usize = 4096;
@@ -27,6 +27,8 @@ const ERROR: u8 = 7;
 pub struct Fid {
     pub path: Vec<u8>,
     pub open: Option<File>,
+    /// That it was opened with, and would be again: no file is made or emptied a second time.
+    pub flags: i32,
 }
 
 pub struct Session {
@@ -44,6 +46,17 @@ impl Session {
     pub fn new(folder: Arc<Folder>) -> Self {
         let open_limit = (sys::descriptors() / OPEN_SHARE).clamp(1, OPEN_LIMIT);
         Self { folder, fids: HashMap::new(), opened: 0, open_limit, message_limit: 0 }
+    }
+
+    /// One that goes on with these; `None` if more are open than may be.
+    pub fn with(folder: Arc<Folder>, fids: HashMap<u32, Fid>, message_limit: u32) -> Option<Self> {
+        let opened = fids.values().filter(|fid| fid.open.is_some()).count();
+        let session = Self { fids, opened, message_limit, ..Self::new(folder) };
+        (opened <= session.open_limit).then_some(session)
+    }
+
+    pub fn fids(&self) -> impl Iterator<Item = (u32, &Fid)> {
+        self.fids.iter().map(|(number, fid)| (*number, fid))
     }
 
     /// The answer to a message, of at most `room` bytes; `None` if either is too short for anything.
@@ -131,7 +144,7 @@ impl Session {
         if self.fids.len() >= FIDS_LIMIT {
             return Err(error(libc::ENFILE));
         }
-        self.fids.insert(number, Fid { path, open: None });
+        self.fids.insert(number, Fid { path, ..Fid::default() });
         Ok(())
     }
 
@@ -151,9 +164,10 @@ impl Session {
     }
 
     /// After [`Self::may_open`].
-    pub fn set_open(&mut self, number: u32, path: Vec<u8>, file: File) {
+    pub fn set_open(&mut self, number: u32, path: Vec<u8>, file: File, flags: i32) {
         self.opened += 1;
-        self.fids.insert(number, Fid { path, open: Some(file) });
+        let flags = flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC);
+        self.fids.insert(number, Fid { path, open: Some(file), flags });
     }
 
     /// Fids follow what they stand for to its new name.

@@ -8,6 +8,7 @@ use super::wire::{Qid, Reader, Writer};
 use super::*;
 use crate::virtio::hostile::Random;
 use crate::virtio::testing::{BUFFERS, Driver, readable, writable};
+use innkeeper_bus::state::{BadState, Bytes, Plain, Value, map};
 
 static FOLDERS: AtomicU32 = AtomicU32::new(0);
 
@@ -382,6 +383,88 @@ fn fids_and_open_files_are_limited() {
         .unwrap();
     assert_eq!(client.walk(1, &[]), Err(libc::EBADF));
     assert_eq!(client.0.message_limit, MESSAGE_LIMIT);
+}
+
+/// The session in a machine that is saved and restored.
+fn elsewhere(place: &Place, client: Client, between: impl FnOnce()) -> Result<Client, BadState> {
+    let [before, after] = [(); 2].map(|()| P9::new(place.folder(false), "files"));
+    *lock(&before.kept) = Some(client.0);
+    assert_eq!(before.obstacle(), None);
+    let state = before.state();
+    *lock(&before.kept) = None;
+    between();
+    after.restore(&state)?;
+    assert_eq!(after.state(), state);
+    let session = lock(&after.kept).take();
+    Ok(Client(session.expect("a session")))
+}
+
+#[test]
+fn a_saved_machine_has_its_files_open_again() {
+    let place = Place::new();
+    fs::create_dir(place.inside("folder")).unwrap();
+    let mut client = place.client(false);
+    client.walk(1, &[b"folder"]).unwrap();
+    client.create(1, b"file", libc::O_RDWR | libc::O_TRUNC | libc::O_EXCL, 0o644).unwrap();
+    client.write(1, 0, b"before").unwrap();
+    client.walk(2, &[b"folder", b"file"]).unwrap();
+    client.walk(3, &[b"folder"]).unwrap();
+    client.open(3, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+
+    let mut client = elsewhere(&place, client, || ()).unwrap();
+    assert_eq!(client.read(116, 1, 0, 10).unwrap(), b"before");
+    client.write(1, 6, b" and after").unwrap();
+    assert_eq!(fs::read(place.inside("folder/file")).unwrap(), b"before and after");
+    assert_eq!(client.open(1, libc::O_RDONLY), Err(libc::EBADF)); // it is open
+    client.open(2, libc::O_RDONLY).unwrap();
+    assert!(client.names(3, 1000).contains(&"file".to_owned()));
+    (1..4).for_each(|fid| drop(client.clunk(fid).unwrap()));
+
+    client.walk(1, &[b"folder", b"file"]).unwrap();
+    client.open(1, libc::O_RDWR).unwrap();
+    let gone = elsewhere(&place, client, || fs::remove_file(place.inside("folder/file")).unwrap());
+    let error = gone.err().expect("it has vanished");
+    assert!(error.is_missing());
+    assert!(
+        error.to_string().starts_with("\"folder/file\", which its guest has open, cannot be opened again")
+    );
+}
+
+#[test]
+fn what_is_open_and_removed_cannot_be_saved() {
+    let place = Place::new();
+    fs::write(place.inside("file"), "1").unwrap();
+    let mut client = place.client(false);
+    client.walk(1, &[b"file"]).unwrap();
+    client.open(1, libc::O_RDONLY).unwrap();
+    let device = P9::new(place.folder(false), "files");
+    *lock(&device.kept) = Some(client.0);
+    assert_eq!(device.obstacle(), None);
+    fs::write(place.inside("other"), "2").unwrap();
+    fs::rename(place.inside("other"), place.inside("file")).unwrap();
+    assert!(
+        device.obstacle().unwrap().starts_with("its guest has \"file\" open, which was removed or replaced")
+    );
+}
+
+#[test]
+fn no_foreign_state_leaves_the_folder() {
+    let place = Place::new();
+    let device = P9::new(place.folder(false), "files");
+    let fid = |path: &[u8], open: Option<i32>| {
+        map([("number", 1u32.save()), ("path", Bytes(path.to_vec()).save()), ("open", open.save())])
+    };
+    let state =
+        |limit: u32, fids: Vec<Value>| map([("message_limit", limit.save()), ("fids", Value::List(fids))]);
+    fs::write(place.inside("file"), "kept").unwrap();
+    assert!(device.restore(&state(8192, vec![fid(b"file", Some(libc::O_RDWR | libc::O_TRUNC))])).is_ok());
+    assert_eq!(fs::read(place.inside("file")).unwrap(), b"kept");
+    for path in [&b"../outside/secret"[..], b"/etc/passwd", b"nothing", b"a\0b"] {
+        assert!(device.restore(&state(8192, vec![fid(path, Some(0))])).is_err());
+    }
+    assert!(device.restore(&state(1, vec![])).is_err());
+    assert!(device.restore(&state(u32::MAX, vec![])).is_err());
+    assert!(device.restore(&state(8192, vec![fid(b"", None), fid(b"", None)])).is_err());
 }
 
 #[test]

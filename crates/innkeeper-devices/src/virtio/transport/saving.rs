@@ -26,6 +26,11 @@ impl VirtioPci {
         self.class.saving().is_some()
     }
 
+    /// What keeps it from being saved in the middle of what it does, once it is paused.
+    pub fn obstacle(&self) -> Option<String> {
+        self.class.saving().and_then(|class| class.obstacle())
+    }
+
     /// Returns once the device touches no memory and raises no interrupt any more. What it has begun is finished.
     pub fn pause(&self) {
         let mut registers = lock(&self.registers);

@@ -6,6 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use innkeeper_bus::state::BadState;
+
 use super::Host;
 use super::connection::{Connection, ROOM, Took, later};
 use super::packet::{HEADER_BYTES, HOST, Header, Ports, STREAM, op};
@@ -37,50 +39,75 @@ pub struct Queues {
     pub chain: Chain,
 }
 
-pub struct Switch {
-    host: Arc<Host>,
-    queues: Queues,
+/// What is under way, which outlives a pause.
+pub struct Traffic {
     connections: HashMap<Ports, Connection>,
     strangers: Vec<Stranger>,
     pending: VecDeque<Header>,
     next_port: u32,
-    /// The guest may have buffers for us.
-    has_buffers: bool,
     /// The guest is to hear that all its connections are gone.
     lost: bool,
 }
 
-impl Switch {
-    pub fn new(host: Arc<Host>, queues: Queues, lost: bool) -> Self {
+impl Traffic {
+    /// Nothing. `lost` is whether the guest may have had connections.
+    pub fn none(lost: bool) -> Self {
         let (connections, strangers, pending) = (HashMap::new(), Vec::new(), VecDeque::new());
-        Self {
-            host,
-            queues,
-            connections,
-            strangers,
-            pending,
-            next_port: FIRST_HOST_PORT,
-            has_buffers: true,
-            lost,
-        }
+        Self { connections, strangers, pending, next_port: FIRST_HOST_PORT, lost }
     }
 
-    /// Serves until the end.
-    pub fn run(&mut self) {
+    pub fn next_port(&self) -> u32 {
+        self.next_port
+    }
+
+    /// What is left of it in another process, which has none of the sockets.
+    ///
+    /// # Errors
+    /// [`BadState`] for a port that the host's connections never come from.
+    pub fn elsewhere(next_port: u32) -> Result<Self, BadState> {
+        if next_port < FIRST_HOST_PORT {
+            return Err(BadState::new(format!("next_port is {next_port}; the first is {FIRST_HOST_PORT}")));
+        }
+        Ok(Self { next_port, ..Self::none(true) })
+    }
+}
+
+pub struct Switch {
+    host: Arc<Host>,
+    queues: Queues,
+    traffic: Traffic,
+    /// The guest may have buffers for us.
+    has_buffers: bool,
+}
+
+impl Switch {
+    pub fn new(host: Arc<Host>, queues: Queues, traffic: Traffic) -> Self {
+        Self { host, queues, traffic, has_buffers: true }
+    }
+
+    /// Serves until the end; gives what is under way then.
+    pub fn run(mut self) -> Traffic {
+        self.serve();
+        self.traffic
+    }
+
+    fn serve(&mut self) {
         let host = Arc::clone(&self.host);
         while !host.wake.ended() {
             self.serve_guest();
-            let full = self.strangers.len() >= STRANGERS_LIMIT;
+            let full = self.traffic.strangers.len() >= STRANGERS_LIMIT;
             let mut interests = vec![
                 interest(host.wake.descriptor(), libc::POLLIN),
                 interest(host.listener.as_raw_fd(), if full { 0 } else { libc::POLLIN }),
             ];
-            interests.extend(self.strangers.iter().map(|it| interest(it.stream.as_raw_fd(), libc::POLLIN)));
-            let ports: Vec<Ports> = self.connections.keys().copied().collect();
+            interests.extend(
+                self.traffic.strangers.iter().map(|it| interest(it.stream.as_raw_fd(), libc::POLLIN)),
+            );
+            let ports: Vec<Ports> = self.traffic.connections.keys().copied().collect();
             interests.extend(ports.iter().map(|ports| self.interest_of(*ports)));
             sys::poll(&mut interests);
             let ready: Vec<bool> = interests.iter().map(|it| it.revents != 0).collect();
-            let (strangers, connections) = ready[2..].split_at(self.strangers.len());
+            let (strangers, connections) = ready[2..].split_at(self.traffic.strangers.len());
             if ready[0] && host.wake.take() {
                 self.has_buffers = true;
             }
@@ -95,8 +122,8 @@ impl Switch {
     }
 
     fn interest_of(&self, ports: Ports) -> libc::pollfd {
-        let connection = &self.connections[&ports];
-        let receives = self.has_buffers && self.pending.is_empty() && connection.wants_to_send();
+        let connection = &self.traffic.connections[&ports];
+        let receives = self.has_buffers && self.traffic.pending.is_empty() && connection.wants_to_send();
         let mut events = if receives { libc::POLLIN } else { 0 };
         if connection.has_waiting() {
             events |= libc::POLLOUT;
@@ -112,7 +139,7 @@ impl Switch {
             self.tell_of_loss();
             let stopped = self.take_packets();
             self.send_pending();
-            if !stopped || !self.pending.is_empty() {
+            if !stopped || !self.traffic.pending.is_empty() {
                 return;
             }
         }
@@ -122,7 +149,7 @@ impl Switch {
     fn take_packets(&mut self) -> bool {
         loop {
             self.queues.transmit.ignore();
-            while self.pending.len() < PENDING_LIMIT {
+            while self.traffic.pending.len() < PENDING_LIMIT {
                 let Queues { transmit, chain, .. } = &mut self.queues;
                 if !transmit.pop(chain) {
                     break;
@@ -132,7 +159,7 @@ impl Switch {
                 transmit.push(chain.head(), 0);
             }
             self.queues.transmit.interrupt();
-            if self.pending.len() >= PENDING_LIMIT {
+            if self.traffic.pending.len() >= PENDING_LIMIT {
                 return true;
             }
             if !self.queues.transmit.listen() {
@@ -161,9 +188,9 @@ impl Switch {
 
     /// Does what a packet says; false if the connection cannot go on.
     fn obey(&mut self, ports: Ports, header: &Header) -> bool {
-        let here = self.connections.get_mut(&ports);
+        let here = self.traffic.connections.get_mut(&ports);
         if header.op == op::RESET {
-            self.connections.remove(&ports);
+            self.traffic.connections.remove(&ports);
             return true;
         }
         let Some(connection) = here else { return header.op == op::REQUEST && self.open(ports, header) };
@@ -183,7 +210,7 @@ impl Switch {
                 length == data.len() && connection.take(&data) && connection.flush()
             }
             op::CREDIT_REQUEST => {
-                self.pending.push_back(Header::to_guest(self.host.cid, ports, op::CREDIT_UPDATE));
+                self.traffic.pending.push_back(Header::to_guest(self.host.cid, ports, op::CREDIT_UPDATE));
                 true
             }
             op::CREDIT_UPDATE => true,
@@ -197,29 +224,29 @@ impl Switch {
 
     /// The guest connects to a port of the host's.
     fn open(&mut self, ports: Ports, header: &Header) -> bool {
-        if self.connections.len() >= CONNECTIONS_LIMIT {
+        if self.traffic.connections.len() >= CONNECTIONS_LIMIT {
             return false;
         }
         let Ok(stream) = sys::connect(&sys::path_of_port(&self.host.path, ports.host)) else { return false };
         let mut connection = Connection::new(stream, true);
         connection.heed(header);
-        self.connections.insert(ports, connection);
-        self.pending.push_back(Header::to_guest(self.host.cid, ports, op::RESPONSE));
+        self.traffic.connections.insert(ports, connection);
+        self.traffic.pending.push_back(Header::to_guest(self.host.cid, ports, op::RESPONSE));
         true
     }
 
     fn reset(&mut self, ports: Ports) {
-        self.connections.remove(&ports);
-        self.pending.push_back(Header::to_guest(self.host.cid, ports, op::RESET));
+        self.traffic.connections.remove(&ports);
+        self.traffic.pending.push_back(Header::to_guest(self.host.cid, ports, op::RESET));
     }
 
     fn tell_room(&mut self, ports: Ports) {
-        if let Some(connection) = self.connections.get_mut(&ports)
+        if let Some(connection) = self.traffic.connections.get_mut(&ports)
             && connection.has_news()
         {
             let mut header = Header::to_guest(self.host.cid, ports, op::CREDIT_UPDATE);
             connection.stamp(&mut header);
-            self.pending.push_back(header);
+            self.traffic.pending.push_back(header);
         }
     }
 
@@ -245,10 +272,10 @@ impl Switch {
     }
 
     fn send_pending(&mut self) {
-        while !self.pending.is_empty() && self.next_buffer() {
-            let Some(mut header) = self.pending.pop_front() else { break };
+        while !self.traffic.pending.is_empty() && self.next_buffer() {
+            let Some(mut header) = self.traffic.pending.pop_front() else { break };
             let ports = Ports { guest: header.to_port, host: header.from_port };
-            if let Some(connection) = self.connections.get_mut(&ports) {
+            if let Some(connection) = self.traffic.connections.get_mut(&ports) {
                 connection.stamp(&mut header);
             }
             self.send(header);
@@ -258,12 +285,12 @@ impl Switch {
 
     fn tell_of_loss(&mut self) {
         let Queues { event: Some(event), chain, .. } = &mut self.queues else { return };
-        while self.lost {
+        while self.traffic.lost {
             if event.pop(chain) {
                 let written = chain.write(0, &TRANSPORT_RESET);
                 event.push(chain.head(), written as u32);
                 event.interrupt();
-                self.lost = false;
+                self.traffic.lost = false;
             } else if !event.listen() {
                 return;
             }
@@ -273,14 +300,14 @@ impl Switch {
     // ---- the host -------------------------------------------------------------------------------
 
     fn serve_host(&mut self, ports: Ports) {
-        let Some(connection) = self.connections.get_mut(&ports) else { return };
+        let Some(connection) = self.traffic.connections.get_mut(&ports) else { return };
         if !connection.flush() || connection.is_over() {
             return self.reset(ports);
         }
         self.tell_room(ports);
         for _ in 0..TURN {
-            let wants = self.connections.get(&ports).is_some_and(Connection::wants_to_send);
-            if !wants || !self.pending.is_empty() || !self.next_buffer() {
+            let wants = self.traffic.connections.get(&ports).is_some_and(Connection::wants_to_send);
+            if !wants || !self.traffic.pending.is_empty() || !self.next_buffer() {
                 break;
             }
             if !self.forward(ports) {
@@ -288,15 +315,15 @@ impl Switch {
             }
         }
         self.queues.receive.interrupt();
-        if self.connections.get_mut(&ports).is_some_and(Connection::asks) {
-            self.pending.push_back(Header::to_guest(self.host.cid, ports, op::CREDIT_REQUEST));
+        if self.traffic.connections.get_mut(&ports).is_some_and(Connection::asks) {
+            self.traffic.pending.push_back(Header::to_guest(self.host.cid, ports, op::CREDIT_REQUEST));
         }
     }
 
     /// Sends the guest a packet of what the host's program says; the buffer for it is there. False if it says no more.
     fn forward(&mut self, ports: Ports) -> bool {
         let mut header = Header::to_guest(self.host.cid, ports, op::DATA);
-        let Some(connection) = self.connections.get_mut(&ports) else { return false };
+        let Some(connection) = self.traffic.connections.get_mut(&ports) else { return false };
         match connection.read_into(&self.queues.chain, HEADER_BYTES as u64) {
             Took::Bytes(length) => {
                 header.length = length;
@@ -320,7 +347,7 @@ impl Switch {
     fn accept(&mut self) {
         match self.host.listener.accept() {
             Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
-                self.strangers.push(Stranger { stream, line: Vec::new() });
+                self.traffic.strangers.push(Stranger { stream, line: Vec::new() });
             }
             Err(failed) if !later(&failed) => sys::pause(), // no descriptor for it: it waits in line
             _ => {}
@@ -329,28 +356,28 @@ impl Switch {
 
     fn hear_strangers(&mut self, ready: &[bool]) {
         let mut stay = Vec::new();
-        for (at, mut stranger) in std::mem::take(&mut self.strangers).into_iter().enumerate() {
+        for (at, mut stranger) in std::mem::take(&mut self.traffic.strangers).into_iter().enumerate() {
             match if ready.get(at) == Some(&true) { stranger.hear() } else { Heard::Part } {
                 Heard::Part => stay.push(stranger),
                 Heard::Port(port) => self.request(port, stranger.stream),
                 Heard::Nonsense => {}
             }
         }
-        self.strangers = stay;
+        self.traffic.strangers = stay;
     }
 
     /// The host connects to a port of the guest's.
     fn request(&mut self, guest: u32, stream: UnixStream) {
-        if self.connections.len() >= CONNECTIONS_LIMIT {
+        if self.traffic.connections.len() >= CONNECTIONS_LIMIT {
             return;
         }
-        let mut ports = Ports { guest, host: self.next_port };
-        while self.connections.contains_key(&ports) {
+        let mut ports = Ports { guest, host: self.traffic.next_port };
+        while self.traffic.connections.contains_key(&ports) {
             ports.host = ports.host.wrapping_add(1).max(FIRST_HOST_PORT);
         }
-        self.next_port = ports.host.wrapping_add(1).max(FIRST_HOST_PORT);
-        self.connections.insert(ports, Connection::new(stream, false));
-        self.pending.push_back(Header::to_guest(self.host.cid, ports, op::REQUEST));
+        self.traffic.next_port = ports.host.wrapping_add(1).max(FIRST_HOST_PORT);
+        self.traffic.connections.insert(ports, Connection::new(stream, false));
+        self.traffic.pending.push_back(Header::to_guest(self.host.cid, ports, op::REQUEST));
     }
 }
 

@@ -248,6 +248,38 @@ fn a_reset_ends_connections_and_the_next_driver_hears_of_it() {
 }
 
 #[test]
+fn a_pause_keeps_connections_and_in_another_place_the_guest_hears_that_they_are_gone() {
+    let (place, other) = (Place::new(), Place::new());
+    let listener = place.listener();
+    let mut guest = Guest::new(&place);
+    let mut stream = guest.connect(&listener);
+    guest.0.function.pause();
+    stream.write_all(b"meanwhile").unwrap();
+    guest.0.function.go_on();
+    assert_eq!(guest.receive().1, b"meanwhile");
+    guest.send(PORTS, op::DATA, 0, b"on");
+    assert_eq!(read(&mut stream, 2), b"on");
+
+    let listener = other.listener();
+    let mut guest = Guest(guest.0.moved_to(other.device()));
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    assert_eq!(guest.0.request(2, &[writable(RECEIVED, 4)]), Some(4));
+    assert_eq!(guest.0.bytes(RECEIVED, 4), [0; 4]);
+    drop(guest.connect(&listener));
+}
+
+#[test]
+fn no_port_of_the_host_below_the_first_is_restored() {
+    let place = Place::new();
+    let device = place.device();
+    for port in [0, 1 << 29, (1 << 30) - 1] {
+        assert!(device.restore(&map([("next_port", Some(port).save())])).is_err());
+    }
+    assert!(device.restore(&map([("next_port", None::<u32>.save())])).is_ok());
+    assert!(device.restore(&Value::Nothing).is_err());
+}
+
+#[test]
 fn any_packets_leave_it_at_work() {
     let place = Place::new();
     let listener = place.listener();
