@@ -57,6 +57,8 @@ class Collector(ast.NodeVisitor):
         if ERRORS.search(name) or (self._cli and name in SPEAKERS):
             for argument in node.args:
                 self._take(argument)
+        if name == "Refused" and self._cli:
+            self._take(node.args[0])  # why an option cannot be had
         if name in LOGGERS and node.args:
             self._take(node.args[0], percent=True)
         for keyword in node.keywords:

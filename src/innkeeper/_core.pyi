@@ -264,8 +264,12 @@ class NetLink:
         name_servers: list[tuple[str, int]],
         host_name: str | None,
         forwards: list[tuple[bool, str, int, int]],
+        boot: tuple[str | None, str | None] = (None, None),
     ) -> NetLink:
-        """The built-in network. Forwards: whether UDP, the host's address and port, the guest's port."""
+        """The built-in network. Forwards: whether UDP, the host's address and port, the guest's port.
+
+        `boot` is the folder of files for guests that boot from the network, and the first of them.
+        """
     @staticmethod
     def tap(name: str, bridge: str | None, /) -> NetLink:
         """A tap interface, made if there is none of that name; steps "open", "attach", "configure", "bridge", "up"."""

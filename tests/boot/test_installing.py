@@ -47,6 +47,10 @@ class Installer:
             command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.user.environment
         )
 
+    def kill(self, lock: str) -> None:
+        """The process that holds it, which says there who it is."""
+        os.kill(int((self.home / "run/innkeeper" / lock).read_text()), signal.SIGKILL)
+
     def has_left_nothing(self) -> bool:
         state = self.home / "state/innkeeper"
         listed = self.user.inn("list", "--all", "--name")
@@ -131,6 +135,69 @@ def test_an_installation_that_is_interrupted_leaves_nothing(make: Make, number: 
         assert installer.has_left_nothing()
 
 
+def test_an_interruption_at_any_time_leaves_a_machine_or_nothing(make: Make) -> None:
+    installer = make(NEVER_ENDS)
+    for tenth in range(4, 17, 2):
+        with installer.start("--noautoconsole") as command:
+            time.sleep(tenth / 10)
+            command.send_signal(signal.SIGINT)
+            status = command.wait(LIMIT_S)
+            assert command.stderr is not None
+            said = command.stderr.read()
+        assert status in (0, 130), said
+        assert "Traceback" not in said
+        if status == 0:
+            installer.user.inn("destroy", "one")
+            installer.user.inn("undefine", "one", "--remove-all-storage")
+        assert installer.has_left_nothing(), said
+
+
+def test_an_installation_whose_machine_is_killed_leaves_nothing(make: Make) -> None:
+    installer = make(NEVER_ENDS)
+    for _ in range(2):  # the same command can be run again
+        with installer.start("--wait") as command:
+            installer.wait_until_it_runs()
+            installer.kill("one/lock")
+            assert command.wait(LIMIT_S) == 2
+            assert command.stderr is not None
+            said = command.stderr.read()
+            assert f"is removed, and {installer.disk}; the same command can be run again" in said
+            assert "machine one has ended, and its installer had not" in said
+        assert installer.has_left_nothing()
+
+
+def test_an_installation_goes_on_whose_manager_is_killed(make: Make) -> None:
+    installer = make("sleep 4; echo installed; reboot -f")
+    with installer.start("--wait") as command:
+        installer.wait_until_it_runs()
+        installer.kill("manager.lock")
+        assert command.wait(LIMIT_S) == 0, command.stderr and command.stderr.read()
+    installer.wait_until_it_runs()
+    assert "you said hello" in installer.user.talk("one", "hello")
+
+
+def test_a_manager_that_is_killed_at_any_time_leaves_a_machine_or_nothing(make: Make) -> None:
+    installer = make(NEVER_ENDS)
+    for tenth in range(1, 13, 2):
+        installer.user.inn("list")
+        with installer.start("--noautoconsole") as command:
+            time.sleep(tenth / 10)
+            installer.kill("manager.lock")
+            status = command.wait(LIMIT_S)
+            assert command.stderr is not None
+            said = command.stderr.read()
+        assert "Traceback" not in said
+        deadline = time.monotonic() + LIMIT_S
+        while not (gone := installer.has_left_nothing()) and "one" not in installer.user.inn("list", "--name"):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.2)
+        assert gone == (status != 0), f"status {status}: {said}"
+        if not gone:
+            installer.user.inn("destroy", "one")
+            installer.user.inn("undefine", "one", "--remove-all-storage")
+        assert installer.has_left_nothing()
+
+
 def test_a_killed_command_leaves_a_machine_or_nothing(make: Make) -> None:
     installer = make(NEVER_ENDS)
     for tenth in range(1, 16):
@@ -147,23 +214,44 @@ def test_a_killed_command_leaves_a_machine_or_nothing(make: Make) -> None:
         assert installer.has_left_nothing()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
-def test_a_full_disk_leaves_nothing(make: Make, tmp_path: Path) -> None:
-    installer = make(NEVER_ENDS)
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 4 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=False).returncode:
         pytest.skip("no small file system")
-    try:
-        disk = ["--disk", f"path={small}/d,size=0.1,format=raw,sparse=no", "--check", "disk_size=off"]
-        with installer.start("--noautoconsole", *disk) as command:
-            assert command.wait(LIMIT_S) == 2
-            assert command.stderr is not None
-            assert "No space left" in command.stderr.read()
-        assert list(small.iterdir()) == []
-        assert installer.has_left_nothing()
-    finally:
-        subprocess.run(["umount", small], check=True)
+    yield small
+    subprocess.run(["umount", small], check=True)
+
+
+def test_a_full_disk_leaves_nothing(make: Make, small: Path) -> None:
+    installer = make(NEVER_ENDS)
+    disk = ["--disk", f"path={small}/d,size=0.1,format=raw,sparse=no", "--check", "disk_size=off"]
+    with installer.start("--noautoconsole", *disk) as command:
+        assert command.wait(LIMIT_S) == 2
+        assert command.stderr is not None
+        assert "No space left" in command.stderr.read()
+    assert list(small.iterdir()) == []
+    assert installer.has_left_nothing()
+
+
+def test_no_room_for_the_installers_kernel_leaves_nothing(make: Make, small: Path) -> None:
+    installer = make(NEVER_ENDS)
+    place = installer.home / "state/innkeeper/installations"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(small)
+    with installer.start("--noautoconsole") as command:
+        assert command.wait(LIMIT_S) == 2
+        assert command.stderr is not None
+        assert "No space left" in command.stderr.read()
+    assert list(small.iterdir()) == []
+    assert installer.has_left_nothing()
+    place.unlink()
+    with installer.start("--noautoconsole") as command:
+        assert command.wait(LIMIT_S) == 0
 
 
 # ---- the real virt-install's documents --------------------------------------------------------------

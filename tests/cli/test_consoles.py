@@ -154,10 +154,10 @@ def test_a_machine_without_displays_has_no_address(capsys: pytest.CaptureFixture
 )
 def test_linux_is_told_of_its_console(said: str, graphics: tuple[GraphicsConfig, ...], told: str) -> None:
     config = MachineConfig(kernel=Path("vmlinuz"), append=said, graphics=graphics)
-    assert with_console(config, "linux") == told
-    assert with_console(config, "multiboot") == said
+    assert with_console(config, is_linux=True) == told
+    assert with_console(config, is_linux=False) == said
 
 
 def test_linux_is_not_told_of_a_console_that_nobody_hears() -> None:
     config = MachineConfig(kernel=Path("vmlinuz"), console=ConsoleConfig(kind=ConsoleKind.NONE))
-    assert with_console(config, "linux") == ""
+    assert with_console(config, is_linux=True) == ""

@@ -131,8 +131,8 @@ def test_the_first_start_is_the_installers(made: Making, disc: Path, folders: Pa
     ("options", "first"),
     [
         (["--cdrom", "installer.iso"], [BootDevice.CDROM, BootDevice.HD]),
-        (["--pxe"], [BootDevice.NETWORK, BootDevice.HD]),
-        (["--install", "bootdev=network"], [BootDevice.NETWORK]),
+        (["--pxe", "--network", "bridge=br0"], [BootDevice.NETWORK, BootDevice.HD]),
+        (["--install", "bootdev=network", "--network", "user,bootfile=http://a/b"], [BootDevice.NETWORK]),
     ],
 )
 @pytest.mark.usefixtures("disc")

@@ -1,5 +1,7 @@
 """Network cards in virt-install's words."""
 
+from pathlib import Path
+
 import pytest
 
 from innkeeper.config import CardModel, ForwardConfig, LinkState, NetworkConfig, NetworkKind, UserBackend
@@ -50,9 +52,19 @@ def test_forwards_are_written_as_virt_install_or_qemu_do() -> None:
     )
 
 
+def test_a_guest_may_boot_from_a_users_network() -> None:
+    card = NetworkConfig.parse("user,tftp=/srv/tftp,bootfile=pxelinux.0")
+
+    assert (card.tftp, card.bootfile) == (Path("/srv/tftp"), "pxelinux.0")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("bridge=br0,tftp=/srv", "which are for the built-in user network"),
+        ("user,backend=passt,bootfile=a", "which are for the built-in user network"),
+        (f"user,bootfile={'x' * 128}", "it must be at most 127 ASCII characters"),
+        ("user,bootfile=ä", "it must be at most 127 ASCII characters"),
         ("user,mac=1:2", "mac=1:2; it must be six bytes"),
         ("user,mac=01:00:00:00:00:01", "the first byte must be even"),
         ("user,portForward=22", "it must look like 2222:22"),

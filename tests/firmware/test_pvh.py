@@ -43,6 +43,11 @@ def test_the_start_info_leads_to_everything(memory: FlatMemory) -> None:
     assert struct.unpack("<QQII", memory.read(map_at + 48, 24)) == (MIB, 15 * MIB, 1, 0)
 
 
+def test_linux_is_known_by_its_first_words() -> None:
+    assert not image().is_linux
+    assert image(segments=[(MIB, b"code", 0x2000), (2 * MIB, b"Linux version 6.1.0 (a) #1", 64)]).is_linux
+
+
 def test_a_file_without_the_note_has_no_entry() -> None:
     assert find_entry(ElfImage(Path("x"), elf64([(MIB, b"code", 4)]))) is None
     assert find_entry(ElfImage(Path("x"), elf64([(MIB, b"code", 4)], note=b"\x04\0\0\0"))) is None

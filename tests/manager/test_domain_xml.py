@@ -25,7 +25,14 @@ from innkeeper.config import (
     VsockConfig,
 )
 from innkeeper.config.firmware import BootConfig, BootDevice, FirmwareConfig, FirmwareKind
-from innkeeper.config.network import CardModel, LinkState, NetworkConfig, NetworkKind
+from innkeeper.config.network import (
+    CardModel,
+    ForwardConfig,
+    LinkState,
+    NetworkConfig,
+    NetworkKind,
+    UserBackend,
+)
 from innkeeper.errors import ConfigError, InnkeeperError
 from innkeeper.manager import Definition, read_xml, unknown_parts, write_xml
 from innkeeper.manager.definition import Action
@@ -53,6 +60,48 @@ def test_the_document_of_the_real_virt_install_is_understood() -> None:
     ]
     assert [graphics.port for graphics in machine.graphics] == [None]
     assert definition.on_reboot is Action.DESTROY
+
+
+def test_what_only_user_networks_have_is_kept() -> None:
+    card = NetworkConfig.parse(
+        "user,portForward=8080-8081:80/udp,portForward0=[::1]:22:22,tftp=/srv/tftp,bootfile=a.ipxe,queues=2"
+    )
+    for network in (card, NetworkConfig(backend=UserBackend.PASST)):
+        xml = write_xml(Definition(name="a", machine=MachineConfig(name="a", networks=(network,))))
+        assert read_xml(xml).machine.networks == (network,)
+        assert unknown_parts(xml) == []
+
+
+def test_forwards_are_read_as_libvirt_writes_them() -> None:
+    rules = """<portForward proto='tcp' address='0.0.0.0'><range start='2022' to='22'/><range start='80'/></portForward>
+      <portForward proto='udp'><range start='5000' end='5001' to='6000'/></portForward>"""
+    (card,) = read_xml(domain(f"<devices><interface type='user'>{rules}</interface></devices>")).machine.networks
+    assert card.forwards == (
+        ForwardConfig(host="0.0.0.0", port=2022, guest_port=22),
+        ForwardConfig(host="0.0.0.0", port=80, guest_port=80),
+        ForwardConfig(udp=True, port=5000, guest_port=6000),
+        ForwardConfig(udp=True, port=5001, guest_port=6001),
+    )
+    for broken in (
+        "<range start='x'/>",
+        "<range start='9' exclude='yes'/>",
+        "<range start='-1'/>",
+        "<range start='1' end='9999'/>",
+    ):
+        with pytest.raises(ConfigError):
+            read_xml(
+                domain(f"<devices><interface type='user'><portForward>{broken}</portForward></interface></devices>")
+            )
+
+
+def test_firmware_keeps_the_template_of_its_variables() -> None:
+    firmware = FirmwareConfig(
+        kind=FirmwareKind.UEFI, path=Path("/code"), vars=Path("/vars"), template=Path("/template")
+    )
+    boot = BootConfig(order=(BootDevice.HD,), useserial=True)
+    machine = MachineConfig(name="a", firmware=firmware, boot=boot)
+    kept = read_xml(write_xml(Definition(name="a", machine=machine))).machine
+    assert (kept.firmware, kept.boot) == (firmware, boot)
 
 
 def test_what_means_nothing_here_is_named_and_kept() -> None:

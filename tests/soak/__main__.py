@@ -12,6 +12,7 @@ from tests.engines import reason_against
 
 from .boots import soak_boots
 from .checked import soak_checked
+from .cloud import soak_cloud
 from .install import soak_install
 from .kernels import soak_kernels
 from .machines import soak_machines
@@ -25,6 +26,7 @@ SOAKS: dict[str, Soak] = {
     "machines": soak_machines,
     "boots": soak_boots,
     "install": soak_install,
+    "cloud": soak_cloud,
     "stress": soak_stress,
 }
 

@@ -1,5 +1,7 @@
-//! The few system calls that links need beside sockets: epoll and eventfd (man 7 epoll, man 2 eventfd).
+//! The few system calls that links need beside sockets: epoll, eventfd and openat2 (man 7 epoll, man 2 eventfd, man 2 openat2).
 
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -104,6 +106,34 @@ impl Poll {
             writable: event.events & (libc::EPOLLOUT as u32 | ends) != 0,
         })
     }
+}
+
+/// How often a lookup is tried again that others' renames disturbed.
+const TRIES: usize = 32;
+
+/// Opens a path below `folder`. Neither `..` nor a link leads out, whatever others rename meanwhile; links that stay are followed.
+///
+/// # Errors
+/// The host's; of a name with a NUL, that there is none.
+pub fn open_beneath(folder: &File, path: &[u8], flags: i32) -> io::Result<File> {
+    let path = CString::new(path).map_err(|_| io::Error::from_raw_os_error(libc::ENOENT))?;
+    // SAFETY: all zeroes is a value of this structure of integers.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    for _ in 0..TRIES {
+        // SAFETY: the path ends with NUL, the structure is as long as we say, and both outlive the call.
+        let opened = unsafe {
+            let (path, how_at) = (path.as_ptr(), &raw const how);
+            libc::syscall(libc::SYS_openat2, folder.as_raw_fd(), path, how_at, size_of_val(&how))
+        };
+        match owned(opened as RawFd) {
+            Ok(descriptor) => return Ok(File::from(descriptor)),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EAGAIN))
 }
 
 /// Waits until one of these can be read, or was closed at its other end; a negative one is passed over.

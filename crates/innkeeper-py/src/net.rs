@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use innkeeper_devices::e1000::{E1000 as Card, MEMORY_BYTES, PORT_BYTES, Window};
 use innkeeper_devices::virtio::net::{Net, Settings};
 use innkeeper_net::passt::Stream;
 use innkeeper_net::tap::{Step, Tap};
-use innkeeper_net::user::{Forward, GUEST_V4, Reach, Settings as UserSettings, UserNet};
+use innkeeper_net::user::{Boot, Forward, GUEST_V4, Reach, Settings as UserSettings, UserNet};
 use innkeeper_net::{Counted, Link};
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -60,14 +61,16 @@ impl NetLink {
 #[pymethods]
 impl NetLink {
     #[staticmethod]
-    #[pyo3(signature = (mac, /, *, loopback, name_servers, host_name, forwards))]
+    #[pyo3(signature = (mac, /, *, loopback, name_servers, host_name, forwards, boot = (None, None)))]
     fn user(
         mac: [u8; 6],
         loopback: bool,
         name_servers: Vec<(String, u16)>,
         host_name: Option<String>,
         forwards: Vec<Asked>,
+        boot: (Option<PathBuf>, Option<String>),
     ) -> PyResult<Self> {
+        let boot = Boot { folder: boot.0, file: boot.1 };
         let forwards = forwards
             .into_iter()
             .map(|(udp, host, port, guest_port)| Ok(Forward { udp, host: address(&host, port)?, guest_port }))
@@ -75,7 +78,7 @@ impl NetLink {
         let name_servers =
             name_servers.into_iter().map(|(host, port)| address(&host, port)).collect::<PyResult<_>>()?;
         let reach = Reach { loopback, name_servers, ..Reach::default() };
-        let net = UserNet::new(UserSettings { guest: mac, reach, host_name, forwards }).map_err(
+        let net = UserNet::new(UserSettings { guest: mac, reach, host_name, forwards, boot }).map_err(
             |(error, forward)| {
                 let about = forward.map_or_else(String::new, |forward| forward.host.to_string());
                 host_error(&error, &about)

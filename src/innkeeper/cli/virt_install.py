@@ -16,16 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innkeeper.cli.installing import answering, definitions, devices, options, refused, steps, waiting
+from innkeeper.cli.installing import again, answering, definitions, devices, options, refused, steps, waiting
 from innkeeper.cli.installing.words import taken
 from innkeeper.cli.machines import common, connection
 from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
-from innkeeper.config import DiskConfig, MachineConfig
+from innkeeper.config import BootDevice, DiskConfig, MachineConfig
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.image.iso9660 import Disc
 from innkeeper.manager import Definition
+from innkeeper.manager.definition import Action
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.installation import answers, engines, media, seed, systems
 from innkeeper.manager.installation.disks import Disks
@@ -54,6 +55,19 @@ class Plan:
     unattended: answers.Unattended | None
     seed: seed.Seed | None
     documents: definitions.Documents
+    again: bool = False
+    """The machine is there already."""
+
+    @property
+    def installs(self) -> bool:
+        """Whether an installer runs at first: it ends by restarting the machine, or by turning it off."""
+        return self.steps.first is not None
+
+    def then(self, *, noreboot: bool) -> str | None:
+        """How it goes on when its first start has ended, if that was another."""
+        if self.first is None or noreboot:
+            return None
+        return self.documents.kept if self.installs or self.definition.on_reboot is Action.RESTART else None
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -63,7 +77,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.osinfo == "list":
         print("\n".join(sorted(systems.known())))
         return Status.DONE
-    plan = make_plan(arguments)
+    plan = plan_again(arguments) if arguments.reinstall is not None else make_plan(arguments)
     if arguments.print_xml is not None:
         print(plan.documents.step(arguments.print_xml), end="")
         return Status.DONE
@@ -71,14 +85,15 @@ def execute(arguments: argparse.Namespace) -> int:
     tell_removed(sweep(forgets(manager)))
     check(arguments, manager, plan)
     if arguments.dry_run:
-        tell(arguments, f"Domain '{plan.definition.name}' could be made")
+        name = plan.definition.name
+        tell(arguments, f"Domain '{name}' could be installed again" if plan.again else f"Domain '{name}' could be made")
         return Status.DONE
     return install(arguments, manager, plan)
 
 
 def install(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> int:
     """Whatever ends it before the machine runs, or before the installer has ended that is waited for, undoes it."""
-    name, installs = plan.definition.name, plan.first is not None
+    name, installs = plan.definition.name, plan.installs
     with ending_signals(), Journal(name) as journal:
         try:
             make(arguments, manager, plan, journal)
@@ -108,13 +123,46 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
     cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
     first = first_start(definition, wanted, unattended is not None, cloud is not None)
-    if first is None and arguments.noreboot:
+    if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
+        devices.check_server(first.networks)
+    if wanted.first is None and arguments.noreboot:
         raise ConfigError("--noreboot is for installations, and nothing is installed; leave it out")
-    if arguments.transient and (first is not None or arguments.autostart):
+    if wanted.ejects:
+        definition = replace(definition, machine=definitions.without_disc(definition.machine, wanted.cdrom))
+    if arguments.transient and (wanted.first is not None or arguments.autostart):
         raise ConfigError(
             "--transient is for a machine that is forgotten when it ends; give --import or --boot, and no --autostart"
         )
     return Plan(definition, first, wanted, disks, unattended, cloud, definitions.documents(definition, first))
+
+
+def plan_again(arguments: argparse.Namespace) -> Plan:
+    """Of a machine that there is. Raises `InnkeeperError`."""
+    defaults = argparse.ArgumentParser()
+    options.register(defaults)
+    again.refuse_others(arguments, defaults.parse_args([]))
+    manager = common.manager(arguments)
+    kept = manager.domains.xml(arguments.reinstall)
+    definition = read_xml(kept)
+    if waiting.runs(manager, definition.name):
+        raise HostError(f"machine {definition.name} runs; end it first, with inn destroy {definition.name}")
+    wanted = steps.read(arguments, again.start_of(definition.machine))
+    if wanted.first is None:
+        raise ConfigError("--reinstall needs what to install from; give --cdrom, --location or --pxe")
+    system = system_of(arguments, wanted)
+    unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
+    if unattended is not None and wanted.location is None:
+        raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
+    cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
+    machine = definition.machine
+    if wanted.cdrom is not None:
+        kept, machine = again.with_drive(kept, machine), again.with_disc(machine, wanted.cdrom)
+    started = replace(definition, machine=machine)
+    first = first_start(started, wanted, unattended is not None, cloud is not None)
+    if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
+        devices.check_server(first.networks)
+    documents = replace(definitions.documents(started, first), kept=kept)
+    return Plan(definition, first, wanted, Disks([]), unattended, cloud, documents, again=True)
 
 
 def first_start(definition: Definition, wanted: steps.Steps, answered: bool, cloud: bool) -> MachineConfig | None:  # noqa: FBT001 - two facts
@@ -125,7 +173,8 @@ def first_start(definition: Definition, wanted: steps.Steps, answered: bool, clo
     machine = definition.machine
     if first is not None and wanted.location is not None:
         words = [first.append] if first.append else []
-        words += [answers.kernel_words(on_serial=not machine.graphics)] if answered else []
+        told = answered and not wanted.only_these_words
+        words += [answers.kernel_words(on_serial=not machine.graphics)] if told else []
         first = replace(first, kernel=folder / KERNEL, initrd=folder / INITRD, append=" ".join(reversed(words)))
     elif first is not None and first.kernel is not None and first.initrd is not None:
         first = replace(first, initrd=folder / INITRD)
@@ -163,15 +212,15 @@ def wanted_disks(arguments: argparse.Namespace, name: str, wanted: steps.Steps) 
     texts = [] if arguments.nodisks or arguments.disk == ["none"] else arguments.disk
     if not arguments.disk and not arguments.nodisks and not arguments.boot and not arguments.filesystem:
         raise ConfigError("no disk is given; write --disk path=FILE,size=GIB, or --disk none")
-    disks = []
+    disks: list[DiskConfig] = []
     for text in texts:
         disk, places = devices.disk(text)
         if places:
-            disk = devices.volume(places, disk, name)
+            disk = devices.volume(places, disk, name, disks)
         elif disk.path == Path(devices.UNNAMED):
             if disk.size_gib is None:
                 raise ConfigError("--disk has neither a path nor a size; say which file, or size=GIB to have one made")
-            disk = devices.volume({"pool": DEFAULT_POOL}, disk, name)
+            disk = devices.volume({"pool": DEFAULT_POOL}, disk, name, disks)
         disks.append(disk)
     if wanted.cdrom is not None:
         disks.append(DiskConfig.cdrom(wanted.cdrom))
@@ -182,10 +231,12 @@ def check(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> None:
     """What `--check` can turn off, and whether the host can run it. Raises `InnkeeperError`."""
     off = {key for text in arguments.check for key in off_of(text)}
     name, listed = plan.definition.name, manager.domains.all()
-    if any(each["name"] == name for each in listed):
+    if any(each["name"] == name for each in listed) and not plan.again:
         raise ConfigError(f"a machine named {name} exists already; inn undefine {name} forgets it")
     others = {
-        each["name"]: read_xml(manager.domains.xml(each["name"])).machine for each in listed if each["persistent"]
+        each["name"]: read_xml(manager.domains.xml(each["name"])).machine
+        for each in listed
+        if each["persistent"] and each["name"] != name
     }
     if not {"path_in_use", "all"} & off:
         plan.disks.check_unused(others)
@@ -218,28 +269,38 @@ def off_of(text: str) -> list[str]:
 def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
     """Disks, the files of the first start, definition, machine. Each is written down before it is made."""
     definition = plan.definition
-    tell(arguments, "\nStarting install..." if plan.first is not None else "\nCreating domain...")
+    tell(arguments, "\nStarting install..." if plan.installs else "\nCreating domain...")
     for disk in plan.disks.missing():
         assert disk.path is not None  # noqa: S101 - of those that are missing
         journal.will_make(disk.path)
         with ProgressBar(f"Allocating '{disk.path}'") as bar:
             plan.disks.create(disk, bar)
     prepare(arguments, plan, journal.folder)
-    if arguments.transient:
-        manager.domains.create(plan.documents.kept)
-        journal.succeeded(goes_on=False)
-        return
-    journal.will_define(str(definition.uuid))
-    manager.domains.define(plan.documents.kept)
-    if arguments.autostart:
-        manager.domains.autostart(definition.name, on=True)
+    scratch = str(journal.folder) if plan.first is not None else None
     if plan.seed is not None and plan.seed.expires:
         time.sleep(NOTICE_S)
-    then = plan.documents.kept if plan.first is not None and not arguments.noreboot else None
-    scratch = str(journal.folder) if plan.first is not None else None
-    manager.domains.start(definition.name, plan.documents.first, then=then, scratch=scratch)
+    first, then = plan.documents.first, plan.then(noreboot=arguments.noreboot)
+    if arguments.transient:
+        manager.domains.create(first or plan.documents.kept, then=then, scratch=scratch)
+    else:
+        keep(arguments, manager, plan, journal)
+        restarts = plan.installs or definition.on_poweroff is Action.RESTART
+        manager.domains.start(definition.name, first, then=then, scratch=scratch, installs=restarts)
     common.tell_notes(manager, definition.name)
     journal.succeeded(goes_on=plan.first is not None)
+
+
+def keep(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
+    """Defines the machine. One that was there stays whatever happens, with the drive that it was given."""
+    if plan.again and manager.domains.xml(plan.definition.name) == plan.documents.kept:
+        return
+    if not plan.again:
+        journal.will_define(str(plan.definition.uuid))
+    for part in manager.domains.define(plan.documents.kept)["unknown"]:
+        if not plan.again:
+            say(f"note: {part}", file=sys.stderr)
+    if arguments.autostart:
+        manager.domains.autostart(plan.definition.name, on=True)
 
 
 def prepare(arguments: argparse.Namespace, plan: Plan, folder: Path) -> None:
@@ -281,7 +342,7 @@ def give_up(arguments: argparse.Namespace, name: str, journal: Journal) -> None:
     """Nothing of a failed or interrupted installation stays."""
     try:
         manager = common.manager(arguments)  # the other may have been asked something that it has not answered yet
-        if waiting.runs(manager, name):
+        if manager.domains.settled(name):  # what asked for its start may have been interrupted before it had started
             manager.domains.destroy(name)
         tell_removed(journal.undo(forgets(manager)), always=True)
     except HostError as error:  # the manager may have been killed

@@ -28,6 +28,7 @@ class ConsoleConfig:
 
     kind: ConsoleKind = ConsoleKind.STDIO
     path: Path | None = None
+    append: bool = False  # a file keeps what earlier runs said
 
     def __post_init__(self) -> None:
         needs_path = self.kind in KINDS_WITH_PATH
@@ -35,6 +36,8 @@ class ConsoleConfig:
             raise ConfigError(f"console {self.kind} needs a path, as in {self.kind}:PATH")
         if not needs_path and self.path is not None:
             raise ConfigError(f"console {self.kind} takes no path; got {self.path}")
+        if self.append and self.kind is not ConsoleKind.FILE:
+            raise ConfigError(f"console {self.kind} has append; only a file is added to")
 
     @classmethod
     def parse(cls, text: str) -> "ConsoleConfig":

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
@@ -17,6 +18,7 @@ NETWORK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 DNS_PORT = 53
 LOOPBACK = "127.0.0.1"
 FORWARD_RANGE_LIMIT = 256  # ports of one forward
+BOOT_FILE_LIMIT = 127  # characters: DHCP's field, less its closing NUL
 
 # virt-install's: [ADDRESS:]PORT[-LAST]:GUEST_PORT[/PROTOCOL]
 RULE = re.compile(
@@ -117,10 +119,13 @@ class NetworkConfig:
     loopback: bool = False  # the guest finds the host's 127.0.0.1 at the gateway's address
     name_servers: tuple[tuple[str, int], ...] = ()  # instead of the host's: addresses and ports
     forwards: tuple[ForwardConfig, ...] = ()
+    tftp: Path | None = None  # a folder whose files a guest that boots from the network gets
+    bootfile: str = ""  # which of them first; or an address that its boot ROM fetches
 
     def __post_init__(self) -> None:
         if self.mac is not None:
             require_mac(self.mac)
+        self._check_boot()
         named = self.kind in (NetworkKind.TAP, NetworkKind.BRIDGE)
         if named and not (0 < len(self.name) <= INTERFACE_NAME_LIMIT and not re.search(r"[\s/:\0]", self.name)):
             limit = f"1 to {INTERFACE_NAME_LIMIT} characters, none of them a space, slash or colon"
@@ -138,6 +143,17 @@ class NetworkConfig:
                 f"{OPTION} has loopback with backend=passt; only the built-in network limits what is reached"
             )
 
+    def _check_boot(self) -> None:
+        builtin = self.kind is NetworkKind.USER and self.backend is UserBackend.BUILTIN
+        if (self.tftp is not None or self.bootfile) and not builtin:
+            raise ConfigError(
+                f"{OPTION} has tftp or bootfile, which are for the built-in user network; other networks have servers of their own"
+            )
+        if len(self.bootfile) > BOOT_FILE_LIMIT or not (self.bootfile.isascii() and self.bootfile.isprintable()):
+            raise ConfigError(
+                f"{OPTION} has bootfile={self.bootfile[:40]!r}; it must be at most {BOOT_FILE_LIMIT} ASCII characters"
+            )
+
     @classmethod
     def parse(cls, text: str) -> "NetworkConfig":
         """
@@ -147,6 +163,7 @@ class NetworkConfig:
         pairs = KeyValues(OPTION, text, first="type")
         kind, name = parse_kind(pairs)
         rules = [pairs.text(key) for key in ("portForward", "forward")]
+        tftp = pairs.text("tftp")
         rules += [pairs.text(key) for key in re.findall(r"(?:^|,)((?:portForward|forward)\d+)(?==)", text)]
         config = cls(
             kind=kind,
@@ -160,6 +177,8 @@ class NetworkConfig:
             loopback=pairs.flag("loopback", default=False) or False,
             name_servers=tuple(parse_server(server) for server in (pairs.text("dns") or "").split()),
             forwards=tuple(forward for rule in rules if rule for forward in ForwardConfig.parse(rule)),
+            tftp=Path(tftp) if tftp else None,
+            bootfile=pairs.text("bootfile") or "",
         )
         pairs.finish()
         return config

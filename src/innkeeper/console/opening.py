@@ -21,7 +21,7 @@ def open_console(config: ConsoleConfig) -> Console:
         case ConsoleKind.MEMORY, None:
             return MemoryConsole()
         case ConsoleKind.FILE, path if path is not None:
-            return FileConsole(path)
+            return FileConsole(path, append=config.append)
         case ConsoleKind.UNIX, path if path is not None:
             return UnixConsole(path)
         case kind, path:

@@ -18,11 +18,12 @@ class NoConsole:
 
 
 class FileConsole:
-    """A file that holds what the guest sent, from the start of this run."""
+    """A file that holds what the guest sent, from the start of this run; or with `append` behind what was there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        how = os.O_APPEND if append else os.O_TRUNC
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise HostError(f"cannot write the console to {path}: {error.strerror}") from error
         self._output = Output(lambda data: write_all(self._descriptor, data))

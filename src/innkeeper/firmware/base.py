@@ -61,6 +61,11 @@ class KernelImage(Protocol):
     @property
     def protocol(self) -> str: ...
 
+    @property
+    def is_linux(self) -> bool:
+        """Whether it takes Linux's words on its command line."""
+        ...
+
     def load(self, memory: GuestMemory, plan: BootPlan) -> Entry:
         """Puts kernel, initrd and boot structures into RAM. Raises `BootError` if they do not fit."""
         ...

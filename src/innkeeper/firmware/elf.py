@@ -71,6 +71,10 @@ class ElfImage:
             raise self._truncated()
         return Segment(p_type, offset, physical, virtual, file_size, memory_size, alignment)
 
+    def holds(self, words: bytes) -> bool:
+        """Whether they are anywhere in the file."""
+        return words in self._data
+
     def notes(self) -> Iterator[tuple[bytes, int, bytes]]:
         """Name, type and content of each note."""
         for segment in self.segments:

@@ -60,6 +60,7 @@ class BzImage:
     """A bzImage whose header says that it can be started in 64-bit mode."""
 
     protocol = "linux"
+    is_linux = True
 
     def __init__(self, path: Path, data: bytes) -> None:
         self._path = path

@@ -61,6 +61,7 @@ class MultibootImage:
     """A file with a multiboot header."""
 
     protocol = "multiboot"
+    is_linux = False  # Linux has no multiboot header
 
     def __init__(self, path: Path, data: bytes) -> None:
         header = find_header(data)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from innkeeper._core import CpuState
 
 NOTE_NAME, NOTE_PHYS32_ENTRY = b"Xen", 18
+LINUX = b"Linux version "
+"""How the first words begin that every Linux says."""
 START_MAGIC = 0x336E_C578
 START_VERSION = 1
 # magic, version, flags, modules, &modules, &command line, RSDP, &memory map, its entries, reserved
@@ -38,6 +40,7 @@ class PvhImage:
         if entry is None:
             raise ValueError(f"{elf.path} has no PVH entry point")
         self._entry = entry
+        self.is_linux = elf.holds(LINUX)  # other kernels start by this protocol too: BSDs, unikernels, Xen
 
     def load(self, memory: GuestMemory, plan: BootPlan) -> Entry:
         span = self._elf.span()

@@ -63,12 +63,14 @@ def open_firmware(config: FirmwareConfig) -> Firmware:
 def _variables(config: FirmwareConfig, path: Path) -> VariableStore | None:
     if config.kind is not FirmwareKind.UEFI:
         return None
-    template = path.with_name(path.name.replace(CODE, VARIABLES).replace(".secboot", ""))
-    if template == path or not template.is_file():
-        if config.vars is None or not config.vars.exists():
-            raise BootError(f"firmware {path} has no template of its variables beside it; name a file with vars=")
+    template = config.template or path.with_name(path.name.replace(CODE, VARIABLES).replace(".secboot", ""))
+    if template != path and template.is_file():
+        return VariableStore.open(config.vars, read_file(template, "UEFI variables"))
+    if config.vars is not None and config.vars.exists():
         return VariableStore.open(config.vars, None)
-    return VariableStore.open(config.vars, read_file(template, "UEFI variables"))
+    if config.template is not None:
+        raise BootError(f"there is no {template} to make UEFI variables from; name another with template=")
+    raise BootError(f"firmware {path} has no template of its variables beside it; name a file with vars=")
 
 
 def _open_log(path: Path | None) -> tuple[Callable[[bytes], None], Callable[[], None]]:

@@ -174,6 +174,7 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
     if firmware is None:
         return None
     watched = config.graphics and config.card is VideoModel.VGA  # no BIOS shows anything elsewhere
+    silent = watched and not (boot is not None and boot.useserial)
     return FirmwareStart(
         rom=firmware.rom,
         variables=firmware.variables,
@@ -181,7 +182,7 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
         order=tuple(str(kind) for kind in (boot or BootConfig()).order),
         only=boot is not None,
         menu=boot is not None and boot.menu,
-        serial_port=None if watched else PORTS["com1"][0],
+        serial_port=None if silent else PORTS["com1"][0],
         name=config.name or "",
         uuid=parts.uuid,
         version=__version__,
@@ -197,7 +198,7 @@ def load(config: MachineConfig, kernel: KernelImage | None, parts: Parts, assemb
     if kernel is None:
         return  # the vCPUs are in their reset state, and the ROM is where they begin
     plan = BootPlan(
-        command_line=with_console(config, kernel.protocol),
+        command_line=with_console(config, is_linux=kernel.is_linux),
         initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
         initrd_path=config.initrd,
         memory_map=memory_map(config.memory_mib),

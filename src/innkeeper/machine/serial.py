@@ -14,18 +14,17 @@ from innkeeper.errors import HostError
 from innkeeper.machine.control import BadRequest, Command
 
 SERIAL, SCREEN = "console=ttyS0", "console=tty0"
-LINUX = "linux"  # the boot protocol whose kernels are told of it
 
 
-def with_console(config: MachineConfig, protocol: str) -> str:
+def with_console(config: MachineConfig, *, is_linux: bool) -> str:
     """The kernel's command line; a Linux that is told of no console gets the serial one, beside the screen if it has any.
 
-    >>> with_console(MachineConfig(kernel=Path("vmlinuz"), append="quiet"), "linux")
+    >>> with_console(MachineConfig(kernel=Path("vmlinuz"), append="quiet"), is_linux=True)
     'quiet console=ttyS0'
     """
     said = config.append
     told = any(word.startswith("console=") for word in said.split())
-    if told or protocol != LINUX or config.serial.kind is ConsoleKind.NONE:
+    if told or not is_linux or config.serial.kind is ConsoleKind.NONE:
         return said
     return " ".join([*([said] if said else []), *([SCREEN] if config.shows else []), SERIAL])
 

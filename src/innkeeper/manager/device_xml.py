@@ -13,8 +13,18 @@ from innkeeper.config import (
     DiskFormat,
     GraphicsConfig,
 )
+from innkeeper.config.disk import QUEUES_LIMIT as DISK_QUEUES
 from innkeeper.config.graphics import GraphicsKind
-from innkeeper.config.network import CardModel, LinkState, NetworkConfig, NetworkKind
+from innkeeper.config.network import (
+    LOOPBACK,
+    QUEUES_LIMIT,
+    CardModel,
+    ForwardConfig,
+    LinkState,
+    NetworkConfig,
+    NetworkKind,
+    UserBackend,
+)
 from innkeeper.config.targets import PREFIXES
 from innkeeper.errors import ConfigError
 from innkeeper.manager.elements import Element, attribute, choice, text_of, whole
@@ -30,7 +40,7 @@ def read_disk(disk: Element) -> DiskConfig:
     device = choice(disk.get("device", "disk"), DiskDevice, f"the device of disk {target}")
     cache = attribute(disk, "driver", "cache") or "default"
     image_format = attribute(disk, "driver", "type")
-    order = attribute(disk, "boot", "order")
+    order, queues = attribute(disk, "boot", "order"), attribute(disk, "driver", "queues")
     return DiskConfig(
         path=Path(source) if source else None,
         device=device,
@@ -43,6 +53,7 @@ def read_disk(disk: Element) -> DiskConfig:
         serial=text_of(disk, "serial") or "",
         boot_order=whole(order, f"the boot order of disk {target}") if order else None,
         target=attribute(disk, "target", "dev") or "",
+        queues=min(whole(queues, f"the queues of disk {target}"), DISK_QUEUES) if queues else None,
     )
 
 
@@ -56,8 +67,10 @@ def write_disk(disk: DiskConfig, target: str) -> Element:
     driver = ET.SubElement(part, "driver", name="innkeeper")
     settings = {"type": disk.format, "cache": disk.cache, "discard": disk.discard, "detect_zeroes": disk.detect_zeroes}
     for key, value in settings.items():
-        if value is not None and disk.device is DiskDevice.DISK:
+        if value is not None and (disk.device is DiskDevice.DISK or key == "cache"):
             driver.set(key, value)
+    if disk.queues is not None:
+        driver.set("queues", str(disk.queues))
     if disk.device is DiskDevice.CDROM:
         driver.set("type", "raw")
     if disk.path is not None:
@@ -75,15 +88,16 @@ def write_disk(disk: DiskConfig, target: str) -> Element:
 def read_interface(interface: Element) -> NetworkConfig:
     kind, mac = interface.get("type", "user"), attribute(interface, "mac", "address")
     model = attribute(interface, "model", "type") or CardModel.VIRTIO
-    mtu = attribute(interface, "mtu", "size")
+    mtu, queues = attribute(interface, "mtu", "size"), attribute(interface, "driver", "queues")
     common = {
         "model": choice(model, CardModel, "the model of an interface"),
         "mac": mac,
         "link": choice(attribute(interface, "link", "state") or "up", LinkState, "the link of an interface"),
         "mtu": whole(mtu, "the MTU of an interface") if mtu else None,
+        "queues": min(whole(queues, "the queues of an interface"), QUEUES_LIMIT) if queues else None,
     }
     if kind == "user":
-        return NetworkConfig(kind=NetworkKind.USER, **common)  # type: ignore[arg-type]
+        return NetworkConfig(kind=NetworkKind.USER, **common, **read_user(interface))  # type: ignore[arg-type]
     if kind == "network":
         return NetworkConfig(kind=NetworkKind.NETWORK, name=attribute(interface, "source", "network") or "", **common)  # type: ignore[arg-type]
     if kind == "bridge":
@@ -91,6 +105,30 @@ def read_interface(interface: Element) -> NetworkConfig:
     if kind == "ethernet":
         return NetworkConfig(kind=NetworkKind.TAP, name=attribute(interface, "target", "dev") or "", **common)  # type: ignore[arg-type]
     raise ConfigError(f"an interface is of type {kind!r}; types here are user, network, bridge and ethernet")
+
+
+def read_user(interface: Element) -> dict[str, object]:
+    """What only a user network has: forwards as libvirt writes them, and in elements of our own what guests boot from."""
+    backend, tftp = attribute(interface, "backend", "type"), attribute(interface, "tftp", "root")
+    return {
+        "backend": choice(backend or "builtin", UserBackend, "the backend of an interface"),
+        "forwards": tuple(rule for part in interface.findall("portForward") for rule in read_forward(part)),
+        "tftp": Path(tftp) if tftp else None,
+        "bootfile": attribute(interface, "bootp", "file") or "",
+    }
+
+
+def read_forward(part: Element) -> list[ForwardConfig]:
+    found: list[ForwardConfig] = []
+    for given in part.findall("range"):
+        first = whole(given.get("start", ""), "the start of <portForward>")
+        last = whole(given.get("end", str(first)), "the end of <portForward>")
+        guest = whole(given.get("to", str(first)), "where <portForward> leads to")
+        if part.get("dev") or given.get("exclude") not in (None, "no"):
+            raise ConfigError("<portForward> has a dev, or excludes ports; here each rule says which ports it forwards")
+        text = f"{first}-{last}:{guest}/{part.get('proto', 'tcp')}"
+        found += ForwardConfig.parse(f"[{part.get('address', LOOPBACK)}]:{text}")
+    return found
 
 
 def write_interface(network: NetworkConfig) -> Element:
@@ -105,11 +143,27 @@ def write_interface(network: NetworkConfig) -> Element:
     if network.kind is NetworkKind.TAP:
         ET.SubElement(part, "target", dev=network.name, managed="no")
     ET.SubElement(part, "model", type=network.model)
+    if network.queues is not None:
+        ET.SubElement(part, "driver", queues=str(network.queues))
     if network.mtu is not None:
         ET.SubElement(part, "mtu", size=str(network.mtu))
     if network.link is LinkState.DOWN:
         ET.SubElement(part, "link", state="down")
+    write_user(part, network)
     return part
+
+
+def write_user(part: Element, network: NetworkConfig) -> None:
+    if network.backend is not UserBackend.BUILTIN:
+        ET.SubElement(part, "backend", type=network.backend)
+    for rule in network.forwards:
+        proto = "udp" if rule.udp else "tcp"
+        forward = ET.SubElement(part, "portForward", proto=proto, address=rule.host)
+        ET.SubElement(forward, "range", start=str(rule.port), to=str(rule.guest_port))
+    if network.tftp is not None:
+        ET.SubElement(part, "tftp", root=str(network.tftp))
+    if network.bootfile:
+        ET.SubElement(part, "bootp", file=network.bootfile)
 
 
 def read_graphics(graphics: Element) -> GraphicsConfig | None:

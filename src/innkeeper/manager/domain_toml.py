@@ -174,8 +174,11 @@ def written(value: object) -> str:
 def as_xml(definition: Definition) -> str:
     """The document that a definition is kept as. Raises `ConfigError` for what has no place in it yet."""
     xml = write_xml(definition)
-    kept = read_xml(xml)
-    lost = set(lines_of(changed(definition.machine), "machine.")) - set(lines_of(changed(kept.machine), "machine."))
-    if lost:
+    if lost := lost_in(definition.machine, read_xml(xml).machine):
         raise ConfigError(f"the definition has {min(lost)}, which only inn run can do so far; leave it out")
     return xml
+
+
+def lost_in(machine: MachineConfig, kept: MachineConfig) -> set[str]:
+    """What of it is not in what is kept, as lines of TOML."""
+    return set(lines_of(changed(machine), "machine.")) - set(lines_of(changed(kept), "machine."))

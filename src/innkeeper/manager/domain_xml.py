@@ -65,6 +65,7 @@ UNDERSTOOD = frozenset(
         "os/type",
         "os/boot",
         "os/bootmenu",
+        "os/bios",
         "os/kernel",
         "os/initrd",
         "os/cmdline",
@@ -101,6 +102,11 @@ UNDERSTOOD = frozenset(
         "devices/interface/alias",
         "devices/interface/driver",
         "devices/interface/boot",
+        "devices/interface/backend",
+        "devices/interface/portForward",
+        "devices/interface/portForward/range",
+        "devices/interface/tftp",
+        "devices/interface/bootp",
         "devices/serial",
         "devices/serial/target",
         "devices/serial/target/model",
@@ -216,6 +222,7 @@ def read_engine(root: Element, os_part: Element) -> EngineChoice:
 
 def read_firmware(os_part: Element) -> FirmwareConfig | None:
     loader, variables = os_part.find("loader"), text_of(os_part, "nvram")
+    template = attribute(os_part, "nvram", "template")
     uefi = os_part.get("firmware") == "efi" or (loader is not None and loader.get("type") == "pflash")
     path = text_of(os_part, "loader")
     if not uefi and path is None:
@@ -224,15 +231,16 @@ def read_firmware(os_part: Element) -> FirmwareConfig | None:
         kind=FirmwareKind.UEFI if uefi else FirmwareKind.BIOS,
         path=Path(path) if path else None,
         vars=Path(variables) if variables and uefi else None,
+        template=Path(template) if template and uefi else None,
     )
 
 
 def read_boot(os_part: Element) -> BootConfig | None:
     order = tuple(choice(part.get("dev", ""), BootDevice, "<boot dev>") for part in os_part.findall("boot"))
-    menu = yes(attribute(os_part, "bootmenu", "enable"))
-    if not order and not menu:
+    menu, useserial = yes(attribute(os_part, "bootmenu", "enable")), yes(attribute(os_part, "bios", "useserial"))
+    if not order and not menu and not useserial:
         return None
-    return BootConfig(order=tuple(dict.fromkeys(order)) or BootConfig().order, menu=menu)
+    return BootConfig(order=tuple(dict.fromkeys(order)) or BootConfig().order, menu=menu, useserial=useserial)
 
 
 def unknown_parts(text: str) -> list[str]:
@@ -288,14 +296,19 @@ def write_os(machine: MachineConfig) -> Element:
     firmware = machine.firmware
     if firmware is not None and firmware.kind is FirmwareKind.UEFI:
         part.set("firmware", "efi")
-        if firmware.vars is not None:
-            ET.SubElement(part, "nvram").text = str(firmware.vars)
+        if firmware.vars is not None or firmware.template is not None:
+            variables = ET.SubElement(part, "nvram")
+            variables.text = str(firmware.vars) if firmware.vars is not None else None
+            if firmware.template is not None:
+                variables.set("template", str(firmware.template))
     if firmware is not None and firmware.path is not None:
         ET.SubElement(part, "loader").text = str(firmware.path)
     for device in machine.boot.order if machine.boot is not None else ():
         ET.SubElement(part, "boot", dev=device)
     if machine.boot is not None and machine.boot.menu:
         ET.SubElement(part, "bootmenu", enable="yes")
+    if machine.boot is not None and machine.boot.useserial:
+        ET.SubElement(part, "bios", useserial="yes")
     return part
 
 

@@ -25,7 +25,7 @@ from innkeeper.manager.snapshots.drives import with_files
 
 Answer = Callable[[dict[str, Any]], None]
 INSTALLED = (OutcomeKind.POWERED_OFF, OutcomeKind.RESET)
-"""How an installer ends that has done its work."""
+"""How an installer ends that has done its work. What only was started in another way restarts the machine."""
 
 
 def run(order: dict[str, Any], answer: Answer) -> int:
@@ -43,9 +43,10 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     outcome = run_once(order, answer)
     if outcome is not None and scratch is not None:
         clear(Path(scratch))
-    if outcome is not None and then is not None and outcome.kind in INSTALLED:
+    ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
+    if outcome is not None and then is not None and outcome.kind in ends:
         logging.info("%s starts from what was installed", definition.name)
-        outcome = run_once({"xml": then}, log_answer)
+        outcome = run_once({"xml": then, "goes_on": True}, log_answer)
     return 0 if outcome is not None and outcome.error is None else 1
 
 
@@ -53,11 +54,12 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     """None if the machine could not be started, which `answer` is told."""
     definition = read_xml(order["xml"])
     name, restores, paused = definition.name, order.get("restore"), bool(order.get("paused"))
+    goes_on = bool(order.get("goes_on"))
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
         gc.collect()  # what a machine before this one still holds in cycles: its disks are locked as long
-        machine = Machine(config_of(definition))
+        machine = Machine(config_of(definition, goes_on=goes_on))
         machine.description = lambda machine=machine: {"xml": with_files(order["xml"], machine.changed_files())}
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
@@ -76,12 +78,14 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
         logging.info("%s has ended: %s", name, outcome.in_full())
         if outcome.kind is not OutcomeKind.POWERED_OFF or definition.on_poweroff is not Action.RESTART:
             return outcome
-        answer, restores, paused = log_answer, None, False
+        answer, restores, paused, goes_on = log_answer, None, False, True
 
 
-def config_of(definition: Definition) -> MachineConfig:
-    """With what belongs to the machine as long as it runs."""
+def config_of(definition: Definition, *, goes_on: bool = False) -> MachineConfig:
+    """With what belongs to the machine as long as it runs. What an installer has said stays in the file that it was said to."""
     config = resolve(definition.machine)
+    if goes_on and config.console.kind is ConsoleKind.FILE:
+        config = replace(config, console=replace(config.console, append=True))
     if config.console.kind is ConsoleKind.NONE:
         config = replace(config, console=ConsoleConfig(kind=ConsoleKind.UNIX, path=console_of(definition.name)))
     if config.vsock is not None and not config.vsock.path.is_absolute():

@@ -140,7 +140,8 @@ def read_line(part: Element, place: str, *, pty: ConsoleKind = ConsoleKind.NONE)
     if kind == "pty":
         return ConsoleConfig(kind=pty)
     if kind == "file" and path:
-        return ConsoleConfig(kind=ConsoleKind.FILE, path=Path(path))
+        append = yes(attribute(part, "source", "append"))
+        return ConsoleConfig(kind=ConsoleKind.FILE, path=Path(path), append=append)
     if kind == "unix" and path and attribute(part, "source", "mode") in (None, "bind"):
         return ConsoleConfig(kind=ConsoleKind.UNIX, path=Path(path))
     raise ConfigError(
@@ -169,6 +170,8 @@ def write_line(tag: str, line: ConsoleConfig) -> Element:
         source = ET.SubElement(part, "source", path=str(line.path))
         if line.kind is ConsoleKind.UNIX:
             source.set("mode", "bind")
+        if line.append:
+            source.set("append", "on")
     return part
 
 

@@ -49,6 +49,7 @@ class Starting:
         *,
         then: str | None = None,
         scratch: str | None = None,
+        installs: bool = True,
         force_boot: bool = False,
         paused: bool = False,
         bypass_cache: bool = False,
@@ -59,7 +60,7 @@ class Starting:
         start, with `reset_nvram` its UEFI variables are its firmware's.
 
         It may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
-        folder with the installation's files, which go then.
+        folder with the installation's files, which go then. Without `installs` only a restart leads on to `then`.
         """
         row = self._row(name)
         with self._locks[row.name]:
@@ -75,7 +76,7 @@ class Starting:
                     )
                 return self._go_on(row.name, saved, paused=paused, bypass_cache=bypass_cache)
             document = row.xml if xml is None else xml
-            order = {"xml": document, "then": then, "scratch": scratch, "paused": paused}
+            order = {"xml": document, "then": then, "scratch": scratch, "installs": installs, "paused": paused}
             if reset_nvram and not active:
                 reset_variables(document)
             return self.launch(row.name, order, "booted")
@@ -101,10 +102,24 @@ class Starting:
         return process
 
     @served
-    def create(self, xml: str, *, paused: bool = False, reset_nvram: bool = False) -> Created:
+    def settled(self, name: str) -> bool:
+        """Whether it runs, once nobody is starting it any more."""
+        with self._locks[name]:
+            return name in running()
+
+    @served
+    def create(
+        self,
+        xml: str,
+        *,
+        then: str | None = None,
+        scratch: str | None = None,
+        paused: bool = False,
+        reset_nvram: bool = False,
+    ) -> Created:
         """Starts a machine that is forgotten when it ends, or one that is kept as this document says, for this time only.
 
-        `unknown` are the parts of the document that mean nothing here.
+        With `then` it goes on as that says when the guest restarts; `scratch` is a folder with files of its first start alone.
         """
         given = "<uuid>" in xml
         xml = normalised(xml)
@@ -130,7 +145,8 @@ class Starting:
                 )
             if reset_nvram and name not in running():
                 reset_variables(xml)
-            self.launch(name, {"xml": xml, "paused": paused}, "booted")
+            order = {"xml": xml, "then": then, "scratch": scratch, "installs": False, "paused": paused}
+            self.launch(name, order, "booted")
         return Created(name=name, unknown=unknown_parts(xml))
 
     def start_marked(self) -> None:

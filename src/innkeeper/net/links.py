@@ -60,6 +60,8 @@ def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opene
     from innkeeper._core import NetLink
 
     forwards = [(it.udp, it.host, it.port, it.guest_port) for it in config.forwards]
+    if config.tftp is not None and not config.tftp.is_dir():
+        raise HostError(f"there is no folder {config.tftp} to boot from by tftp; make it, or name another with tftp=")
     try:
         link = NetLink.user(
             mac,
@@ -67,6 +69,7 @@ def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opene
             name_servers=list(config.name_servers),
             host_name=host_name,
             forwards=forwards,
+            boot=(str(config.tftp) if config.tftp is not None else None, config.bootfile or None),
         )
     except OSError as error:
         raise refused_forward(error) from error
@@ -74,7 +77,8 @@ def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opene
         f"{host}:{port} leads to the guest's port {it.guest_port}{' (udp)' if it.udp else ''}"
         for (host, port), it in zip(link.forwarded, config.forwards, strict=True)
     ]
-    return Opened(link, "; ".join(["user, by the built-in address translation", *listening]))
+    serves = [f"guests boot from {config.tftp or config.bootfile}"] if config.tftp or config.bootfile else []
+    return Opened(link, "; ".join(["user, by the built-in address translation", *listening, *serves]))
 
 
 def refused_forward(error: OSError) -> HostError:

@@ -17,7 +17,7 @@ use innkeeper_devices::e1000::{E1000, MEMORY_BYTES, Window};
 use innkeeper_devices::virtio::net::{Net, Settings as CardSettings};
 use innkeeper_devices::virtio::testing::{BUFFERS, Driver, readable, writable};
 use innkeeper_fuzz::rng::Rng;
-use innkeeper_net::user::{Forward, Reach, Settings, UserNet};
+use innkeeper_net::user::{Boot, Forward, Reach, Settings, UserNet};
 use innkeeper_net::wire::{Head, Ip, Tcp};
 use innkeeper_net::{Card, HEADER_BYTES, Link, Offloads};
 
@@ -76,7 +76,8 @@ fn network() -> Arc<UserNet> {
         .map(|udp| Forward { udp, host: (Ipv4Addr::LOCALHOST, 0).into(), guest_port: 80 })
         .to_vec();
     let reach = Reach { loopback: true, ..Reach::default() };
-    let settings = Settings { guest: MAC, reach, host_name: Some("fuzz".into()), forwards };
+    let boot = Boot { folder: Some("/usr/share".into()), file: Some("file".into()) };
+    let settings = Settings { guest: MAC, reach, host_name: Some("fuzz".into()), forwards, boot };
     Arc::new(UserNet::new(settings).map_err(|(error, _)| error).expect("a network"))
 }
 
@@ -87,6 +88,19 @@ fn bytes(rng: &mut Rng, length: u64) -> Vec<u8> {
 fn flags(rng: &mut Rng) -> u8 {
     let any = rng.word() as u8;
     rng.pick(&[2, 2, 0x10, 0x18, 0x11, 4, 0x14, 0x12, any])
+}
+
+/// What a client of the server of files says, or the beginning of it.
+fn ask_for_a_file(rng: &mut Rng, datagram: &mut [u8]) {
+    let words = [
+        &b"\0\x01common-licenses/GPL-3\0octet\0blksize\x001400\0tsize\x000\0"[..],
+        b"\0\x01../../etc/passwd\0octet\0timeout\x001\0",
+        b"\0\x04\0\x01",
+        b"\0\x04\0\0",
+        b"\0\x05\0\x01no\0",
+    ][rng.below(5) as usize];
+    let count = words.len().min(datagram.len());
+    datagram[..count].copy_from_slice(&words[..count]);
 }
 
 /// A frame to somewhere, with some of it spoilt.
@@ -119,10 +133,18 @@ fn frame(rng: &mut Rng, world: &World) -> Vec<u8> {
             scale: rng.one_in(2).then_some(rng.below(16) as u8),
         }
         .write(&mut inner, 0),
-        17 => inner.udp(rng.pick(&[68, 5000, 5001]), rng.pick(&[67, 53, world.udp, 0]), length as usize, 0),
+        17 => inner.udp(
+            rng.pick(&[68, 5000, 5001]),
+            rng.pick(&[67, 53, 69, 69, world.udp, 0]),
+            length as usize,
+            0,
+        ),
         _ => inner.put(&[rng.pick(&[8, 128, 133, 135, 0]), 0, 0, 0, 0, 1, 0, 1]),
     }
-    let payload = [inner.as_slice(), &bytes(rng, length)].concat();
+    let mut payload = [inner.as_slice(), &bytes(rng, length)].concat();
+    if protocol == 17 && rng.one_in(2) {
+        ask_for_a_file(rng, &mut payload[inner.as_slice().len()..]);
+    }
     let ip = Ip::new(source.parse().expect("an address"), destination, protocol);
     let mut head = Head::default();
     head.ethernet([0x52, 0x55, 10, 0, 2, 2], MAC, ip.kind());

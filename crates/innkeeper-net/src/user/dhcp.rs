@@ -13,6 +13,9 @@ pub const CLIENT_PORT: u16 = 68;
 
 const HEADER: usize = 236;
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
+const BOOT_FILE_AT: usize = 108;
+/// The field has 128 bytes, of which a NUL ends it.
+pub const BOOT_FILE_BYTES: usize = 127;
 /// Small enough for every client (RFC 2131, 2).
 const MESSAGE_BYTES: usize = 548;
 const LEASE_S: u32 = 86_400;
@@ -33,6 +36,8 @@ const KIND: u8 = 53;
 const SERVER: u8 = 54;
 const RENEW: u8 = 58;
 const REBIND: u8 = 59;
+const TFTP_SERVER: u8 = 66;
+const BOOT_FILE: u8 = 67;
 const END: u8 = 255;
 
 const DISCOVER: u8 = 1;
@@ -47,6 +52,8 @@ const INFORM: u8 = 8;
 pub struct Lease {
     pub host_name: Option<String>,
     pub mtu: u16,
+    /// What a guest that boots from the network fetches from the gateway.
+    pub boot_file: Option<String>,
 }
 
 /// The value of an option; the first of that kind.
@@ -112,6 +119,9 @@ fn write(request: &[u8], kind: u8, reply: u8, lease: &Lease) -> Vec<u8> {
     }
     out[20..24].copy_from_slice(&GATEWAY_V4.octets());
     out[44..HEADER].fill(0); // server's name and boot file
+    let boot_file = lease.boot_file.as_deref().filter(|_| reply != NAK).unwrap_or_default().as_bytes();
+    let boot_file = &boot_file[..boot_file.len().min(BOOT_FILE_BYTES)];
+    out[BOOT_FILE_AT..BOOT_FILE_AT + boot_file.len()].copy_from_slice(boot_file);
     out.extend(COOKIE);
     let mut put = |kind: u8, value: &[u8]| {
         out.extend([kind, value.len() as u8]);
@@ -132,6 +142,10 @@ fn write(request: &[u8], kind: u8, reply: u8, lease: &Lease) -> Vec<u8> {
         put(MTU, &lease.mtu.to_be_bytes());
         if let Some(name) = &lease.host_name {
             put(HOST_NAME, &name.as_bytes()[..name.len().min(63)]);
+        }
+        if !boot_file.is_empty() {
+            put(TFTP_SERVER, GATEWAY_V4.to_string().as_bytes());
+            put(BOOT_FILE, boot_file);
         }
     }
     out.push(END);
@@ -155,7 +169,7 @@ mod tests {
     }
 
     fn lease() -> Lease {
-        Lease { host_name: Some("guest".into()), mtu: 1500 }
+        Lease { host_name: Some("guest".into()), mtu: 1500, boot_file: None }
     }
 
     fn kind_of(message: &[u8]) -> u8 {
@@ -179,6 +193,22 @@ mod tests {
         ] {
             assert_eq!(option(&taken.message, kind), Some(value));
         }
+    }
+
+    #[test]
+    fn a_guest_that_boots_is_told_what_and_from_where() {
+        for name in ["pxelinux.0".to_owned(), "x".repeat(300)] {
+            let lease = Lease { boot_file: Some(name.clone()), ..lease() };
+            let offer = answer(&request(DISCOVER, &[]), &lease).unwrap().message;
+            let told = &name.as_bytes()[..name.len().min(BOOT_FILE_BYTES)];
+            assert_eq!(option(&offer, BOOT_FILE), Some(told));
+            assert_eq!(option(&offer, TFTP_SERVER), Some(&b"10.0.2.2"[..]));
+            assert_eq!(&offer[20..24], &[10, 0, 2, 2]);
+            assert_eq!((&offer[108..108 + told.len()], offer[108 + told.len()]), (told, 0));
+            let refused = answer(&request(REQUEST, &[REQUESTED, 4, 192, 168, 0, 5]), &lease).unwrap().message;
+            assert_eq!((option(&refused, BOOT_FILE), refused[108]), (None, 0));
+        }
+        assert_eq!(option(&answer(&request(DISCOVER, &[]), &lease()).unwrap().message, BOOT_FILE), None);
     }
 
     #[test]

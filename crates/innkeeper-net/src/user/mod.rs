@@ -2,7 +2,7 @@
 //! sockets that any user may open. No privilege, no other program.
 //!
 //! One thread waits for the host's sockets; what the guest sends is handled by whoever sends it. Bytes of a connection
-//! are copied once in each direction where the other side keeps up. Left out: multicast, protocols other than TCP, UDP and
+//! are copied once in each direction where the other side keeps up. A guest that boots from the network gets its files here too. Left out: multicast, protocols other than TCP, UDP and
 //! echo requests, and address translation for what names addresses inside (FTP's PORT).
 
 mod dhcp;
@@ -16,10 +16,12 @@ mod payload;
 mod ring;
 mod stack;
 mod tcp;
+mod tftp;
 mod udp;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -48,6 +50,16 @@ pub struct Settings {
     pub reach: Reach,
     pub host_name: Option<String>,
     pub forwards: Vec<Forward>,
+    pub boot: Boot,
+}
+
+/// What a guest finds that boots from the network.
+#[derive(Clone, Debug, Default)]
+pub struct Boot {
+    /// Whose files it gets by TFTP.
+    pub folder: Option<PathBuf>,
+    /// The first of them, or an address that its boot ROM knows how to fetch.
+    pub file: Option<String>,
 }
 
 struct Shared {
@@ -81,8 +93,10 @@ impl UserNet {
             forwarded.push(listener.address().map_err(about)?);
             listeners.push(listener);
         }
-        let stack =
-            Stack::new(settings.guest, settings.reach, settings.host_name, listeners, Arc::clone(&poll));
+        let files = settings.boot.folder.as_deref().map(tftp::Server::new).transpose().map_err(plainly)?;
+        let lease =
+            dhcp::Lease { host_name: settings.host_name, mtu: MTU as u16, boot_file: settings.boot.file };
+        let stack = Stack::new(settings.guest, settings.reach, (lease, files), listeners, Arc::clone(&poll));
         let shared = Arc::new(Shared { stack: stack.into(), poll, wake, ending: AtomicBool::new(false) });
         let waiter = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("innkeeper-nat".into()).spawn(move || waiter.wait());

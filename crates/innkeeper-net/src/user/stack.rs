@@ -19,6 +19,7 @@ use super::out::{MTU, Out, Unreachable, udp_ports};
 use super::payload::Payload;
 use super::ring::Pool;
 use super::tcp::{self, Fate, Progress, Tcp};
+use super::tftp;
 use super::udp::{self, Udp, Way};
 use crate::header::{HEADER_BYTES, Header};
 use crate::sys::{Interest, Poll};
@@ -60,6 +61,7 @@ pub struct Stack {
     pub flows: Flows,
     pub listeners: Vec<Listener>,
     lease: dhcp::Lease,
+    files: Option<tftp::Server>,
     /// Who was last given the guest's address.
     pub leased: Option<Mac>,
     fragments: Fragments,
@@ -75,7 +77,7 @@ impl Stack {
     pub fn new(
         guest: Mac,
         reach: Reach,
-        host_name: Option<String>,
+        (lease, files): (dhcp::Lease, Option<tftp::Server>),
         listeners: Vec<Listener>,
         poll: Arc<Poll>,
     ) -> Self {
@@ -93,7 +95,8 @@ impl Stack {
             outside,
             flows: Flows::default(),
             listeners,
-            lease: dhcp::Lease { host_name, mtu: MTU as u16 },
+            lease,
+            files,
             leased: None,
             fragments: Fragments::default(),
             turns: VecDeque::new(),
@@ -111,6 +114,9 @@ impl Stack {
                 flow.close(&mut self.outside);
             }
             self.flows.remove(id);
+        }
+        if let Some(files) = &mut self.files {
+            files.clear();
         }
         self.fragments.clear();
         self.turns.clear();
@@ -297,6 +303,9 @@ impl Stack {
             return;
         }
         let ends = (SocketAddr::new(packet.source, from), SocketAddr::new(packet.destination, to));
+        if self.files.is_some() && tftp::is_for_us(packet.destination, to) {
+            return self.file(ends.0, payload);
+        }
         self.datagram(wire::UDP, ends, payload, |stack| match stack.outside.reach.target(ends.1, 0) {
             Target::Host(to) => Udp::socket(to).map(Way::Own),
             Target::Refused => Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
@@ -312,6 +321,16 @@ impl Stack {
             let from = SocketAddr::from((GATEWAY_V4, dhcp::SERVER_PORT));
             self.outside.out.udp(from, (answer.to, dhcp::CLIENT_PORT).into(), &answer.message);
         }
+    }
+
+    /// Words for the server of files.
+    fn file(&mut self, guest: SocketAddr, payload: Payload<'_>) {
+        let Some(files) = &mut self.files else { return };
+        let mut datagram = [0; MTU];
+        let count = payload.copy_to(&mut datagram);
+        files.take(guest, &datagram[..count], self.outside.now, &mut self.outside.out);
+        let deadline = files.next_deadline();
+        self.note_deadline(deadline);
     }
 
     /// Sends a datagram on its conversation, which `way` opens if it is a new one.
@@ -534,7 +553,12 @@ impl Stack {
                 None => {}
             }
         }
+        let files = self.files.as_mut().and_then(|files| {
+            files.tick(now, &mut self.outside.out);
+            files.next_deadline()
+        });
         self.next_deadline = self.flows.next_deadline();
+        self.note_deadline(files);
     }
 
     /// How long nothing is to be done by itself.

@@ -2,17 +2,19 @@
 
 import argparse
 from dataclasses import dataclass, replace
+from pathlib import Path
 from uuid import uuid4
 
 from innkeeper.cli.installing import devices
 from innkeeper.cli.installing.steps import Steps
 from innkeeper.cli.installing.words import taken
-from innkeeper.config import DiskConfig, FirmwareKind, MachineConfig
+from innkeeper.config import DiskConfig, DiskDevice, FirmwareKind, MachineConfig
 from innkeeper.errors import ConfigError
 from innkeeper.folders import state_folder
 from innkeeper.manager import Definition, write_xml
 from innkeeper.manager.definition import Action
-from innkeeper.manager.domain_xml import ENGINES, read_uuid
+from innkeeper.manager.domain_toml import lost_in
+from innkeeper.manager.domain_xml import ENGINES, read_uuid, read_xml
 from innkeeper.manager.installation.systems import System
 from innkeeper.manager.normal import normalised
 
@@ -97,12 +99,28 @@ def with_variables(machine: MachineConfig, name: str) -> MachineConfig:
     return replace(machine, firmware=replace(firmware, vars=state_folder() / f"{name}.nvram"))
 
 
+def without_disc(machine: MachineConfig, disc: Path | None) -> MachineConfig:
+    """With the drive empty that it was in."""
+    disks = [
+        replace(disk, path=None) if disk.device is DiskDevice.CDROM and disk.path == disc else disk
+        for disk in machine.disks
+    ]
+    return replace(machine, disks=tuple(disks))
+
+
 def documents(definition: Definition, first: MachineConfig | None) -> Documents:
     kept = normalised(write_xml(definition))
+    check_whole(definition.machine, read_xml(kept).machine)
     if first is None:
         return Documents(kept, None)
     started = replace(definition, machine=first, on_reboot=Action.DESTROY, on_poweroff=Action.DESTROY)
     return Documents(kept, normalised(write_xml(started)))
+
+
+def check_whole(machine: MachineConfig, kept: MachineConfig) -> None:
+    """Raises `ConfigError` if an option would be forgotten. What a screen's card is at first, firmware decides."""
+    if lost := lost_in(replace(machine, video=None), kept):
+        raise ConfigError(f"the options say {min(lost)}, which only inn run can do so far; leave it out")
 
 
 def action(key: str, events: dict[str, str], default: Action) -> Action:

@@ -1,10 +1,12 @@
 """virt-install's device options → configuration. Raises `ConfigError` for what a machine here cannot have."""
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from innkeeper.cli.installing.steps import REMOTE
 from innkeeper.cli.installing.words import quoted, renamed, taken
 from innkeeper.config import (
     BalloonConfig,
@@ -45,6 +47,12 @@ NETWORK_NAMES = {
     "link_state": "link",
     "mtu.size": "mtu",
 }
+OLD_SOURCE = re.compile(r"(bridge|network):([^,]+)")
+"""How virt-install named a card's source once, and still takes it."""
+NET_BOOT = (
+    "a user network has no server of boot files by itself: name a folder of them, as in "
+    "--network user,tftp=/srv/tftp,bootfile=pxelinux.0, or give a bridge or network that has one"
+)
 SPICE = "spice cannot be had; its words are for --graphics vnc"
 ROOT_MODES = ("squash", "passthrough")
 CID_LIMIT = (1 << 32) - 2
@@ -61,6 +69,12 @@ def disk(text: str) -> tuple[DiskConfig, dict[str, str]]:
         if key in pairs:
             raise ConfigError(f"--disk gives {key} twice")
         pairs[key] = value
+    if "source.volume" in pairs:
+        pairs["vol"] = f"{pairs.pop('source.pool', 'default')}/{pairs.pop('source.volume')}"
+    if REMOTE.match(pairs.get("path", "")):
+        raise ConfigError(
+            f"--disk has path={pairs['path']}, an address; it must be a file of this host: fetch it first"
+        )
     places: dict[str, str] = {key: pairs.pop(key) for key in ("pool", "vol") if key in pairs}
     if places and "path" in pairs:
         raise ConfigError("--disk has both a path and a pool's volume; give one of them")
@@ -97,6 +111,8 @@ def networks(arguments: argparse.Namespace) -> tuple[NetworkConfig, ...]:
 def network(text: str) -> NetworkConfig:
     if text == "none":
         raise ConfigError("--network is none, and given more than once; leave out the others, or this one")
+    text = OLD_SOURCE.sub(r"\1=\2", text, count=1) if OLD_SOURCE.match(text) else text
+    text = f"network={text}" if text.partition(",")[0] == "default" else text
     named = renamed("--network", text, NETWORK_NAMES)
     words = [word for word in named.split(",") if word.upper() != "MAC=RANDOM"]
     kinds = dict(word.split("=", 1) for word in words if "=" in word)
@@ -104,13 +120,23 @@ def network(text: str) -> NetworkConfig:
         words = [w for w in words if not w.startswith(("type=", "source="))] + [f"{kinds['type']}={kinds['source']}"]
     if kinds.get("type") == "direct" or ("source" in kinds and "type" not in kinds):
         raise ConfigError(f"--network is {text!r}; macvtap cannot be had: give bridge=NAME, or user")
-    return NetworkConfig.parse(",".join(words))
+    card = NetworkConfig.parse(",".join(words))
+    return replace(card, tftp=card.tftp.absolute()) if card.tftp is not None else card
+
+
+def check_server(cards: tuple[NetworkConfig, ...]) -> None:
+    """Raises `ConfigError` unless a machine that starts from the network may find something there."""
+    if not cards:
+        raise ConfigError("the first start is from the network, and the machine has no card; leave out --network none")
+    if all(card.kind is NetworkKind.USER and not card.bootfile for card in cards):
+        raise ConfigError(f"the first start is from the network, and {NET_BOOT}")
 
 
 def graphics(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:
     given = list(arguments.graphics)
     given += ["none"] if arguments.nographics else []
-    given += ["vnc"] if arguments.vnc or not given else []
+    where = [f"{key}={value}" for key, value in (("port", arguments.vncport), ("listen", arguments.vnclisten)) if value]
+    given += [",".join(["vnc", *where])] if arguments.vnc or where or not given else []
     found = []
     for text in given:
         if text.partition(",")[0].removeprefix("type=") in ("spice", "sdl", "egl-headless", "rdp"):
@@ -167,10 +193,13 @@ def serial(texts: list[str]) -> ConsoleConfig:
     return line("--serial", texts[0]) if texts else HERE
 
 
+SOURCE_NAMES = {"source.path": "path", "source.mode": "mode", "source.append": "append"}
+
+
 def line(option: str, text: str, *, pty: ConsoleKind = ConsoleKind.NONE) -> ConsoleConfig:
     """The host's end of a serial port or console."""
-    pairs = KeyValues(option, renamed(option, text, {"source.path": "path", "source.mode": "mode"}), first="type")
-    kind, path, mode = pairs.text("type"), pairs.text("path"), pairs.text("mode")
+    pairs = KeyValues(option, renamed(option, text, SOURCE_NAMES), first="type")
+    kind, path, mode, append = pairs.text("type"), pairs.text("path"), pairs.text("mode"), pairs.flag("append")
     pairs.text("target.type")
     pairs.text("target_type")
     if kind == "pty" and path is None:
@@ -179,7 +208,7 @@ def line(option: str, text: str, *, pty: ConsoleKind = ConsoleKind.NONE) -> Cons
     if kind not in ("file", "unix") or not path or mode not in (None, "bind"):
         raise ConfigError(f"{option} is {text!r}; it can be pty, file,path=FILE, or unix,path=SOCKET to listen at")
     pairs.finish()
-    return ConsoleConfig(kind=ConsoleKind(kind), path=Path(path).absolute())
+    return ConsoleConfig(kind=ConsoleKind(kind), path=Path(path).absolute(), append=bool(append))
 
 
 def consoles(texts: list[str]) -> tuple[ConsoleConfig, ...]:
@@ -247,14 +276,18 @@ def vsock(text: str | None) -> VsockConfig | None:
     return VsockConfig(path=VSOCK) if address is None else VsockConfig(path=VSOCK, cid=address)
 
 
-def volume(places: dict[str, str], config: DiskConfig, name: str) -> DiskConfig:
-    """A pool's volume that exists, or with a pool alone one that is to be made."""
+def volume(places: dict[str, str], config: DiskConfig, name: str, others: Sequence[DiskConfig] = ()) -> DiskConfig:
+    """A pool's volume that exists, or with a pool alone one that is to be made beside the `others` of the machine."""
     from innkeeper.manager.storage.resolve import resolve_volume
 
     if "vol" in places and "pool" in places:
         raise ConfigError("--disk has both pool and vol; vol=POOL/VOLUME says both")
     found = resolve_volume(
-        vol=places.get("vol"), pool=places.get("pool"), machine=name, image_format=config.format or DiskFormat.QCOW2
+        vol=places.get("vol"),
+        pool=places.get("pool"),
+        machine=name,
+        image_format=config.format or DiskFormat.QCOW2,
+        besides=[str(disk.path) for disk in others],
     )
     kind = config.format or (DiskFormat(found["format"]) if found["format"] in list(DiskFormat) else None)
     return replace(config, path=Path(found["path"]), format=kind)

@@ -32,6 +32,7 @@ def general(parser: Parser) -> None:
         "--os-variant", "--osinfo", dest="osinfo", metavar="NAME|detect=on,require=on", help="what will be installed; list"
         " lists names"
     )  # fmt: skip
+    add("--os-type", help=argparse.SUPPRESS)  # as in virt-install: what --osinfo says is enough
     add("--metadata", metavar="title=…,uuid=…", help="name, uuid, title and description")
     add("--title", help="one line about the machine")
     add("--description", help="more lines about it")
@@ -43,7 +44,7 @@ def general(parser: Parser) -> None:
 
 def installation(parser: Parser) -> None:
     add = parser.add_argument
-    add("--cdrom", "-c", type=Path, metavar="ISO", help="start from the installer's disc")
+    add("--cdrom", "-c", metavar="ISO", help="start from the installer's disc")
     add("--location", "-l", metavar="ISO|FOLDER[,kernel=…,initrd=…]", help="start the installer's kernel, found there")
     add("--extra-args", "-x", action="append", default=[], metavar="WORDS", help="for the kernel of --location")
     add(
@@ -57,7 +58,15 @@ def installation(parser: Parser) -> None:
         metavar="kernel=…,initrd=…,kernel_args=…",
         help="how the first start differs: also bootdev, no_install",
     )
-    add("--boot", default="", metavar="hd,cdrom,uefi,kernel=…,initrd=…,kernel_args=…", help="how it starts later")
+    add(
+        "--boot",
+        action="append",
+        default=[],
+        metavar="hd,cdrom,uefi,kernel=…,initrd=…,kernel_args=…",
+        help="how it starts later",
+    )
+    add("--live", "--livecd", action="store_true", help=argparse.SUPPRESS)
+    add("--reinstall", metavar="MACHINE", help="install once more on a machine that there is")
     add(
         "--unattended", nargs="?", const="", metavar="profile=…,admin-password-file=…", help="answer Debian's installer:"
         " also user-login, user-password-file"
@@ -76,6 +85,8 @@ def devices(parser: Parser) -> None:
     add("--nonetworks", action="store_true", help=argparse.SUPPRESS)
     add("--graphics", action="append", default=[], metavar="vnc,…|none", help="who may see the screen (default: vnc)")
     add("--vnc", action="store_true", help=argparse.SUPPRESS)
+    add("--vncport", metavar="PORT", help=argparse.SUPPRESS)
+    add("--vnclisten", metavar="ADDRESS", help=argparse.SUPPRESS)
     add("--nographics", action="store_true", help=argparse.SUPPRESS)
     add("--video", metavar="vga|virtio|none", help="the graphics card")
     add("--filesystem", action="append", default=[], metavar="DIR,TAG", help="a folder that the guest mounts by 9p")
@@ -107,6 +118,7 @@ def miscellaneous(parser: Parser) -> None:
         "--print-xml", nargs="?", const="all", metavar="STEP", help="show the machine's XML, and make nothing: of the"
         " installation (1), of the machine (2), or all"
     )  # fmt: skip
+    add("--print-step", dest="print_xml", help=argparse.SUPPRESS)  # what it was called before
     add("--check", action="append", default=[], metavar="disk_size=off,…", help="also path_in_use, mac_in_use, all")
     add("--quiet", "-q", action="store_true", help="errors only")
     add("--debug", "-d", action="store_true", help="say more")

@@ -17,15 +17,16 @@ class Refused:
 
 REFUSED = {
     "--arch": Refused("machines here are x86_64", ("x86_64", "i686")),
-    "--machine": Refused("machines here are of type pc", ("pc",)),
+    "--machine": Refused("machines here are of type pc; leave it out", ("pc",)),
     "--paravirt -p": Refused(
         "guests that know Xen (PV) cannot be run yet; leave it out, and the guest has full virtualization", value=False
     ),
     "--container": Refused("containers are none of our machines", value=False),
     "--sysinfo": Refused("what a machine says of its maker cannot be chosen"),
     "--xml": Refused("make the machine, and change its XML with inn edit"),
-    "--reinstall": Refused("give the machine a disc with inn change-media, and start it from that"),
     "--qemu-commandline": Refused("there is no QEMU in it"),
+    "--cpuset": Refused("virtual processors cannot be bound to the host's; taskset does it for the whole process"),
+    "--check-cpu": Refused("it means nothing any more; leave it out", value=False),
     "--numatune": Refused("NUMA nodes of the host cannot be chosen; taskset and numactl do it for the whole process"),
     "--memtune": Refused("memory cannot be limited beyond --memory"),
     "--blkiotune": Refused("a disk's share of the host cannot be chosen"),
@@ -42,7 +43,7 @@ REFUSED = {
         "controllers come with the disks that need them", ("type=usb,model=none", "usb,model=none")
     ),
     "--hostdev --host-device": Refused("devices of the host cannot be lent to a guest"),
-    "--sound": Refused("there is no sound", ("none",)),
+    "--sound --soundhw": Refused("there is no sound", ("none",)),
     "--audio": Refused("there is no sound", ("none", "type=none")),
     "--watchdog": Refused("there is no watchdog"),
     "--parallel": Refused("there is no parallel port", ("none",)),
@@ -69,7 +70,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     for words, refused in REFUSED.items():
         names = words.split()
         if refused.value:
-            parser.add_argument(*names, dest=key(names[0]), action="append", help=argparse.SUPPRESS)
+            parser.add_argument(*names, dest=key(names[0]), action="append", nargs="?", help=argparse.SUPPRESS)
         else:
             parser.add_argument(*names, dest=key(names[0]), action="store_true", help=argparse.SUPPRESS)
 
@@ -82,6 +83,8 @@ def check(arguments: argparse.Namespace) -> None:
         if given is True:
             raise ConfigError(f"{name} cannot be had: {refused.why}")
         for value in given or []:
+            if value is None:
+                raise ConfigError(f"{name} cannot be had: {refused.why}")
             if value not in refused.fine:
                 raise ConfigError(f"{name} is {value[:80]!r}, which cannot be had: {refused.why}")
 

@@ -1,11 +1,13 @@
 """How a machine starts: the first time, when an installer runs, and from then on."""
 
 import argparse
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from innkeeper.cli.installing.words import taken
-from innkeeper.config import BootConfig, BootDevice, FirmwareConfig, FirmwareKind, MachineConfig
+from innkeeper.config import BootConfig, BootDevice, FirmwareConfig, FirmwareKind, KeyValues, MachineConfig
+from innkeeper.config.keyvalue import YES
 from innkeeper.errors import ConfigError
 from innkeeper.manager.installation.media import Location
 
@@ -17,9 +19,27 @@ METHODS = {
     "--install": "install",
 }
 INSTALL_KEYS = ("kernel", "initrd", "kernel_args", "kernel_args_overwrite", "bootdev", "no_install", "os")
-LOADER_FIXED = {"loader.type": ("pflash", "rom"), "loader.readonly": ("yes", "on"), "loader_secure": ("no", "off")}
+LOADER_FIXED = {"loader.type": ("pflash", "rom"), "loader.readonly": ("yes", "on"), "loader.secure": ("no", "off")}
 """What a loader may say only as it is."""
-BOOT_KEYS = ("kernel", "initrd", "kernel_args", "cmdline", "menu", "bootmenu.enable", "loader", "nvram", "firmware")
+BOOT_KEYS = (
+    *("kernel", "initrd", "kernel_args", "menu", "useserial", "loader", "nvram", "nvram.template", "firmware"),
+    *LOADER_FIXED,
+)
+BOOT_NAMES = {
+    "cmdline": "kernel_args",
+    "bootmenu.enable": "menu",
+    "bootmenu_enable": "menu",
+    "bios.useserial": "useserial",
+    "bios_useserial": "useserial",
+    "loader_type": "loader.type",
+    "loader_ro": "loader.readonly",
+    "loader_secure": "loader.secure",
+    "nvram_template": "nvram.template",
+}
+"""Other words for them."""
+FEATURE = re.compile(r"(firmware\.feature\d+)\.(name|enabled)")
+REMOTE = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://")
+"""How an address begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +51,8 @@ class Start:
     append: str = ""
     firmware: FirmwareConfig | None = None
     boot: BootConfig | None = None
+    ordered: bool = True
+    """Whether somebody chose the order that `boot` has."""
 
     def of(self, machine: MachineConfig) -> MachineConfig:
         return replace(
@@ -51,41 +73,70 @@ class Steps:
     first: Start | None = None
     location: Location | None = None
     cdrom: Path | None = None
+    only_these_words: bool = False
+    """For the installer's kernel, which is told nothing by itself."""
+
+    @property
+    def ejects(self) -> bool:
+        """Whether the installer's disc would start again, and again, if it stayed in its drive."""
+        order = self.later.boot.order if self.later.boot is not None else ()
+        return self.first is not None and self.cdrom is not None and order[:1] == (BootDevice.CDROM,)
 
 
-def read(arguments: argparse.Namespace) -> Steps:
-    """Raises `ConfigError` unless it is clear how the machine starts."""
+def read(arguments: argparse.Namespace, kept: Start | None = None) -> Steps:
+    """Raises `ConfigError` unless it is clear how the machine starts. `kept` is how one starts that there is."""
     given = [option for option, name in METHODS.items() if getattr(arguments, name)]
-    if len(given) > 1 and given != ["--cdrom", "--install"]:
+    if len(given) > 1 and given not in (["--cdrom", "--install"], ["--location", "--install"]):
         raise ConfigError(f"{' and '.join(given)} are given; one of them says how the first start goes")
-    later = read_boot(arguments.boot)
+    later = read_boot(",".join(arguments.boot)) if kept is None else kept
     check_location(arguments)
+    if arguments.cdrom is not None:
+        refuse_address("--cdrom", arguments.cdrom)
+    if arguments.live and given != ["--cdrom"]:
+        raise ConfigError("--live starts from the disc of --cdrom, each time; give that, and no other way to install")
     if arguments.location is not None:
         return from_location(arguments, later)
     if arguments.install is not None:
         return from_install(arguments, later)
     if arguments.cdrom is not None:
-        if arguments.unattended is not None:
-            return from_location(arguments, later, Location(path=arguments.cdrom.absolute()))
-        return from_disc(arguments.cdrom.absolute(), later)
+        return from_cdrom(arguments, later)
     if arguments.pxe:
-        first = replace(later, boot=BootConfig(order=(BootDevice.NETWORK, BootDevice.HD)))
+        first = in_order(later, BootDevice.NETWORK, BootDevice.HD)
         return Steps(first=first, later=with_order(later, BootDevice.HD, BootDevice.NETWORK))
     if not (arguments.imports or arguments.boot or arguments.cloud_init is not None):
         raise ConfigError("nothing says what to install from; give --cdrom, --location, --pxe, --boot or --import")
     return Steps(later=later)
 
 
+def refuse_address(option: str, path: str) -> None:
+    if REMOTE.match(path):
+        raise ConfigError(f"{option} is {path}, an address; it must be a file of this host: fetch it first")
+
+
 def with_order(start: Start, *order: BootDevice) -> Start:
     """The order, unless `--boot` has said one, or a kernel."""
-    return start if start.boot is not None or start.kernel is not None else replace(start, boot=BootConfig(order=order))
+    said = start.kernel is not None or (start.boot is not None and start.ordered)
+    return start if said else in_order(start, *order)
+
+
+def in_order(start: Start, *order: BootDevice) -> Start:
+    return replace(start, boot=replace(start.boot or BootConfig(), order=order), ordered=True)
+
+
+def from_cdrom(arguments: argparse.Namespace, later: Start) -> Steps:
+    disc = Path(arguments.cdrom).absolute()
+    if arguments.live:  # nothing is installed from it
+        return Steps(later=with_order(later, BootDevice.CDROM, BootDevice.HD), cdrom=disc)
+    if arguments.unattended is not None:
+        return from_location(arguments, later, Location(path=disc))
+    return from_disc(disc, later)
 
 
 def from_disc(disc: Path, later: Start) -> Steps:
     """First from the disc. Later from the disk: the disc stays in its drive for as long as the disk holds nothing."""
     if later.kernel is not None:
         raise ConfigError("--cdrom is given, and --boot has a kernel, which starts instead; leave out one of them")
-    first = replace(later, boot=BootConfig(order=(BootDevice.CDROM, BootDevice.HD)))
+    first = in_order(later, BootDevice.CDROM, BootDevice.HD)
     return Steps(first=first, later=with_order(later, BootDevice.HD, BootDevice.CDROM), cdrom=disc)
 
 
@@ -104,7 +155,12 @@ def from_location(arguments: argparse.Namespace, later: Start, location: Locatio
     refuse_uefi(later, "--location")
     disc = location.path if location.is_disc else None
     later = with_order(later, BootDevice.HD, *([BootDevice.CDROM] if disc else []))
-    return Steps(first=Start(append=" ".join(arguments.extra_args)), later=later, location=location, cdrom=disc)
+    words, only = list(arguments.extra_args), False
+    if arguments.install is not None:
+        pairs = taken("--install", arguments.install, "kernel_args", "kernel_args_overwrite")
+        words, only = [*words, *pairs.get("kernel_args", "").split()], pairs.get("kernel_args_overwrite") in YES
+    first = Start(append=" ".join(words).strip())
+    return Steps(first=first, later=later, location=location, cdrom=disc, only_these_words=only)
 
 
 def refuse_uefi(later: Start, option: str) -> None:
@@ -136,17 +192,17 @@ def from_install(arguments: argparse.Namespace, later: Start) -> Steps:
     if pairs.get("no_install") in ("yes", "on"):
         if arguments.cdrom is None:
             return Steps(later=later)
-        return Steps(later=with_order(later, BootDevice.CDROM, BootDevice.HD), cdrom=arguments.cdrom.absolute())
+        return Steps(later=with_order(later, BootDevice.CDROM, BootDevice.HD), cdrom=Path(arguments.cdrom).absolute())
     if "bootdev" in pairs:
         if pairs["bootdev"] not in list(BootDevice):
             raise ConfigError(f"--install has bootdev={pairs['bootdev']}; it can be {', '.join(BootDevice)}")
-        cdrom = arguments.cdrom.absolute() if arguments.cdrom is not None else None
-        first = replace(later, boot=BootConfig(order=(BootDevice(pairs["bootdev"]),)))
+        cdrom = Path(arguments.cdrom).absolute() if arguments.cdrom is not None else None
+        first = in_order(later, BootDevice(pairs["bootdev"]))
         return Steps(first=first, later=with_order(later, BootDevice.HD), cdrom=cdrom)
     if "kernel" not in pairs:
         raise ConfigError("--install says neither kernel, bootdev nor no_install; give one")
     refuse_uefi(later, "--install kernel=…")
-    words = " ".join([*([pairs["kernel_args"]] if "kernel_args" in pairs else []), *arguments.extra_args])
+    words = " ".join([*([pairs["kernel_args"]] if "kernel_args" in pairs else []), *arguments.extra_args]).strip()
     first = Start(kernel=existing(pairs["kernel"]), initrd=existing(pairs.get("initrd")), append=words)
     return Steps(first=first, later=with_order(later, BootDevice.HD))
 
@@ -159,28 +215,59 @@ def existing(path: str | None) -> Path | None:
 
 def read_boot(text: str) -> Start:
     """`--boot`: devices in their order, firmware, or a kernel."""
-    words = [word for word in text.split(",") if word]
-    pairs = dict(word.split("=", 1) for word in words if "=" in word)
-    names = [word for word in words if "=" not in word]
+    names, pairs = boot_words(text)
+    uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
+    names = [name for name in names if name != "uefi"]
+    if "kernel" in pairs:
+        return of_kernel(names, pairs)
+    if extra := [key for key in ("initrd", "kernel_args") if key in pairs]:
+        raise ConfigError(f"--boot has {extra[0]}, and no kernel to take it; give kernel=FILE")
+    flags = [f"{key}={pairs[key]}" for key in ("menu", "useserial") if key in pairs]
+    boot = BootConfig.parse(",".join([*names, *flags])) if names or flags else None
+    loader = existing(pairs.get("loader"))
+    variables, template = (Path(pairs[key]).absolute() if key in pairs else None for key in ("nvram", "nvram.template"))
+    if not uefi and loader is None:
+        if variables is not None or template is not None:
+            raise ConfigError("--boot has nvram, which is UEFI's; give uefi, or a loader= with loader.type=pflash")
+        return Start(boot=boot, ordered=bool(names))
+    kind = FirmwareKind.UEFI if uefi else FirmwareKind.BIOS
+    firmware = FirmwareConfig(kind=kind, path=loader, vars=variables, template=template)
+    return Start(boot=boot, firmware=firmware, ordered=bool(names))
+
+
+def boot_words(text: str) -> tuple[list[str], dict[str, str]]:
+    """Names, and keys with their values."""
+    names: list[str] = []
+    pairs: dict[str, str] = {}
+    for word in KeyValues("--boot", "").words(text):
+        key, equals, value = word.partition("=")
+        key = BOOT_NAMES.get(key, key)
+        if not equals and word not in names:
+            names.append(word)
+        elif equals and pairs.setdefault(key, value) != value:
+            raise ConfigError(f"--boot gives {key} twice")
+    check_features(pairs)
     for key, fine in LOADER_FIXED.items():
         if pairs.get(key, fine[0]) not in fine:
             raise ConfigError(f"--boot has {key}={pairs[key]}; it can be {' or '.join(fine)}")
-    if unknown := [key for key in pairs if key not in (*BOOT_KEYS, *LOADER_FIXED)]:
+    if unknown := [key for key in pairs if key not in BOOT_KEYS]:
         raise ConfigError(f"--boot has an unknown key {unknown[0]!r}; it knows {', '.join(BOOT_KEYS)}")
-    uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
-    names = [name for name in names if name != "uefi"]
     if pairs.get("firmware", "efi") not in ("efi", "bios"):
         raise ConfigError(f"--boot has firmware={pairs['firmware']}; it can be efi or bios")
-    if "kernel" in pairs:
-        words_of_kernel = pairs.get("kernel_args") or pairs.get("cmdline") or ""
-        return Start(kernel=existing(pairs["kernel"]), initrd=existing(pairs.get("initrd")), append=words_of_kernel)
-    if extra := [key for key in ("initrd", "kernel_args", "cmdline") if key in pairs]:
-        raise ConfigError(f"--boot has {extra[0]}, and no kernel to take it; give kernel=FILE")
-    menu = pairs.get("menu") or pairs.get("bootmenu.enable")
-    boot = BootConfig.parse(",".join([*names, *([f"menu={menu}"] if menu else [])])) if names or menu else None
-    loader = existing(pairs.get("loader"))
-    variables = Path(pairs["nvram"]).absolute() if "nvram" in pairs else None
-    if not uefi and loader is None:
-        return Start(boot=boot)
-    kind = FirmwareKind.UEFI if uefi else FirmwareKind.BIOS
-    return Start(boot=boot, firmware=FirmwareConfig(kind=kind, path=loader, vars=variables))
+    return names, pairs
+
+
+def check_features(pairs: dict[str, str]) -> None:
+    """Takes them out: none can be had, and to be without is fine."""
+    for key in [key for key in pairs if FEATURE.fullmatch(key)]:
+        value = pairs.pop(key)
+        if key.endswith(".enabled") and value in YES:
+            raise ConfigError(f"--boot has {key}={value}; secure boot and its keys cannot be had: it must be no")
+
+
+def of_kernel(names: list[str], pairs: dict[str, str]) -> Start:
+    """A kernel that starts each time, without firmware."""
+    if extra := [*names, *(key for key in pairs if key not in ("kernel", "initrd", "kernel_args"))]:
+        raise ConfigError(f"--boot has a kernel, which starts without firmware, and {extra[0]}; leave out one of them")
+    words = pairs.get("kernel_args", "").strip()
+    return Start(kernel=existing(pairs["kernel"]), initrd=existing(pairs.get("initrd")), append=words)

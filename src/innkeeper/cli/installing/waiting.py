@@ -36,10 +36,15 @@ def mode(arguments: argparse.Namespace) -> str:
     given = arguments.autoconsole
     if given not in (None, TEXT, GRAPHICAL, NONE):
         raise ConfigError(f"--autoconsole is {given!r}; it can be {TEXT}, {GRAPHICAL} or {NONE}")
-    if arguments.noautoconsole:
-        return NONE
+    if arguments.noautoconsole and given not in (None, NONE):
+        raise ConfigError(f"--autoconsole is {given!r}, and --noautoconsole is given; leave out one of them")
     if given is None:
-        return TEXT if sys.stdin.isatty() and arguments.wait is None else NONE
+        at_terminal = sys.stdin.isatty() and arguments.wait is None and not arguments.noautoconsole
+        given = TEXT if at_terminal else NONE
+    if arguments.destroy_on_exit and given == NONE:
+        raise ConfigError(
+            "--destroy-on-exit is for when the console is left, and none is connected; give --autoconsole text or graphical"
+        )
     return str(given)
 
 
@@ -50,7 +55,7 @@ def follow(arguments: argparse.Namespace, manager: Manager, name: str, *, instal
     elif not arguments.quiet:
         say("Domain installation started." if installs else "Domain creation completed.", file=sys.stderr)
     if mode(arguments) == GRAPHICAL:
-        say(f"the screen of {name} is shown where inn vncdisplay {name} says", file=sys.stderr)
+        at_screen(arguments, manager, name)
     if arguments.destroy_on_exit and mode(arguments) != NONE:
         if runs(manager, name):
             manager.domains.destroy(name)
@@ -68,8 +73,29 @@ def at_console(manager: Manager, name: str, *, installs: bool) -> None:
         console.connect(manager, name)
 
 
+def at_screen(arguments: argparse.Namespace, manager: Manager, name: str) -> None:
+    """In a window of this desktop, or without one on a page, until that is closed or ended by ^C."""
+    from innkeeper.cli import virt_viewer
+    from innkeeper.cli.machines import view
+
+    why = virt_viewer.no_window()
+    if why is None:
+        viewer = argparse.ArgumentParser()
+        virt_viewer.register(viewer)
+        virt_viewer.look(argparse.Namespace(**vars(viewer.parse_args([name])) | {"system": arguments.system}), name)
+        return
+    say(f"{why}: the screen is on this page", file=sys.stderr)
+    with suppress(KeyboardInterrupt):
+        view.serve(arguments, name, manager.domains.state(name))
+
+
 def runs(manager: Manager, name: str) -> bool:
-    return any(each["name"] == name and each["state"] != SHUT_OFF for each in manager.domains.all())
+    """A manager that was killed meanwhile is not what is waited for: the next call starts another."""
+    try:
+        listed = manager.domains.all()
+    except HostError:
+        listed = manager.domains.all()
+    return any(each["name"] == name and each["state"] != SHUT_OFF for each in listed)
 
 
 def comes(manager: Manager, name: str) -> bool:
@@ -98,9 +124,9 @@ def wait(arguments: argparse.Namespace, manager: Manager, name: str, *, installs
                 say(f"the installation goes on after {arguments.wait:g} min; inn console {name}", file=sys.stderr)
                 return Status.TIMEOUT
             elapsed.listen(LOOK_S)
-    if not arguments.quiet:
+    if installs and not arguments.quiet:
         minutes, seconds = divmod(round(elapsed.seconds), 60)
-        say(f"Domain installation completed after {minutes}:{seconds:02d}." if installs else "", file=sys.stderr)
+        say(f"Domain installation completed after {minutes}:{seconds:02d}.", file=sys.stderr)
     return Status.DONE
 
 

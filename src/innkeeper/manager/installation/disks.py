@@ -26,7 +26,8 @@ class Disks:
 
     def resolved(self) -> list[DiskConfig]:
         """As they are once they exist."""
-        return [replace(disk, size_gib=None, sparse=True, format=format_of(disk)) for disk in self._wanted]
+        made = {"size_gib": None, "sparse": True, "backing_store": None, "backing_format": None}
+        return [replace(disk, **made, format=format_of(disk)) for disk in self._wanted]  # type: ignore[arg-type]
 
     def missing(self) -> Iterator[DiskConfig]:
         return (disk for disk in self._wanted if disk.path is not None and not disk.path.exists())

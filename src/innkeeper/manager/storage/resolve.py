@@ -5,6 +5,7 @@ is to be made, as `create_if_missing` then does, whole or not at all.
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypedDict
 
@@ -34,10 +35,12 @@ def resolve_volume(
     machine: str = "",
     image_format: str | None = None,
     store: Path | None = None,
+    besides: Collection[str] = (),
 ) -> ResolvedVolume:
     """Of exactly one of `vol` and `pool`. Raises `InnkeeperError`.
 
-    A new volume is called after the machine, with a number if that name is taken: `web.qcow2`, `web-1.qcow2`.
+    A new volume is called after the machine, with a number if that name is taken: `web.qcow2`, `web-1.qcow2`. `besides` are
+    paths that others shall have.
     """
     if (vol is None) == (pool is None):
         raise ConfigError("a disk is in a pool by pool=NAME with a size, or it is vol=POOL/VOLUME; give one of both")
@@ -49,7 +52,7 @@ def resolve_volume(
     with table(store) as pools:
         row = pools.get(str(pool))
     folder = folder_of(row)
-    name = free_name(folder, machine, ENDINGS[image_format or "qcow2"])
+    name = free_name(folder, machine, ENDINGS[image_format or "qcow2"], besides)
     return {
         "path": str(folder / name),
         "pool": row.pool.name,
@@ -69,9 +72,9 @@ def found(volume: VolumeInfo) -> ResolvedVolume:
     }
 
 
-def free_name(folder: Path, machine: str, ending: str) -> str:
+def free_name(folder: Path, machine: str, ending: str, besides: Collection[str] = ()) -> str:
     number, name = 0, f"{machine}{ending}"
-    while os.path.lexists(place(folder, name)):
+    while os.path.lexists(place(folder, name)) or str(folder / name) in besides:
         number += 1
         name = f"{machine}-{number}{ending}"
     return name
