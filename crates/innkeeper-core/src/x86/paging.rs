@@ -96,7 +96,7 @@ pub fn walk(
             writable: true,
             user: true,
             executable: true,
-            global: false,
+            global: true, // whatever is in CR3; turning paging on forgets it
             dirty: true,
             size: 4096,
         });

@@ -195,7 +195,8 @@ impl Cpu {
         self.cr0 = new;
         self.pdptes = pdptes.unwrap_or(self.pdptes);
         self.efer = self.efer & !cr::EFER_LMA | if starts_long { cr::EFER_LMA } else { 0 };
-        if changed & (cr::CR0_PG | cr::CR0_PE | cr::CR0_WP) != 0 {
+        // Without paging, protection changes no translation: a BIOS goes to and fro thousands of times.
+        if changed & cr::CR0_PG != 0 || paging && changed & cr::CR0_WP != 0 {
             self.flush_tlb();
         }
         self.refresh_mode();

@@ -1,7 +1,7 @@
 //! Control registers, MSRs, ports, system calls, hypercalls and invalidation.
 
 use super::*;
-use crate::x86::cpu::{RAX, RBX, RCX, RDX, cr, flag};
+use crate::x86::cpu::{RAX, RBX, RCX, RDX, RSI, cr, flag};
 use crate::x86::fault::{Fault, vector};
 use crate::x86::testing::{DATA, machine_16, run};
 
@@ -51,6 +51,43 @@ fn lmsw_cannot_clear_pe() {
     cpu.regs[RAX] = 0xFFFF;
     assert_eq!(run(&mut cpu), Ok(()));
     assert!(cpu.protected);
+}
+
+#[test]
+fn protection_alone_changes_no_translation() {
+    let mut cpu = machine_16(&[0x0F, 0x22, 0xC0]); // mov cr0, eax
+    let flushes = cpu.stats.tlb_flushes.get();
+    for protected in [true, false, true] {
+        cpu.regs[RIP] = 0;
+        cpu.regs[RAX] = cpu.cr0 & !cr::CR0_PE | u64::from(protected);
+        assert_eq!(run(&mut cpu), Ok(()));
+        assert_eq!(cpu.protected, protected);
+    }
+    assert_eq!(cpu.stats.tlb_flushes.get(), flushes);
+}
+
+#[test]
+fn paging_moves_memory_when_it_is_turned_on_and_off() {
+    let code = [
+        [0xA1, 0, 0, 2, 0].as_slice(), // mov eax, [DATA]
+        &[0x0F, 0x22, 0xC1],           // mov cr0, ecx
+        &[0x8B, 0x1D, 0, 0, 2, 0],     // mov ebx, [DATA]
+        &[0x0F, 0x22, 0xC2],           // mov cr0, edx
+        &[0x8B, 0x35, 0, 0, 2, 0],     // mov esi, [DATA]
+    ];
+    let mut cpu = guest_32(&code.concat());
+    let elsewhere = 0x6_0000u64;
+    poke(&cpu, DATA, &1u32.to_le_bytes());
+    poke(&cpu, elsewhere, &2u32.to_le_bytes());
+    poke(&cpu, 0x1000, &0x2003u32.to_le_bytes());
+    for page in 0..1024u64 {
+        let gpa = if page << 12 == DATA { elsewhere } else { page << 12 };
+        poke(&cpu, 0x2000 + 4 * page, &(gpa as u32 | 3).to_le_bytes());
+    }
+    cpu.cr3 = 0x1000;
+    (cpu.regs[RCX], cpu.regs[RDX]) = (cpu.cr0 | cr::CR0_PG, cpu.cr0);
+    assert_eq!(run(&mut cpu), Ok(()));
+    assert_eq!((cpu.regs[RAX], cpu.regs[RBX], cpu.regs[RSI]), (1, 2, 1));
 }
 
 #[test]
