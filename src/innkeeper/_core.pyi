@@ -792,6 +792,9 @@ def disassemble(code: bytes, address: int, bits: int, /) -> list[tuple[int, byte
 def host_features() -> dict[str, bool]:
     """The instruction-set extensions of the host that the software engines could present."""
 
+def host_tsc_khz() -> int:
+    """The rate of the host's time-stamp counter in kHz. It is found once per process, which may take 20 ms."""
+
 def probe_iso(disc: Disk, /) -> str | None:
     """The label of the disc's ISO 9660 file system, "" if it has UDF alone, None if neither. Raises `OSError`."""
 

@@ -17,6 +17,8 @@ const CHECK: Duration = Duration::from_millis(3);
 const TOLERANCE: u64 = 1000;
 /// How long to measure if nothing trustworthy is stated.
 const MEASURE: Duration = Duration::from_millis(20);
+/// What [`begin_measuring`] read serves no longer than this: a host that slept meanwhile may have begun to count anew.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// A machine counts no more ticks or nanoseconds than this in its life: more than a decade.
 pub const LONGEST_LIFE: u64 = 1 << 60;
@@ -79,11 +81,23 @@ impl Default for Clock {
     }
 }
 
+/// Reads the counters, so that whoever makes a clock in a moment need not wait for a measurement.
+pub fn begin_measuring() {
+    BEGUN.get_or_init(paired_reading);
+}
+
+static BEGUN: OnceLock<Reading> = OnceLock::new();
+
+/// The host's TSC rate in kHz, found once per process.
+pub fn host_khz() -> u64 {
+    static KHZ: OnceLock<u64> = OnceLock::new();
+    *KHZ.get_or_init(find_khz)
+}
+
 impl Clock {
-    /// A clock that starts now. The host's rate is found once per process.
+    /// A clock that starts now.
     pub fn new() -> Self {
-        static KHZ: OnceLock<u64> = OnceLock::new();
-        Self::with_khz(*KHZ.get_or_init(host_khz))
+        Self::with_khz(host_khz())
     }
 
     fn with_khz(khz: u64) -> Self {
@@ -162,12 +176,13 @@ fn rdtsc() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// The host's TSC rate in kHz.
-fn host_khz() -> u64 {
+fn find_khz() -> u64 {
+    let fresh = |begun: &&Reading| paired_reading().raw - begun.raw < FRESH.as_nanos() as u64;
+    let begun = BEGUN.get().filter(fresh).copied().unwrap_or_else(paired_reading);
     let stated = [stated_by_kernel(), stated_by_hypervisor(), stated_by_processor()];
-    let measured = measured_khz(CHECK);
+    let measured = measured_khz(begun, CHECK);
     let agrees = |khz: &u64| khz.abs_diff(measured) <= measured / TOLERANCE;
-    stated.into_iter().flatten().find(agrees).unwrap_or_else(|| measured_khz(MEASURE))
+    stated.into_iter().flatten().find(agrees).unwrap_or_else(|| measured_khz(begun, MEASURE))
 }
 
 fn stated_by_kernel() -> Option<u64> {
@@ -195,26 +210,33 @@ fn stated_by_processor() -> Option<u64> {
     (base != 0).then(|| u64::from(base) * 1000)
 }
 
-/// Counts TSC ticks over `time` of CLOCK_MONOTONIC_RAW.
-fn measured_khz(time: Duration) -> u64 {
-    let (tsc_before, raw_before) = paired_reading();
-    std::thread::sleep(time);
-    let (tsc_after, raw_after) = paired_reading();
-    let ticks = u128::from(tsc_after.wrapping_sub(tsc_before));
-    let nanoseconds = u128::from((raw_after - raw_before).max(1));
+/// Counts TSC ticks from `begun` until at least `time` of CLOCK_MONOTONIC_RAW has passed.
+fn measured_khz(begun: Reading, time: Duration) -> u64 {
+    let passed = Duration::from_nanos(paired_reading().raw - begun.raw);
+    std::thread::sleep(time.saturating_sub(passed));
+    let now = paired_reading();
+    let ticks = u128::from(now.tsc.wrapping_sub(begun.tsc));
+    let nanoseconds = u128::from((now.raw - begun.raw).max(1));
     ((ticks * 1_000_000 / nanoseconds) as u64).max(1)
 }
 
-/// The TSC and the raw clock at the same moment: the tightest of several attempts.
-fn paired_reading() -> (u64, u64) {
+/// The TSC and the raw clock, in nanoseconds, at the same moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Reading {
+    tsc: u64,
+    raw: u64,
+}
+
+/// The tightest of several attempts.
+fn paired_reading() -> Reading {
     let attempt = || {
         let before = ordered_tsc();
         let raw = monotonic_raw();
         let after = ordered_tsc();
-        (after.wrapping_sub(before), before.wrapping_add(after.wrapping_sub(before) / 2), raw)
+        let apart = after.wrapping_sub(before);
+        (apart, Reading { tsc: before.wrapping_add(apart / 2), raw })
     };
-    let (_, tsc, raw) = (0..16).map(|_| attempt()).min().expect("sixteen attempts");
-    (tsc, raw)
+    (0..16).map(|_| attempt()).min().expect("sixteen attempts").1
 }
 
 fn ordered_tsc() -> u64 {
@@ -267,8 +289,16 @@ mod tests {
     #[test]
     fn the_rate_agrees_with_the_host_clock() {
         let clock = Clock::new();
-        let measured = measured_khz(Duration::from_millis(4));
+        let measured = measured_khz(paired_reading(), Duration::from_millis(4));
         assert!(clock.khz().abs_diff(measured) < measured / 200, "{} vs {measured} kHz", clock.khz());
+    }
+
+    #[test]
+    fn a_measurement_may_have_begun_long_ago() {
+        let begun = paired_reading();
+        std::thread::sleep(Duration::from_millis(25));
+        let measured = measured_khz(begun, MEASURE);
+        assert!(host_khz().abs_diff(measured) < measured / 200, "{} vs {measured} kHz", host_khz());
     }
 
     #[test]

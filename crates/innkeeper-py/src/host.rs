@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use innkeeper_core::clock;
 use innkeeper_core::kvm;
 use innkeeper_core::soft;
 use innkeeper_core::x86::cpuid::{CpuidTable, Flags};
@@ -36,6 +37,11 @@ const FEATURES: [(&str, Flags, u32); 21] = [
 #[pyfunction]
 pub fn bt_unavailable() -> Option<String> {
     soft::bt_unavailable()
+}
+
+#[pyfunction]
+pub fn host_tsc_khz(py: Python<'_>) -> u64 {
+    py.detach(clock::host_khz)
 }
 
 #[pyfunction]

@@ -37,7 +37,7 @@ mod _core {
     #[pymodule_export]
     use super::display::{MemoryScreen, Viewer, Watch};
     #[pymodule_export]
-    use super::host::{bt_unavailable, host_features, kvm_probe};
+    use super::host::{bt_unavailable, host_features, host_tsc_khz, kvm_probe};
     #[pymodule_export]
     use super::image::{
         image_chain, image_compare, image_convert, image_create, image_info, image_map, image_probe,
@@ -62,4 +62,10 @@ mod _core {
     use super::virtio::{VirtioBalloon, VirtioConsole, VirtioDevice, VirtioGpu, VirtioInput, VirtioPci};
     #[pymodule_export]
     use super::vm::Vm;
+
+    #[pymodule_init]
+    fn init(_module: &super::Bound<'_, super::PyModule>) -> super::PyResult<()> {
+        innkeeper_core::clock::begin_measuring();
+        Ok(())
+    }
 }
