@@ -26,6 +26,7 @@ def test_what_cannot_be_firmware_is_refused(tmp_path: Path, size: int) -> None:
 def test_a_log_takes_what_firmware_says(tmp_path: Path) -> None:
     (tmp_path / "rom").write_bytes(bytes(0x1_0000))
     firmware = open_firmware(FirmwareConfig(path=tmp_path / "rom", log=tmp_path / "log"))
+    assert firmware.log is not None
     firmware.log(b"abc")
     firmware.close()
     assert (tmp_path / "log").read_bytes() == b"abc"

@@ -18,7 +18,7 @@ from innkeeper.testing import FakeClock, ScriptedVm
 
 MIB, GIB = 1 << 20, 1 << 30
 ROM = bytes(0x1_0000) + b"low half" + bytes(0x1_FFF8) + b"b" * 0x1_0000
-START = FirmwareStart(rom=ROM, log=lambda _: None, uuid=UUID(int=7), serial_port=0x3F8)
+START = FirmwareStart(rom=ROM, uuid=UUID(int=7), serial_port=0x3F8)
 
 
 class Card:
@@ -86,7 +86,7 @@ def test_a_board_leaves_the_buses_as_it_found_them() -> None:
 
 def test_firmware_is_told_what_to_boot() -> None:
     cards = (Card(BootKind.HD), Card(), Card(BootKind.CDROM))
-    start = FirmwareStart(rom=ROM, log=lambda _: None, uuid=UUID(int=7), order=("cdrom", "hd"), only=True, menu=True)
+    start = FirmwareStart(rom=ROM, uuid=UUID(int=7), order=("cdrom", "hd"), only=True, menu=True)
     assembled = Assembled(*cards, start=start)
     assert assembled.file("bootorder") == b"/pci@i0cf8/scsi@4/disk@0,0\n/pci@i0cf8/scsi@2/disk@0,0\nHALT\0"
     with pytest.raises(LookupError):

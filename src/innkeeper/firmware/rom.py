@@ -30,7 +30,8 @@ class Firmware:
     path: Path
     rom: bytes
     variables: VariableStore | None
-    log: Callable[[bytes], None]
+    log: Callable[[bytes], None] | None
+    """Where it says what it does, if anybody wants to know."""
     _close: Callable[[], None]
 
     @property
@@ -73,9 +74,9 @@ def _variables(config: FirmwareConfig, path: Path) -> VariableStore | None:
     raise BootError(f"firmware {path} has no template of its variables beside it; name a file with vars=")
 
 
-def _open_log(path: Path | None) -> tuple[Callable[[bytes], None], Callable[[], None]]:
+def _open_log(path: Path | None) -> tuple[Callable[[bytes], None] | None, Callable[[], None]]:
     if path is None:
-        return (lambda _: None), (lambda: None)
+        return None, (lambda: None)
     try:
         file = path.open("wb", buffering=0)
     except OSError as error:

@@ -68,7 +68,7 @@ PORTS = {
     "test register": (0x0E0, 4),  # the test ports: only with test devices
     "test exit": (0x0F4, 4),
     "com1": (0x3F8, 8),
-    "firmware log": (0x402, 1),  # only with firmware
+    "firmware log": (0x402, 1),  # only if somebody wants it: firmware that finds it says much
     "fw_cfg": (0x510, 12),
     "pci config": (0xCF8, 8),
     "test irqs": (0x2000, IRQ_LINES),
@@ -267,7 +267,8 @@ class PcBoard:
         }
         files: dict[str, Content] = {}
         if (start := self._start) is not None:
-            self._at_ports("firmware log", DebugConsole(start.log))
+            if start.log is not None:
+                self._at_ports("firmware log", DebugConsole(start.log))
             reserved = (MapEntry(*MEMORY_MAP["engine"], MapKind.RESERVED),)
             items |= pc_start.items(start)
             ram = installed_ram(self._memory_mib)

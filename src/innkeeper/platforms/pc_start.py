@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from innkeeper.bus import Buses
@@ -36,7 +37,7 @@ class FirmwareStart:
 
     rom: bytes
     variables: Store | None = None
-    log: Callable[[bytes], None]
+    log: Callable[[bytes], None] | None = None
     order: tuple[str, ...] = ("cdrom", "hd", "network")
     only: bool = False
     """Nothing else is booted."""
@@ -97,7 +98,7 @@ def files(
         version=start.version,
     )
     told: dict[str, Content] = {
-        **{name: _tables(describe, name) for name in acpi.linker_files(describe())},
+        **Tables(describe).files(),
         **smbios_files(made),
         "etc/e820": b"".join(struct.pack("<QQI", e.gpa, e.size, E820_TYPES[e.kind]) for e in (*ram, *reserved)),
         "etc/extra-pci-roots": integer(0, 8),
@@ -109,8 +110,22 @@ def files(
     return told
 
 
-def _tables(describe: Callable[[], AcpiBoard], name: str) -> Callable[[], bytes]:
-    return lambda: acpi.linker_files(describe())[name]
+class Tables:
+    """The ACPI tables for firmware: made anew when what they describe has changed."""
+
+    def __init__(self, describe: Callable[[], AcpiBoard]) -> None:
+        self._describe = describe
+        self._board = describe()
+        self._made = acpi.linker_files(self._board)
+
+    def files(self) -> dict[str, Content]:
+        return {name: partial(self._file, name) for name in self._made}
+
+    def _file(self, name: str) -> bytes:
+        board = self._describe()
+        if board != self._board:
+            self._board, self._made = board, acpi.linker_files(board)
+        return self._made[name]
 
 
 def cmos_boot_order(order: tuple[str, ...]) -> dict[int, int]:
