@@ -12,7 +12,8 @@ from innkeeper.display.rfb.security import Policy, SecurityType, Visitor, authen
 
 VERSION = b"RFB 003.008\n"
 SPOKEN = re.compile(rb"RFB (\d{3})\.(\d{3})\n")
-FIRST_WORD_S = 0.15  # a browser speaks at once; a VNC viewer waits for us to
+# A browser speaks at once, a VNC viewer waits for us to. Only a network takes time.
+FIRST_WORD_S, FIRST_WORD_HERE_S = 0.15, 0.01
 GET, TLS_RECORD = ord("G"), 0x16
 
 
@@ -23,7 +24,8 @@ async def connect(connection: socket.socket, policy: Policy, *, browser: bool) -
     `Gone`.
     """
     peer = peer_of(connection)
-    first = await first_byte(connection, None if browser else FIRST_WORD_S)
+    patience_s = FIRST_WORD_HERE_S if connection.family == socket.AF_UNIX else FIRST_WORD_S
+    first = await first_byte(connection, None if browser else patience_s)
     context = policy.tls if first == TLS_RECORD and not policy.anonymous else None
     if browser and context is None and first != GET:
         raise Refused("it speaks no HTTP on a port that is for browsers")
