@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tty
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -122,6 +123,7 @@ def install_with_qemu(folder: Path, disc: Path, answers: Path) -> Took:
 
 def start_installed(command: list[str]) -> None:
     master, slave = os.openpty()
+    tty.setraw(slave)  # as the guest sends it
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         try:

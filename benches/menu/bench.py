@@ -38,7 +38,7 @@ class Watcher(Client):
 
     @property
     def shows_menu(self) -> bool:
-        whole = len(self.picture) == 4 * MENU[0] * MENU[1] and (self.width, self.height) == MENU
+        whole = len(self.picture) == 4 * MENU[0] * MENU[1]
         return whole and len(set(memoryview(self.picture).cast("I"))) > COLOURS
 
 
@@ -90,11 +90,13 @@ def until_menu(command: list[str], place: Path) -> float:
         with connected(place, process, started + LIMIT_S) as viewer:
             viewer.shake_hands()
             viewer.set_encodings(RAW, DESKTOP_SIZE)
+            viewer.update()
             while not viewer.shows_menu:
                 if time.monotonic() > started + LIMIT_S:
                     raise BenchError(f"{command[0]} shows no menu within {LIMIT_S:g} s")
-                viewer.update()
-                time.sleep(0.02)
+                viewer.update(incremental=True)
+                if (viewer.width, viewer.height) == MENU:
+                    viewer.update()
         return time.monotonic() - started
     finally:
         process.kill()
