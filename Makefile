@@ -34,6 +34,7 @@ oracles: ## as root: install the Debian packages that some tests compare with (o
 
 build: setup ## build the extension and install the package into .venv, editable
 	maturin develop --release --quiet
+	python -m compileall -q src/innkeeper # as pip does with what it installs
 
 check: setup ## formatters, linters, types, import contracts
 	ruff format --check --quiet

@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. What went wrong is one line, `e
 """
 
 import argparse
+import gc
 import importlib
 import logging
 import os
@@ -41,6 +42,10 @@ VERBS = {
 VERBS |= machines.VERBS | networks.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
 
 
+ALLOCATIONS = 50_000
+"""After which the collector looks for cycles: what modules are made of has none that end."""
+
+
 class Verb(Protocol):
     """What each verb's module has."""
 
@@ -51,6 +56,7 @@ class Verb(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one `inn` command and returns its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    gc.set_threshold(ALLOCATIONS)
     ready()
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogHandler()])
 

@@ -6,7 +6,6 @@ without `=` is the value of the device's most usual key.
 
 import shlex
 from collections.abc import Callable
-from difflib import get_close_matches
 from enum import Enum
 from typing import TypeVar
 
@@ -71,6 +70,8 @@ class KeyValues:
         """Raises `ConfigError` if a key is left that nobody asked for."""
         for key in self._pairs:
             if key not in self._known:
+                from difflib import get_close_matches
+
                 *others, last = sorted(self._known)
                 known = f"{', '.join(others)} and {last}" if others else last
                 like = get_close_matches(key, self._known, 1)

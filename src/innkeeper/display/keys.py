@@ -4,8 +4,6 @@ Spec: Linux input-event-codes.h for the codes; virsh's send-key (codeset linux) 
 `inn send-key` takes. Text is typed as on a US keyboard. Left out: other layouts.
 """
 
-from difflib import get_close_matches
-
 from innkeeper.errors import ConfigError
 
 # The codes from 1 on, in order; "-" is nobody's.
@@ -70,6 +68,8 @@ def key_code(name: str) -> int:
     if code is None and name.isascii() and name.lower().removeprefix("0x").isalnum():
         code = _number(name)
     if code is None:
+        from difflib import get_close_matches
+
         like = get_close_matches(name.lower(), [*_ALIASES, *map(str.lower, KEYS)], 1)
         advice = f"did you mean {like[0]!r}?" if like else "name it as KEY_ENTER, f2, a or 0x1c"
         raise ConfigError(f"{name!r} is no key; {advice}")

@@ -5,7 +5,6 @@ Spec: PNG (ISO/IEC 15948), eight bits a colour, no filters; Netpbm's PPM (P6); c
 
 import os
 import struct
-import tempfile
 import zlib
 from base64 import b64decode
 from collections.abc import Mapping
@@ -87,6 +86,8 @@ def write_whole(path: Path, data: bytes) -> None:
         if path.exists() and not path.is_file():  # a terminal, a pipe, /dev/null
             path.write_bytes(data)
             return
+        import tempfile
+
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

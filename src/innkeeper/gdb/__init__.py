@@ -3,7 +3,14 @@
 Left out: non-stop mode, tracepoints, several processes, files.
 """
 
-from innkeeper.gdb.server import GdbServer
+from typing import TYPE_CHECKING
+
 from innkeeper.gdb.target import Stopped, Target, Watching, WatchKind
+from innkeeper.lazy import lazily
+
+if TYPE_CHECKING:
+    from innkeeper.gdb.server import GdbServer
 
 __all__ = ["GdbServer", "Stopped", "Target", "WatchKind", "Watching"]
+
+__getattr__ = lazily(__name__, {"GdbServer": "innkeeper.gdb.server"})

@@ -1,31 +1,13 @@
 """What this host offers to virtual machines: found out by trying, where trying is harmless."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from innkeeper.host.finding import Finding, Status
-from innkeeper.host.kvm import find_kvm
-from innkeeper.host.memory import find_huge_pages, find_memory
-from innkeeper.host.namespaces import find_tap, find_user_namespaces, try_namespaces
-from innkeeper.host.packages import find_firmware, find_image_tools, find_network_tools
-from innkeeper.host.processor import find_processor
-from innkeeper.host.translation import find_translation
+from innkeeper.lazy import lazily
+
+if TYPE_CHECKING:
+    from innkeeper.host.examining import examine
 
 __all__ = ["Finding", "Status", "examine"]
 
-
-def examine(kvm_probe: Mapping[str, Any], features: Mapping[str, bool], bt_unavailable: str | None) -> list[Finding]:
-    """Examines all of it. The arguments are what the Rust core found out about KVM and the processor."""
-    namespaces = try_namespaces()
-    return [
-        find_processor(features),
-        find_kvm(kvm_probe),
-        find_translation(bt_unavailable),
-        find_memory(),
-        find_huge_pages(),
-        find_user_namespaces(namespaces),
-        find_tap(namespaces),
-        find_firmware(),
-        find_image_tools(),
-        find_network_tools(),
-    ]
+__getattr__ = lazily(__name__, {"examine": "innkeeper.host.examining"})

@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from innkeeper import gdb
 from innkeeper.config import GdbConfig
 from innkeeper.engine import Debug, Vcpu
 from innkeeper.errors import EngineError
-from innkeeper.gdb import GdbServer, Stopped, Watching, WatchKind
+from innkeeper.gdb import Stopped, Watching, WatchKind
 from innkeeper.memory import GuestMemory, translate
 
 if TYPE_CHECKING:
@@ -190,10 +191,10 @@ def make_gate(config: GdbConfig | None, *, reset: Callable[[], None], kill: Call
     return None if config is None else Gate(closed=config.wait, reset=reset, kill=kill)
 
 
-def serve_gdb(config: GdbConfig | None, gate: Gate | None) -> GdbServer | None:
+def serve_gdb(config: GdbConfig | None, gate: Gate | None) -> gdb.GdbServer | None:
     """Lets gdb in, where that was asked for. Raises `HostError`."""
     if config is None or gate is None:
         return None
-    server = GdbServer(gate, port=config.port, path=config.path)
+    server = gdb.GdbServer(gate, port=config.port, path=config.path)
     server.start()
     return server

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.config import GraphicsConfig, GraphicsKind, MachineConfig
 from innkeeper.display.keys import LARGEST_CODE, Stroke
-from innkeeper.display.terminal import TerminalScreen
 from innkeeper.errors import HostError
 from innkeeper.machine.control import BadRequest, Command, ControlServer
 from innkeeper.machine.desk import Desk
@@ -22,6 +21,7 @@ from innkeeper.machine.viewing import Viewing
 
 if TYPE_CHECKING:
     from innkeeper.display.rfb import VncServer
+    from innkeeper.display.terminal import TerminalScreen
 
 STROKES_LIMIT = 100_000
 PAUSE_MS_LIMIT = 10_000
@@ -88,6 +88,8 @@ class Front:
                 self._viewers.append(self._server(graphics))
                 held.callback(self._viewers[-1].close)
         if self._config.on_terminal and self._desk.screen is not None:
+            from innkeeper.display.terminal import TerminalScreen
+
             self._terminal = TerminalScreen(self._desk.screen, self._desk, self._buttons.get("stop", self._desk.close))
             held.callback(self._terminal.close)
 

@@ -19,7 +19,6 @@ from innkeeper.console.unix import UnixConsole
 from innkeeper.devices.virtio import Balloon
 from innkeeper.engine import Choice, Engine, Vm
 from innkeeper.firmware import KernelImage, open_kernel
-from innkeeper.gdb import GdbServer
 from innkeeper.machine import statistics
 from innkeeper.machine.builder import (
     Assembly,
@@ -48,6 +47,7 @@ from innkeeper.platforms import KeptState
 
 if TYPE_CHECKING:
     from innkeeper._core import TracedBlock
+    from innkeeper.gdb import GdbServer
 
 RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut down gets reset on a PC
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
 from innkeeper.errors import HostError
-from innkeeper.net import passt
 
 if TYPE_CHECKING:
     from innkeeper import _core
@@ -99,6 +98,7 @@ def errno_words(error: OSError) -> str:
 
 def open_passt(config: NetworkConfig) -> Opened:
     from innkeeper._core import NetLink
+    from innkeeper.net import passt
 
     process = passt.start(config.forwards)
     try:

@@ -1,7 +1,6 @@
 """Sizes of disks as people write and read them, with qemu-img's suffixes: powers of 1024."""
 
 import re
-from fractions import Fraction
 
 from innkeeper.errors import ConfigError
 
@@ -24,12 +23,15 @@ def parse_size(text: str, what: str = "size") -> int:
     suffix = found[2].lower() if found else "?"
     if found is None or suffix not in SUFFIXES:
         raise ConfigError(f"{what} {text!r} is no number of bytes; write it like 512M, 20G or 1T")
-    size = Fraction(found[1]) * 1024 ** SUFFIXES[suffix]
-    if size.denominator != 1:
+    whole, _, decimals = found[1].partition(".")
+    unit: int = 1024 ** SUFFIXES[suffix]
+    parts: int = 10 ** len(decimals)
+    size, rest = divmod(int(whole + decimals) * unit, parts)
+    if rest:
         raise ConfigError(f"{what} {text!r} is no whole number of bytes")
     if size > LARGEST:
         raise ConfigError(f"{what} {text!r} is more than a disk can have, {LARGEST} bytes")
-    return int(size)
+    return size
 
 
 def describe_size(size: int) -> str:
