@@ -1,13 +1,15 @@
 """The options of virsh's manual: taken, or refused by name with the reason."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.virsh_options import OPTIONS
 
-from innkeeper.cli import main
-from innkeeper.cli.shell.commands import COMMANDS
+from innkeeper.cli import main, shell
+from innkeeper.cli.shell.commands import COMMANDS, NAMES
 
 XML = "<domain type='qemu'><name>web</name><memory unit='MiB'>64</memory></domain>"
 
@@ -143,3 +145,34 @@ def test_devices_are_printed_instead_of_taken_away(web: Path, capsys: pytest.Cap
     virsh(capsys, "attach-disk", "web", "d.img", "vdb", "--config", "--io", "threads")
     assert f'<source file="{web}/d.img" />' in virsh(capsys, "detach-disk", "web", "vdb", "--print-xml")
     assert "vdb" in virsh(capsys, "domblklist", "web")
+
+
+TALKING = {"console", "view", "setvcpus", *shell.VERBS}
+"""Commands whose answer is a conversation, or nothing."""
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - TALKING))
+def test_each_command_answers_programs_too(name: str) -> None:
+    assert "--json" in COMMANDS[name].format_help()
+
+
+def test_answers_for_programs_are_what_was_done(web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(words: str) -> Any:
+        return json.loads(virsh(capsys, *words.split(), "--json"))
+
+    changed = {"name": "web", "live": False, "config": True, "done": True}
+    assert told("autostart web") == {"name": "web", "autostart": True}
+    assert told("domstate web") == {"state": "shut off", "reason": "unknown"}
+    assert (told("domname web"), told("domid web")) == ({"name": "web"}, {"id": None})
+    assert told("uri") == {"uri": "innkeeper:///session"}
+    assert told("setmaxmem web 128M") == changed
+    assert told("setmem web 100M --config") == changed
+    (web / "d.img").write_bytes(bytes(512))
+    assert told("attach-disk web d.img vdb") == changed
+    assert told("detach-disk web vdb") == changed
+    assert told("net-uuid default").keys() == {"uuid"}
+    assert told("net-autostart default") == {"name": "default", "autostart": True}
+    assert told("dumpxml web --xpath //name") == {"xml": "<name>web</name>"}
+    (web / "web.toml").write_text(told("dumptoml web")["toml"])
+    assert told("define web.toml")["new"] is False
+    assert told("undefine web") == {"name": "web", "removed": [], "failed": {}}

@@ -11,13 +11,18 @@ from innkeeper.errors import ConfigError, HostError
 NODES = "nodes"
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def options(parser: argparse.ArgumentParser, *, secrets: bool = False) -> None:
+    """`secrets`: what is shown may have passwords."""
+    if secrets:
+        parser.add_argument("--security-info", action="store_true", help="with passwords")
     parser.add_argument("--xpath", metavar="EXPRESSION", help="only the elements that an XPath expression finds")
     parser.add_argument("--wrap", action="store_true", help="with --xpath: all of them in one element")
 
 
 def chosen(arguments: argparse.Namespace, xml: str) -> str:
     """What is to be shown, without an end of line. Raises `HostError` if nothing is found."""
+    if not getattr(arguments, "security_info", True):
+        xml = without_secrets(xml)
     if arguments.xpath is None:
         if arguments.wrap:
             raise ConfigError("--wrap is for what --xpath finds; give that too")
@@ -34,6 +39,19 @@ def chosen(arguments: argparse.Namespace, xml: str) -> str:
     root.extend(found)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode")
+
+
+def without_secrets(xml: str) -> str:
+    """The same but for passwords.
+
+    >>> without_secrets('<domain><devices><graphics type="vnc" passwd="x" /></devices></domain>')
+    '<domain><devices><graphics type="vnc" /></devices></domain>'
+    """
+    root = ET.fromstring(xml)  # noqa: S314 - our own
+    secret = [part for part in root.iter("graphics") if "passwd" in part.attrib]
+    for part in secret:
+        del part.attrib["passwd"]
+    return ET.tostring(root, encoding="unicode") if secret else xml
 
 
 def find(xml: str, expression: str) -> list[ET.Element]:

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand, refuse
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 REFUSED = {
@@ -43,15 +43,17 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-xml", action="store_true", help="print the device's XML and change nothing")
     changing.flags(parser)
     refuse(parser, REFUSED)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     xml = disk_of(arguments)
     if arguments.print_xml:
-        print(xml)
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
-    common.manager(arguments).hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
-    say("Disk attached successfully\n")
+    hardware = common.manager(arguments).hardware
+    changed = hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
+    results.say(arguments, "Disk attached successfully", changed)
     return Status.DONE
 
 

@@ -2,10 +2,10 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand, refuse
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 REFUSED = {
@@ -30,6 +30,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-xml", action="store_true", help="print the device's XML and change nothing")
     changing.flags(parser)
     refuse(parser, REFUSED)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -41,11 +42,11 @@ def execute(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in ("mac", "model", "target", "mtu", "alias")}
     xml = changing.interface_of(kind, source, **options)
     if arguments.print_xml:
-        print(xml)
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
     manager = common.manager(arguments)
     changed = manager.hardware.attach(common.name_of(arguments), xml, changing.flags_of(arguments))
     if changed["live"]:
         common.tell_notes(manager, changed["name"])
-    say("Interface attached successfully\n")
+    results.say(arguments, "Interface attached successfully", changed)
     return Status.DONE

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 DONE = {"eject": "ejected", "insert": "inserted", "update": "updated"}
@@ -24,6 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="even if the guest has locked the drive")
     changing.flags(parser, persistent=False)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -45,8 +46,9 @@ def execute(arguments: argparse.Namespace) -> int:
         from innkeeper.manager import changes
 
         changed = changes.change_media(manager.domains.xml(name), drive, file, how)
-        print(changing.kept_device(changed, lambda root: changes.find_disk(root, drive)))
+        xml = changing.kept_device(changed, lambda root: changes.find_disk(root, drive))
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
-    manager.hardware.change_media(name, drive, file, how, flags, force=arguments.force)
-    say(f"Successfully {DONE[how]} media.\n")
+    done = manager.hardware.change_media(name, drive, file, how, flags, force=arguments.force)
+    results.say(arguments, f"Successfully {DONE[how]} media.", done)
     return Status.DONE

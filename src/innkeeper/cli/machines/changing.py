@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
-from innkeeper.cli.parser import operand as named_operand
-from innkeeper.cli.words import say
+from innkeeper.cli.parser import operand
 from innkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,22 +31,6 @@ def flags(parser: argparse.ArgumentParser, *, persistent: bool = True) -> None:
 
 def flags_of(arguments: argparse.Namespace) -> list[str]:
     return [flag for flag in FLAGS if getattr(arguments, flag, False)]
-
-
-def operand(parser: argparse.ArgumentParser, name: str, text: str) -> None:
-    named_operand(parser, name, text, required=False)
-
-
-def maybe(arguments: argparse.Namespace, name: str) -> str | None:
-    value: str | None = getattr(arguments, name)
-    return value
-
-
-def word(arguments: argparse.Namespace, name: str) -> str:
-    value = maybe(arguments, name)
-    if value is None:
-        raise ConfigError(f"{name} is missing; give it, as in --{name} VALUE")
-    return value
 
 
 def size_of(text: str, what: str) -> int:
@@ -80,12 +64,14 @@ def element(tag: str, attributes: Attributes, *parts: tuple[str, Attributes | st
     return ET.tostring(root, encoding="unicode")
 
 
-def tell(changed: Changed, what: str, did: str) -> None:
+def tell(arguments: argparse.Namespace, changed: Changed, what: str, did: str) -> None:
     """`Interface detached successfully`, or that the guest was asked."""
-    say(
-        f"{what} {did} successfully\n"
+    results.say(
+        arguments,
+        f"{what} {did} successfully"
         if changed["done"]
-        else f"{what} {did.removesuffix('ed')} request sent successfully\n"
+        else f"{what} {did.removesuffix('ed')} request sent successfully",
+        changed,
     )
 
 
@@ -119,8 +105,9 @@ def kept_device(xml: str, find: Callable[[ET.Element], ET.Element]) -> str:
 def memory(parser: argparse.ArgumentParser) -> None:
     """For verbs about how much there is."""
     common.domain(parser)
-    named_operand(parser, "size", "in KiB, or with a unit, as in 2G")
+    operand(parser, "size", "in KiB, or with a unit, as in 2G")
     flags(parser, persistent=False)
+    results.as_json(parser)
 
 
 def kib_of(arguments: argparse.Namespace) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 from innkeeper.cli.parser import operand
+from innkeeper.cli.results import as_json, show_json
 from innkeeper.cli.words import Manner, say
 from innkeeper.errors import HostError
 from innkeeper.language import translate
@@ -17,6 +17,20 @@ from innkeeper.manager.client import connect
 
 if TYPE_CHECKING:
     from innkeeper.manager.service import Manager
+
+__all__ = [
+    "as_json",
+    "ask",
+    "domain",
+    "facts_text",
+    "manager",
+    "name_of",
+    "show",
+    "show_facts",
+    "show_json",
+    "table",
+    "tell_notes",
+]
 
 
 def manager(arguments: argparse.Namespace) -> Manager:
@@ -49,10 +63,6 @@ def domain(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 def name_of(arguments: argparse.Namespace) -> str:
     return str(arguments.domain)
-
-
-def as_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -106,8 +116,3 @@ def show_facts(arguments: argparse.Namespace, facts: dict[str, str], *, columns:
 def facts_text(facts: Mapping[str, object], *, columns: int = 15) -> str:
     """The same, to be printed."""
     return "".join(f"{padded(translate(name) + ':', columns)} {value}\n" for name, value in facts.items())
-
-
-def show_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2)
-    print()

@@ -2,16 +2,18 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common, starting
 from innkeeper.cli.parser import operand
 from innkeeper.cli.storage.common import read
-from innkeeper.cli.words import say, tell_unknown
+from innkeeper.cli.words import tell_unknown
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "file", "libvirt's domain XML; - is the standard input")
     starting.options(parser)
     parser.add_argument("--validate", action="store_true", help="it is always checked")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -21,5 +23,5 @@ def execute(arguments: argparse.Namespace) -> int:
     with starting.held(arguments, manager, name):
         tell_unknown(made["unknown"], kept=False)
         common.tell_notes(manager, name)
-        say(f"Domain '{name}' created from {arguments.file}\n")
+        results.say(arguments, f"Domain '{name}' created from {arguments.file}", made)
         return starting.go_on(arguments, manager, name)

@@ -2,20 +2,21 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     parser.add_argument("--graceful", action="store_true", help="give up rather than kill a process that does not end")
     parser.add_argument("--remove-logs", action="store_true", help="what its process has said too")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.manager(arguments).domains.destroy(
         common.name_of(arguments), graceful=arguments.graceful, remove_log=arguments.remove_logs
     )
-    say(f"Domain '{name}' destroyed\n")
+    results.say(arguments, f"Domain '{name}' destroyed", {"name": name})
     return Status.DONE

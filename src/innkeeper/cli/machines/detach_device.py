@@ -2,7 +2,7 @@
 
 import argparse
 
-from innkeeper.cli import documents
+from innkeeper.cli import documents, results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
@@ -12,10 +12,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     operand(parser, "file", "the XML of an interface or a disk")
     changing.flags(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     xml = documents.read(arguments.file)
     changed = common.manager(arguments).hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments))
-    changing.tell(changed, "Device", "detached")
+    changing.tell(arguments, changed, "Device", "detached")
     return Status.DONE

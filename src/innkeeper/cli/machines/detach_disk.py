@@ -2,6 +2,7 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
@@ -12,6 +13,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "target", "the disk: its target, as in vdb, or its file")
     parser.add_argument("--print-xml", action="store_true", help="print the disk's XML and change nothing")
     changing.flags(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -21,8 +23,11 @@ def execute(arguments: argparse.Namespace) -> int:
         from innkeeper.manager.changes import find_disk
 
         kept = manager.domains.xml(common.name_of(arguments))
-        print(changing.kept_device(kept, lambda root: find_disk(root, arguments.target)))
+        xml = changing.kept_device(kept, lambda root: find_disk(root, arguments.target))
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
     hardware = manager.hardware
-    changing.tell(hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments)), "Disk", "detached")
+    changing.tell(
+        arguments, hardware.detach(common.name_of(arguments), xml, changing.flags_of(arguments)), "Disk", "detached"
+    )
     return Status.DONE

@@ -2,6 +2,7 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
@@ -16,6 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "mac", "its address; needed if there is more than one card of the type", required=False)
     parser.add_argument("--print-xml", action="store_true", help="print the card's XML and change nothing")
     changing.flags(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -33,8 +35,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         from innkeeper.manager.changes import find_interface
 
-        print(changing.kept_device(manager.domains.xml(name), lambda root: find_interface(root, mac)))
+        xml = changing.kept_device(manager.domains.xml(name), lambda root: find_interface(root, mac))
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
     changed = hardware.detach(name, changing.interface_of(kind, None, mac=mac), flags)
-    changing.tell(changed, "Interface", "detached")
+    changing.tell(arguments, changed, "Interface", "detached")
     return Status.DONE

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 from urllib.parse import quote
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.errors import ConfigError, HostError
@@ -17,6 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--type", metavar="TYPE", help="only displays of this type, vnc")
     parser.add_argument("--include-password", action="store_true", help="with the password, if there is one")
     parser.add_argument("--all", action="store_true", help="all of them, not the first alone")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -25,9 +27,9 @@ def execute(arguments: argparse.Namespace) -> int:
     name, displays = common.name_of(arguments), common.ask(arguments, "graphics")
     if not displays:
         raise HostError(f"machine {name} has no graphics of type vnc; inn view {name} shows its screen all the same")
-    for display in displays if arguments.all else displays[:1]:
-        print(address(display, secret=arguments.include_password))
-    print()
+    wanted = displays if arguments.all else displays[:1]
+    shown = [address(display, secret=arguments.include_password) for display in wanted]
+    results.put(arguments, "\n".join(shown), {"displays": shown})
     return Status.DONE
 
 

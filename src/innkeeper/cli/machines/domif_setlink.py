@@ -2,10 +2,10 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -17,6 +17,7 @@ def register(parser: argparse.ArgumentParser) -> None:
         "--print-xml", action="store_true", help="print the card's XML as it would be, and change nothing"
     )
     changing.flags(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -29,8 +30,9 @@ def execute(arguments: argparse.Namespace) -> int:
         from innkeeper.manager import changes
 
         changed = changes.set_link(manager.domains.xml(name), card, up=state == "up")
-        print(changing.kept_device(changed, lambda root: changes.find_interface(root, card)))
+        xml = changing.kept_device(changed, lambda root: changes.find_interface(root, card))
+        results.put(arguments, xml, {"xml": xml})
         return Status.DONE
-    manager.hardware.set_link(name, card, flags, up=state == "up")
-    say("Device updated successfully\n")
+    done = manager.hardware.set_link(name, card, flags, up=state == "up")
+    results.say(arguments, "Device updated successfully", done)
     return Status.DONE

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 from innkeeper.language import translate
+from innkeeper.manager.storage.sizes import shown
 
 if TYPE_CHECKING:
     from innkeeper.manager.jobs import JobInfo
-
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-STEP = 1024
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -52,22 +50,10 @@ def facts(job: JobInfo) -> dict[str, str]:
     if job["operation"] is None:
         return found
     found |= {translate("Operation"): job["operation"], translate("Time elapsed"): f"{job['elapsed']:<12} ms"}
-    parts = [size(job[part]) for part in ("processed", "remaining", "total")]
+    parts = [shown(job[part], digits=3) for part in ("processed", "remaining", "total")]
     for names in (
         (translate("Data processed"), translate("Data remaining"), translate("Data total")),
         (translate("Memory processed"), translate("Memory remaining"), translate("Memory total")),
     ):
         found |= dict(zip(names, parts, strict=True))
     return found
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that suits them.
-
-    >>> size(3 << 19)
-    '1.500 MiB'
-    """
-    value, unit = float(count), 0
-    while value >= STEP and unit < len(UNITS) - 1:
-        value, unit = value / STEP, unit + 1
-    return f"{value:.3f} {UNITS[unit]}"

@@ -2,14 +2,17 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.manager(arguments).domains.toml(common.name_of(arguments)), end="")
+    toml = common.manager(arguments).domains.toml(common.name_of(arguments))
+    results.put(arguments, toml.rstrip("\n"), {"toml": toml})
     return Status.DONE

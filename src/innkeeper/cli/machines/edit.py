@@ -2,15 +2,17 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.editing import edit
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say, tell_unknown
+from innkeeper.cli.words import tell_unknown
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     parser.add_argument("--toml", action="store_true", help="as TOML, which has only what is understood")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -19,8 +21,8 @@ def execute(arguments: argparse.Namespace) -> int:
     text, ending = (machines.toml(name), "toml") if arguments.toml else (machines.xml(name), "xml")
     done = edit(text, f"{name}.{ending}", machines.define)
     if done is None:
-        say(f"Domain '{name}' XML configuration not changed.\n")
+        results.say(arguments, f"Domain '{name}' XML configuration not changed.", {"name": name, "changed": False})
     else:
         tell_unknown(done["unknown"])
-        say(f"Domain '{name}' XML configuration edited.\n")
+        results.say(arguments, f"Domain '{name}' XML configuration edited.", {"name": name, "changed": True})
     return Status.DONE

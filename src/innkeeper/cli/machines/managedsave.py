@@ -2,9 +2,9 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common, saving
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +12,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     saving.around_cache(parser)
     saving.going_on(parser)
     saving.verbose(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -20,5 +21,5 @@ def execute(arguments: argparse.Namespace) -> int:
         name, paused=saving.paused(arguments), bypass_cache=arguments.bypass_cache
     )
     name = saving.follow_save(arguments, name, work)
-    say(f"\nDomain '{name}' saved until its next start\n")
+    results.say(arguments, f"\nDomain '{name}' saved until its next start", {"name": name})
     return Status.DONE

@@ -2,17 +2,19 @@
 
 import argparse
 
-from innkeeper.cli import xml_output
+from innkeeper.cli import results, xml_output
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
-    parser.add_argument("--security-info", action="store_true", help="passwords too: they are shown anyway")
-    xml_output.options(parser)
+    xml_output.options(parser, secrets=True)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(xml_output.chosen(arguments, common.manager(arguments).saves.managed_xml(common.name_of(arguments))))
+    xml = common.manager(arguments).saves.managed_xml(common.name_of(arguments))
+    xml = xml_output.chosen(arguments, xml)
+    results.put(arguments, xml, {"xml": xml})
     return Status.DONE

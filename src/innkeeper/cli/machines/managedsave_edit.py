@@ -2,15 +2,16 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.editing import edit
 from innkeeper.cli.machines import common, saving
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     saving.going_on(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -18,7 +19,15 @@ def execute(arguments: argparse.Namespace) -> int:
     if edit(saves.managed_xml(name), "saved.xml", lambda xml: saves.managed_define(name, xml, paused=paused)) is None:
         if paused is not None:
             saves.managed_define(name, paused=paused)
-        say(f"Managed save image of domain '{name}' XML configuration not changed.\n")
+        results.say(
+            arguments,
+            f"Managed save image of domain '{name}' XML configuration not changed.",
+            {"name": name, "changed": False},
+        )
     else:
-        say(f"Managed save image of domain '{name}' XML configuration edited.\n")
+        results.say(
+            arguments,
+            f"Managed save image of domain '{name}' XML configuration edited.",
+            {"name": name, "changed": True},
+        )
     return Status.DONE

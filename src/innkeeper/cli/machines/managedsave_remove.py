@@ -2,21 +2,24 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.name_of(arguments)
     was = common.manager(arguments).saves.managed_save_remove(name)
-    say(
+    results.say(
+        arguments,
         f"Removed managedsave image for domain '{name}'"
         if was
-        else f"Domain '{name}' has no managed save; nothing was removed"
+        else f"Domain '{name}' has no managed save; nothing was removed",
+        {"name": name, "removed": was},
     )
     return Status.DONE

@@ -2,16 +2,17 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     name = common.manager(arguments).hardware.resume(common.name_of(arguments))
-    say(f"Domain '{name}' resumed\n")
+    results.say(arguments, f"Domain '{name}' resumed", {"name": name})
     return Status.DONE

@@ -3,16 +3,17 @@
 import argparse
 from pathlib import Path
 
+from innkeeper.cli import results
 from innkeeper.cli.editing import edit
 from innkeeper.cli.machines import common, saving
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "file", "what inn save wrote", type=Path)
     saving.going_on(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -26,7 +27,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if edit(saves.image_xml(file), "saved.xml", keep) is None:
         if paused is not None:
             saves.image_define(file, paused=paused)
-        say(f"Saved image {arguments.file} XML configuration not changed.\n")
+        results.say(
+            arguments,
+            f"Saved image {arguments.file} XML configuration not changed.",
+            {"file": str(arguments.file), "changed": False},
+        )
     else:
-        say(f"State file {arguments.file} edited.\n")
+        results.say(arguments, f"State file {arguments.file} edited.", {"file": str(arguments.file), "changed": True})
     return Status.DONE

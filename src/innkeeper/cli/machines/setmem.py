@@ -12,5 +12,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     hardware = common.manager(arguments).hardware
-    hardware.set_memory(common.name_of(arguments), changing.kib_of(arguments), changing.flags_of(arguments))
+    changed = hardware.set_memory(common.name_of(arguments), changing.kib_of(arguments), changing.flags_of(arguments))
+    if arguments.json:
+        common.show_json(changed)
     return Status.DONE

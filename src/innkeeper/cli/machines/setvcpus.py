@@ -16,11 +16,14 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     refuse(parser, {"--guest": "it wants an agent in the guest; without it the guest is asked by ACPI"})
     changing.flags(parser, persistent=False)
+    common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     count = changing.count_of(arguments.count, "count")
     hardware = common.manager(arguments).hardware
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
-    hardware.set_vcpus(name, count, flags, maximum=arguments.maximum)
+    changed = hardware.set_vcpus(name, count, flags, maximum=arguments.maximum)
+    if arguments.json:
+        common.show_json(changed)
     return Status.DONE

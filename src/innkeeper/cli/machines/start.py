@@ -2,8 +2,8 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common, saving, starting
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -11,11 +11,12 @@ def register(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force-boot", action="store_true", help="from the beginning, even if it has a managed save")
     saving.around_cache(parser)
     starting.options(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     manager, name = common.manager(arguments), common.name_of(arguments)
-    manager.domains.start(
+    process = manager.domains.start(
         name,
         force_boot=arguments.force_boot,
         paused=arguments.paused,
@@ -24,5 +25,5 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     with starting.held(arguments, manager, name):
         common.tell_notes(manager, name)
-        say(f"Domain '{name}' started\n")
+        results.say(arguments, f"Domain '{name}' started", {"name": name, "id": process})
         return starting.go_on(arguments, manager, name)

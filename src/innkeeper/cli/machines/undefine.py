@@ -2,6 +2,7 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.parser import refuse
 from innkeeper.cli.status import Status
@@ -33,6 +34,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     tpm.add_argument("--tpm", action="store_true", help="what its TPM holds too: no machine here has one")
     tpm.add_argument("--keep-tpm", action="store_true", help="without that")
     refuse(parser, REFUSED)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -46,8 +48,11 @@ def execute(arguments: argparse.Namespace) -> int:
         snapshots_metadata=arguments.snapshots_metadata,
         managed_save=arguments.managed_save,
     )
-    say(f"Domain '{gone['name']}' has been undefined")
-    for file in gone["removed"]:
+    if arguments.json:
+        results.show_json(gone)
+    else:
+        say(f"Domain '{gone['name']}' has been undefined")
+    for file in gone["removed"] if not arguments.json else ():
         say(f"{file} removed")
     for file, reason in gone["failed"].items():
         complain(f"cannot remove {file}: {reason}")

@@ -4,10 +4,10 @@ import argparse
 import time
 from pathlib import Path
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
@@ -15,6 +15,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     common.domain(parser)
     operand(parser, "file", "where to (default: a name made of the machine's and the time)", required=False, type=Path)
     parser.add_argument("--screen", type=int, default=0, metavar="N", help="0, the one that there is")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -28,5 +29,9 @@ def execute(arguments: argparse.Namespace) -> int:
         file = Path(f"{common.name_of(arguments)}-{time.strftime('%Y-%m-%d-%H:%M:%S')}.png")
     ppm = file.suffix.lower() == ".ppm"
     write_whole(file, picture.ppm() if ppm else picture.png())
-    say(f"Screenshot saved to {file}, with type of image/{'x-portable-pixmap' if ppm else 'png'}\n")
+    results.say(
+        arguments,
+        f"Screenshot saved to {file}, with type of image/{'x-portable-pixmap' if ppm else 'png'}",
+        {"file": str(file), "type": f"image/{'x-portable-pixmap' if ppm else 'png'}"},
+    )
     return Status.DONE

@@ -19,6 +19,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     )
     text = "pressed together, as in KEY_LEFTCTRL KEY_LEFTALT KEY_F2"
     operand(parser, "keycode", text, many=True, metavar="KEY")
+    common.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -31,4 +32,6 @@ def execute(arguments: argparse.Namespace) -> int:
     common.manager(arguments).domains.control(
         arguments.domain, "strike", {"strokes": strokes, "pause_ms": arguments.holdtime}
     )
+    if arguments.json:
+        common.show_json({"codes": codes})
     return Status.DONE

@@ -2,21 +2,21 @@
 
 import argparse
 
-from innkeeper.cli import documents
+from innkeeper.cli import documents, results
 from innkeeper.cli.networks import common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "file", "libvirt's network XML")
     parser.add_argument("--validate", action="store_true", help="it is always checked")
     common.owner(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).create(documents.read(arguments.file), common.user_of(arguments))
     common.tell(done["unknown"], done["notes"])
-    say(f"Network {done['name']} created from {arguments.file}\n")
+    results.say(arguments, f"Network {done['name']} created from {arguments.file}", done)
     return Status.DONE

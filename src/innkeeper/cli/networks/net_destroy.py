@@ -2,17 +2,18 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).destroy(common.name_of(arguments))
     common.tell(done["unknown"], done["notes"])
-    say(f"Network {done['name']} destroyed\n")
+    results.say(arguments, f"Network {done['name']} destroyed", done)
     return Status.DONE

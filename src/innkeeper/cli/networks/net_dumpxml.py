@@ -2,7 +2,7 @@
 
 import argparse
 
-from innkeeper.cli import xml_output
+from innkeeper.cli import results, xml_output
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 
@@ -11,9 +11,11 @@ def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
     parser.add_argument("--inactive", action="store_true", help="what it will be started from, even if it is active")
     xml_output.options(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     xml = common.networks(arguments).xml(common.name_of(arguments), inactive=arguments.inactive)
-    print(xml_output.chosen(arguments, xml) + "\n")
+    xml = xml_output.chosen(arguments, xml)
+    results.put(arguments, xml, {"xml": xml})
     return Status.DONE

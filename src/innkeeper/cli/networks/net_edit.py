@@ -2,14 +2,15 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.editing import edit
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -17,8 +18,8 @@ def execute(arguments: argparse.Namespace) -> int:
     name = networks.info(common.name_of(arguments))["name"]
     done = edit(networks.xml(name, inactive=True), f"{name}.xml", networks.define)
     if done is None:
-        say(f"Network {name} XML configuration not changed.\n")
+        results.say(arguments, f"Network {name} XML configuration not changed.", {"name": name, "changed": False})
     else:
         common.tell(done["unknown"], done["notes"])
-        say(f"Network {done['name']} XML configuration edited.\n")
+        results.say(arguments, f"Network {done['name']} XML configuration edited.", {"name": name, "changed": True})
     return Status.DONE

@@ -2,14 +2,16 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser, "the network's UUID")
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.networks(arguments).info(common.name_of(arguments))["name"], end="\n\n")
+    results.show(arguments, common.networks(arguments).info(common.name_of(arguments))["name"], "name")
     return Status.DONE

@@ -2,15 +2,16 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
     common.owner(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -23,5 +24,5 @@ def execute(arguments: argparse.Namespace) -> int:
             raise
         done = networks.create(document, user)
     common.tell(done["unknown"], done["notes"])
-    say(f"Network {done['name']} started\n")
+    results.say(arguments, f"Network {done['name']} started", done)
     return Status.DONE

@@ -2,16 +2,17 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.networks import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     common.network(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     done = common.networks(arguments).undefine(common.name_of(arguments))
-    say(f"Network {done['name']} has been undefined\n")
+    results.say(arguments, f"Network {done['name']} has been undefined", done)
     return Status.DONE

@@ -2,11 +2,10 @@
 
 import argparse
 
-from innkeeper.cli import documents
+from innkeeper.cli import documents, results
 from innkeeper.cli.networks import common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
 from innkeeper.errors import ConfigError
 
 COMMANDS = "add, add-first, add-last, delete or modify"
@@ -25,6 +24,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     add(
         "--current", action="store_true", help="of the active network if it is active, else of its definition (default)"
     )
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -41,5 +41,5 @@ def execute(arguments: argparse.Namespace) -> int:
         config=arguments.config,
     )
     changed = [words for words, is_so in (("persistent config", done["config"]), ("live state", done["live"])) if is_so]
-    say(f"Updated network {done['name']} {' and '.join(changed)}\n")
+    results.say(arguments, f"Updated network {done['name']} {' and '.join(changed)}", done)
     return Status.DONE

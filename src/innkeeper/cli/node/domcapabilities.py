@@ -2,7 +2,7 @@
 
 import argparse
 
-from innkeeper.cli import xml_output
+from innkeeper.cli import results, xml_output
 from innkeeper.cli.machines import common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
@@ -18,6 +18,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "machine", "pc", required=False)
     parser.add_argument("--disable-deprecated-features", action="store_true", help="there are none")
     xml_output.options(parser)
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -27,5 +28,6 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     node = common.manager(arguments).node
     xml = node.domain_capabilities(arguments.virttype, arguments.arch, arguments.machine)
-    print(xml_output.chosen(arguments, xml) + "\n")
+    xml = xml_output.chosen(arguments, xml)
+    results.put(arguments, xml, {"xml": xml})
     return Status.DONE

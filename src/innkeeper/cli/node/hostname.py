@@ -2,14 +2,15 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.machines import common
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(common.manager(arguments).node.hostname() + "\n")
+    results.show(arguments, common.manager(arguments).node.hostname(), "hostname")
     return Status.DONE

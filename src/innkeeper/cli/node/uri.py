@@ -2,13 +2,14 @@
 
 import argparse
 
+from innkeeper.cli import results
 from innkeeper.cli.status import Status
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    results.as_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    print(("innkeeper:///system" if arguments.system else "innkeeper:///session") + "\n")
+    results.show(arguments, "innkeeper:///system" if arguments.system else "innkeeper:///session", "uri")
     return Status.DONE

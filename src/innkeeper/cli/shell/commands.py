@@ -22,14 +22,14 @@ ONLY_HERE = {
 SAME = {"exit": "quit"}
 MONITOR = frozenset(
     {
-        "domblkinfo", "domblklist", "domblkstat", "domif-getlink", "domifaddr", "domiflist", "domifstat", "dominfo",
+        "domblkerror", "domblkinfo", "domblklist", "domblkstat", "domcontrol", "domif-getlink", "domifaddr", "domiflist", "domifstat", "dominfo",
         "dommemstat", "domstate", "domstats", "list",
     }
 )  # fmt: skip
 READING = MONITOR | frozenset(
     {
-        *shell.VERBS, *node.VERBS, "domdisplay", "domid", "domname", "domuuid", "dumptoml", "dumpxml", "event",
-        "net-dhcp-leases", "net-dumpxml", "net-info", "net-list", "net-name", "net-uuid", "pool-dumpxml", "pool-info",
+        *shell.VERBS, *node.VERBS, "domdisplay", "domid", "domjobinfo", "domname", "domuuid", "dumptoml", "dumpxml", "event",
+        "managedsave-dumpxml", "net-dhcp-leases", "net-event", "net-dumpxml", "net-info", "net-list", "net-name", "net-uuid", "pool-dumpxml", "pool-event", "pool-info",
         "pool-list", "pool-name", "pool-uuid", "save-image-dumpxml", "snapshot-dumpxml", "snapshot-info",
         "snapshot-list", "snapshot-parent", "ttyconsole", "vcpucount", "vcpuinfo", "vncdisplay", "vol-dumpxml", "vol-info",
         "vol-key", "vol-list", "vol-name", "vol-path", "vol-pool",

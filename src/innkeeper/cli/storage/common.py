@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from innkeeper.cli import documents
-from innkeeper.cli.machines.common import as_json, facts_text, manager, table
+from innkeeper.cli.machines.common import facts_text, manager, table
 from innkeeper.cli.parser import operand
 from innkeeper.cli.progress import ProgressBar
-from innkeeper.cli.words import Manner, tell_unknown
-from innkeeper.language import translate
+from innkeeper.cli.results import as_json, put, say, show, show_json
+from innkeeper.cli.words import tell_unknown
 
 if TYPE_CHECKING:
     from innkeeper.manager.storage import Pools, Volumes
     from innkeeper.manager.storage.work import Work
 
-__all__ = ["tell_unknown"]
+__all__ = ["put", "say", "show", "tell_unknown"]
 Result = TypeVar("Result")
 Help = dict[str, str]
 POOL = {"pool": "the storage pool's name or UUID"}
@@ -55,29 +54,16 @@ def in_pool(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="POOL", help="the name or UUID of the storage pool that it is in")
 
 
-def say(arguments: argparse.Namespace, sentence: str, value: object) -> None:
-    """What was done, or the same as JSON."""
-    if arguments.json or not Manner.quiet:
-        put(arguments, translate(sentence), value)
-
-
-def put(arguments: argparse.Namespace, text: str, value: object) -> None:
-    """Data, as it is."""
-    print(json.dumps(value, indent=2) if arguments.json else f"{text}\n")
-
-
-def show(arguments: argparse.Namespace, value: str, key: str) -> None:
-    """One value, alone on its line."""
-    put(arguments, value, {key: value})
-
-
 def facts(arguments: argparse.Namespace, rows: Sequence[tuple[str, str]], value: object) -> None:
     put(arguments, facts_text(dict(rows)).rstrip("\n"), value)
 
 
 def rows(arguments: argparse.Namespace, heads: Sequence[str], cells: Sequence[Sequence[str]], value: object) -> None:
     """A table, or what it was made of as JSON."""
-    print(json.dumps(value, indent=2) if arguments.json else table(heads, cells))
+    if arguments.json:
+        show_json(value)
+    else:
+        print(table(heads, cells))
 
 
 def act(arguments: argparse.Namespace, do: Callable[[Pools], str], done: str) -> None:
