@@ -147,7 +147,7 @@ def test_devices_are_printed_instead_of_taken_away(web: Path, capsys: pytest.Cap
     assert "vdb" in virsh(capsys, "domblklist", "web")
 
 
-TALKING = {"console", "view", "setvcpus", *shell.VERBS}
+TALKING = {"console", "view", *shell.VERBS}
 """Commands whose answer is a conversation, or nothing."""
 
 

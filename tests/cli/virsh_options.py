@@ -68,6 +68,7 @@ OPTIONS = {
     "send-key": "codeset holdtime",
     "setmaxmem": "config current live",
     "setmem": "config current live",
+    "setvcpus": "config current guest hotpluggable live maximum",
     "shutdown": "mode",
     "snapshot-current": "name security-info",
     "snapshot-delete": "children children-only current metadata",
