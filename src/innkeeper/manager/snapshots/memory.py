@@ -43,9 +43,9 @@ def take(table: SnapshotTable, request: Request, how: How) -> Snapshot:
     try:
         targets = snapshot.targets(INTERNAL)
         ask(control_of(name), "checkpoint", file=str(file), name=snapshot.name, disks=targets, end=how.end)
-    except InnkeeperError:
+    except InnkeeperError as error:
         if not settle(table, number, data):
-            raise
+            raise HostError(f"{error}; inn snapshot-create --disk-only keeps the disks alone") from error
         return snapshot
     settle(table, number, data, known=True)
     return snapshot
