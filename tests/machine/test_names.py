@@ -1,5 +1,6 @@
 """Names of running machines: one each, private, gone with the run."""
 
+import errno
 import os
 import shutil
 import stat
@@ -26,6 +27,18 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_names_that_no_folder_should_have_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="it must be at most 63"):
         check_name(name)
+
+
+def test_a_full_host_takes_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(HostError, match="cannot register the name one: No space left"):
+            Registration("one")
+    assert running() == []
+    Registration("one").close()
 
 
 def test_a_name_is_taken_once_until_it_is_free_again() -> None:

@@ -52,8 +52,12 @@ class Registration:
             process = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "another process"
             os.close(lock)
             raise HostError(f"a machine named {self._name} runs already, as process {process}; give another --name")
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:  # the host is full
+            os.close(lock)  # or the name would be taken as long as this process lives
+            raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
         return lock
 
     def renew(self) -> None:

@@ -35,6 +35,8 @@ def still(store: Store, domain: Row, *, replaces_save: bool = False) -> Iterator
     try:
         registration = Registration(domain.name)
     except HostError as error:
+        if domain.name not in running():
+            raise  # the host is full, say
         raise HostError(f"machine {domain.name} has just been started, or its snapshots are being changed") from error
     try:
         sweep(store)  # before a file gets the name of one that is to be removed
