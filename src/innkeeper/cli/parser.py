@@ -18,7 +18,6 @@ SHOWN = 60  # characters of a word that is too many
 class Operand(argparse.Action):
     """What a verb is about. Its word is found by `Parser`, which knows what else was given: to argparse it is only to be shown."""
 
-    named: bool
     needed: bool
 
     def __call__(self, *_: object) -> None:
@@ -26,11 +25,11 @@ class Operand(argparse.Action):
 
     def example(self) -> str:
         """In a complaint that it is missing."""
-        return self.shown().replace("[", "", 1).replace("]", "", 1) if self.named else self.shown()
+        return f"--{self.dest.replace('_', '-')} {self.metavar}"
 
     def shown(self) -> str:
         """In a verb's help, in virsh's way."""
-        return f"[--{self.dest.replace('_', '-')}] {self.metavar}" if self.named else str(self.metavar)
+        return f"[--{self.dest.replace('_', '-')}] {self.metavar}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -151,10 +150,9 @@ def operand(
     *,
     required: bool = True,
     many: bool = False,
-    named: bool = True,
     **kind: Any,
 ) -> None:
-    """Adds one; a `Parser` takes it. `many` take all words that are left; what is not `named` can only be given by its place.
+    """Adds one; a `Parser` takes it. `many` take all words that are left.
 
     `kind` is argparse's: metavar, type, choices.
     """
@@ -163,8 +161,5 @@ def operand(
     nargs = (argparse.ONE_OR_MORE if required else argparse.ZERO_OR_MORE) if many else (None if required else "?")
     added = parser.add_argument(dest, action=Operand, nargs=nargs, help=text, **kind)
     if isinstance(added, Operand):
-        added.required, added.needed, added.named = False, required, named
-    if named:
-        parser.add_argument(
-            f"--{name}", dest=dest, action="append" if many else "store", help=argparse.SUPPRESS, **kind
-        )
+        added.required, added.needed = False, required
+    parser.add_argument(f"--{name}", dest=dest, action="append" if many else "store", help=argparse.SUPPRESS, **kind)

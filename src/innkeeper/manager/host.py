@@ -58,7 +58,7 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
-        gc.collect()  # what a machine before this one still holds in cycles: its disks are locked as long
+        gc.collect()  # a machine before this one has closed its files, and holds megabytes in cycles
         machine = Machine(config_of(definition, goes_on=goes_on))
         machine.description = lambda machine=machine: {"xml": with_files(order["xml"], machine.changed_files())}
         machine.not_saved = "an installation under way" if order.get("then") else None

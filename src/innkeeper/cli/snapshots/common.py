@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines.common import manager
-from innkeeper.cli.storage.common import fill, follow, words
+from innkeeper.cli.storage.common import follow, words
 from innkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def one(parser: argparse.ArgumentParser) -> None:
 
 def name_of(arguments: argparse.Namespace) -> str | None:
     """None for the current one. Raises `ConfigError` unless exactly one is said."""
-    fill(arguments)
     if arguments.current == (arguments.snapshotname is not None):
         raise ConfigError("a snapshot is named, or it is the --current one; say exactly one of both")
     return str(arguments.snapshotname) if arguments.snapshotname is not None else None
@@ -40,6 +39,7 @@ def taking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--disk-only", action="store_true", help="by overlays, which take what is written from then on")
     parser.add_argument("--no-metadata", action="store_true", help="do not keep that there is one")
     parser.add_argument("--reuse-external", action="store_true", help="the overlays are there already")
+    parser.add_argument("--validate", action="store_true", help="the XML is always checked")
     parser.add_argument("--atomic", action="store_true", help="all disks or none: what is done anyway")
     parser.add_argument("--halt", action="store_true", help="shut the machine off with it")
     for option in ("--quiesce", "--live"):

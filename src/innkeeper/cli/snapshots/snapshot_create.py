@@ -4,7 +4,7 @@ import argparse
 
 from innkeeper.cli.snapshots import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import fill, read, say, tell_unknown, words
+from innkeeper.cli.storage.common import read, say, tell_unknown, words
 from innkeeper.errors import ConfigError
 
 
@@ -16,7 +16,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    fill(arguments)
     common.check_taking(arguments)
     if arguments.redefine and arguments.xmlfile is None:
         raise ConfigError("--redefine needs the snapshot's XML; name its file")

@@ -4,28 +4,25 @@ import argparse
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from innkeeper.cli.parser import operand
 from innkeeper.cli.snapshots import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import fill, say, words
+from innkeeper.cli.storage.common import put, say, words
 from innkeeper.errors import ConfigError
 from innkeeper.manager.storage.describe import indented
 
 
 def register(parser: argparse.ArgumentParser) -> None:
-    words(
+    words(parser, common.DOMAIN, {"name": "what it is called; by default the time", "description": "words about it"})
+    operand(
         parser,
-        common.DOMAIN,
-        {"name": "what it is called; by default the time", "description": "words about it"},
-        rest="DISKSPEC",
+        "diskspec",
+        "how a disk is part of it; the disk is named by its target or its file. A comma within is written twice",
+        required=False,
+        many=True,
+        metavar="DISK[,snapshot=internal|external|no][,file=FILE]",
     )
     common.taking(parser)
-    parser.add_argument(
-        "--diskspec",
-        action="append",
-        default=[],
-        metavar="DISK[,snapshot=internal|external|no][,file=FILE]",
-        help="how a disk is part of it; the disk is named by its target or its file. A comma within is written twice",
-    )
     parser.add_argument(
         "--memspec",
         metavar="[file=]FILE[,snapshot=internal|external|no]",
@@ -35,14 +32,13 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    fill(arguments)
     common.check_taking(arguments)
     if arguments.memspec is not None and arguments.disk_only:
         raise ConfigError("--memspec is of memory, and --disk-only is without; give one of both")
     memspec = memory(arguments.memspec) if arguments.memspec is not None else None
-    xml = describe(arguments.name, arguments.description, arguments.diskspec + arguments.rest, memspec)
+    xml = describe(arguments.name, arguments.description, arguments.diskspec, memspec)
     if arguments.print_xml:
-        say(arguments, xml.rstrip("\n"), {"xml": xml})
+        put(arguments, xml.rstrip("\n"), {"xml": xml})
         return Status.DONE
     taken = common.take(arguments, xml)
     say(arguments, f"Domain snapshot {taken['name']} created", taken)

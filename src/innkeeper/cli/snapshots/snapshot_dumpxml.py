@@ -2,18 +2,19 @@
 
 import argparse
 
+from innkeeper.cli import xml_output
 from innkeeper.cli.snapshots import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import fill, say, words
+from innkeeper.cli.storage.common import put, words
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     words(parser, common.DOMAIN | common.SNAPSHOT)
-    parser.add_argument("--security-info", action="store_true", help="passwords too: they are shown anyway")
+    xml_output.options(parser, secrets=True)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    fill(arguments)
     xml = common.snapshots(arguments).xml(arguments.domain, arguments.snapshotname)
-    say(arguments, xml.rstrip("\n"), {"xml": xml})
+    xml = xml_output.chosen(arguments, xml)
+    put(arguments, xml, {"xml": xml})
     return Status.DONE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.cli.snapshots import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import fill, rows, words
+from innkeeper.cli.storage.common import rows, words
 from innkeeper.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    fill(arguments)
     check(arguments)
     snapshots = common.snapshots(arguments)
     everything = topological(snapshots.list(arguments.domain))

@@ -4,7 +4,7 @@ import argparse
 
 from innkeeper.cli.snapshots import common
 from innkeeper.cli.status import Status
-from innkeeper.cli.storage.common import say
+from innkeeper.cli.storage.common import put
 from innkeeper.errors import ConfigError
 
 
@@ -17,5 +17,5 @@ def execute(arguments: argparse.Namespace) -> int:
     info = common.snapshots(arguments).info(arguments.domain, name)
     if info["parent"] is None and not arguments.json:
         raise ConfigError(f"snapshot {info['name']} of machine {info['domain']} has no parent")
-    say(arguments, str(info["parent"]), {"parent": info["parent"]})
+    put(arguments, str(info["parent"]), {"parent": info["parent"]})
     return Status.DONE

@@ -33,20 +33,12 @@ def volumes(arguments: argparse.Namespace) -> Volumes:
     return manager(arguments).volumes
 
 
-def words(
-    parser: argparse.ArgumentParser, required: Help, optional: Help | None = None, *, rest: str | None = None
-) -> None:
-    """Operands, and `--json`. `rest` is what further words are, which nothing names."""
+def words(parser: argparse.ArgumentParser, required: Help, optional: Help | None = None) -> None:
+    """Operands, and `--json`."""
     for wanted, needed in ((required, True), (optional or {}, False)):
         for name, text in wanted.items():
             operand(parser, name, text, required=needed)
-    if rest is not None:
-        operand(parser, "rest", "the same, in this order", required=False, many=True, named=False, metavar=rest)
     as_json(parser)
-
-
-def fill(_arguments: argparse.Namespace) -> None:
-    """Nothing is left to do."""
 
 
 def in_pool(parser: argparse.ArgumentParser) -> None:
