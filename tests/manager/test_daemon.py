@@ -74,6 +74,29 @@ def test_a_machine_is_started_once_seen_and_ended(
     assert seen == ["defined", "started", "stopped"]
 
 
+def test_a_machine_is_named_by_its_process_too_and_what_befell_it_is_known(manager: Manager, endless: Path) -> None:
+    manager.domains.define(XML.format("web", endless))
+    assert manager.events.latest("web") is None
+    number = str(manager.domains.start("web"))
+    latest = manager.events.latest(number)
+    assert latest is not None
+    assert (latest["what"], latest["detail"]) == ("started", "booted")
+    assert manager.domains.info(number)["name"] == "web"
+    assert manager.domains.state(number) == "running"
+    assert manager.hardware.cards(number) == []
+    assert manager.hardware.suspend(number) == "web"
+    for wrong in ("1", "00", "-1", "١"):
+        with pytest.raises(ConfigError, match="there is no machine"):
+            manager.domains.info(wrong)
+    assert manager.domains.destroy(number) == "web"
+    deadline = time.monotonic() + 10
+    while (latest := manager.events.latest("web")) is None or latest["what"] != "stopped":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(ConfigError, match="there is no machine"):
+        manager.domains.state(number)
+
+
 def test_machines_outlive_a_manager_that_is_killed(manager: Manager, endless: Path, user: Path) -> None:
     manager.domains.define(XML.format("web", endless))
     process = manager.domains.start("web")
