@@ -2,14 +2,16 @@
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 
 import pytest
 
-from innkeeper.config import DiskConfig, MachineConfig, VideoModel
+from innkeeper.config import DiskConfig, FirmwareConfig, FirmwareKind, MachineConfig, VideoModel
 from innkeeper.errors import HostError
 from innkeeper.image import KernelImage
 from innkeeper.machine import Machine, OutcomeKind
@@ -18,6 +20,7 @@ from tests.boot.inn import APPEND, LIMIT_S
 from tests.boot.test_discs import make_disc, need
 from tests.boot.test_hotplug import PROMPT, Guest
 from tests.boot.test_machines import User
+from tests.boot.test_uefi import needs_ovmf
 from tests.engines import fastest_software
 
 pytestmark = pytest.mark.boot
@@ -196,6 +199,43 @@ def test_seabios_counts_those_that_are_there(debian: KernelImage, initramfs: Ini
         bring_up(guest, 1, 2, 3)
         assert online(guest) == "0-3"
         assert all(works(guest, index) for index in range(4))
+
+
+@pytest.mark.slow
+@needs_ovmf
+@pytest.mark.skipif(which("mcopy") is None, reason="mcopy is not there; it comes with Debian's mtools")
+def test_a_guest_that_started_by_uefi_has_them_as_well(
+    debian: KernelImage, initramfs: Initramfs, tmp_path: Path
+) -> None:
+    disk, script = tmp_path / "esp.img", tmp_path / "startup.nsh"
+    script.write_text(f"fs0:\r\n\\vmlinuz.efi initrd=\\initrd {APPEND} quiet\r\n")
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mformat", "-i", disk, "-F", "::"], check=True)
+    for source, name in ((debian.vmlinuz, "vmlinuz.efi"), (initramfs(SHELL), "initrd"), (script, "startup.nsh")):
+        subprocess.run(["mcopy", "-i", disk, source, f"::{name}"], check=True)
+    config = MachineConfig(
+        memory_mib=512,
+        vcpus=2,
+        max_vcpus=4,
+        engine=fastest_software(),
+        disks=(DiskConfig.parse(f"{disk},format=raw"),),
+        firmware=FirmwareConfig(kind=FirmwareKind.UEFI),
+        video=VideoModel.NONE,
+        timeout_s=4 * LIMIT_S,
+    )
+    with started(config) as guest:
+        assert online(guest) == "0-1"
+        guest.machine.live.set_vcpus(4)
+        bring_up(guest, 2, 3)
+        assert all(works(guest, index) for index in range(4))
+        guest.machine.live.set_vcpus(3)
+        assert trouble(guest) == []
+        guest.machine.reset()
+        guest.console.wait_for(PROMPT, timeout_s=LIMIT_S)
+        assert online(guest) == "0-2"
+        guest.machine.live.set_vcpus(1)
+        assert online(guest) == "0"
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 import struct
 
+import pytest
+
 from innkeeper.firmware.acpi import build, linker_files
 from innkeeper.firmware.acpi.linker import RSDP_FILE, SCRIPT_FILE, TABLES_FILE
 from innkeeper.memory import FlatMemory
@@ -10,7 +12,9 @@ from innkeeper.testing import FakeClock, ScriptedVm
 from tests.firmware.test_acpi import Nobody
 
 
-def test_the_script_makes_what_would_be_built_in_place() -> None:
+@pytest.mark.parametrize("takes_from", [True, False], ids=["as SeaBIOS", "as OVMF"])
+def test_the_script_makes_what_would_be_built_in_place(*, takes_from: bool) -> None:
+    """SeaBIOS takes the sum from what the checksum was; OVMF replaces that by the sum, with what it was among the summands."""
     memory, nobody = FlatMemory([(0xC0000, 0x40000)]), Nobody()
     around = Surroundings(buses=ScriptedVm(memory), memory=memory, clock=FakeClock(), console=nobody, control=nobody)
     described = PcBoard(around, memory_mib=512, vcpus=2)._describe()
@@ -35,6 +39,7 @@ def test_the_script_makes_what_would_be_built_in_place() -> None:
                 placed[name][offset : offset + size] = value.to_bytes(size, "little")
             case _:
                 offset, first, length = struct.unpack_from("<III", record, 60)
-                placed[name][offset] = (placed[name][offset] - sum(placed[name][first : first + length])) & 0xFF
+                before = placed[name][offset] if takes_from else 0
+                placed[name][offset] = (before - sum(placed[name][first : first + length])) & 0xFF
 
     assert bytes(placed[RSDP_FILE].ljust(64, b"\0") + placed[TABLES_FILE]) == build(described, base)

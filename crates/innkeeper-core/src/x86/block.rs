@@ -39,7 +39,8 @@ pub struct BlockCache {
 
 impl Default for BlockCache {
     fn default() -> Self {
-        Self { slots: std::iter::repeat_with(|| None).take(SLOTS).collect() }
+        // SAFETY: an `Option` of a box that is all zeroes is none. Not written, it has no memory of the host's yet.
+        Self { slots: unsafe { Box::new_zeroed_slice(SLOTS).assume_init() } }
     }
 }
 

@@ -1,7 +1,8 @@
 """The ACPI tables as files for a firmware that puts them where it likes, and the script by which it links them.
 
 Spec: the BIOS linker/loader of QEMU's fw_cfg ("etc/table-loader"): records of 128 bytes. ALLOCATE says that a file goes to
-memory, ADD_POINTER adds one file's address to a field of another, ADD_CHECKSUM makes a range sum to zero.
+memory, ADD_POINTER adds one file's address to a field of another, ADD_CHECKSUM makes a range sum to zero whose checksum was zero: SeaBIOS
+takes the sum from what is there, OVMF puts it in its place.
 """
 
 import struct
@@ -23,7 +24,14 @@ def linker_files(board: AcpiBoard) -> dict[str, bytes]:
         *_links(TABLES_FILE, parts.tables),
         *_links(RSDP_FILE, parts.rsdp),
     ]
-    return {RSDP_FILE: parts.rsdp.content, TABLES_FILE: parts.tables.content, SCRIPT_FILE: b"".join(script)}
+    return {RSDP_FILE: _unsummed(parts.rsdp), TABLES_FILE: _unsummed(parts.tables), SCRIPT_FILE: b"".join(script)}
+
+
+def _unsummed(part: Relocatable) -> bytes:
+    content = bytearray(part.content)
+    for field in part.checksums:
+        content[field.offset] = 0
+    return bytes(content)
 
 
 def _links(name: str, part: Relocatable) -> list[bytes]:

@@ -89,10 +89,16 @@ impl Tlb {
     pub const DATA_VIEW: usize = std::mem::offset_of!(Self, data);
 
     pub fn new() -> Box<Self> {
-        // SAFETY: all fields are plain integers, valid as zeroes; built in place for its size.
+        // SAFETY: all fields are plain integers, valid as zeroes; built in place for its size. The host gives it
+        // memory where it is first written: a vCPU that never runs has next to none.
         let mut tlb: Box<Self> = unsafe { Box::new_zeroed().assume_init() };
-        tlb.reset();
+        tlb.begin();
         tlb
+    }
+
+    /// The first numbers, for a TLB that is empty.
+    fn begin(&mut self) {
+        (self.global, self.generation, self.next) = (1, 2, 3);
     }
 
     /// Empties everything.
@@ -105,7 +111,7 @@ impl Tlb {
             view.large.fill(Large::default());
         }
         self.of_pcid.fill(0);
-        (self.global, self.generation, self.next) = (1, 2, 3);
+        self.begin();
         (self.large, self.huge) = ([0; 64], 0);
     }
 
