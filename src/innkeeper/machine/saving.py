@@ -48,7 +48,7 @@ def check_savable(config: MachineConfig, parts: Parts, assembly: Assembly) -> No
     for name, device in assembly.board.devices_by_name().items():
         what = device.not_saved if isinstance(device, PciFunction) else None
         if what is not None or not isinstance(device, Stateful):
-            raise HostError(f"cannot save a machine with {what or name}")
+            raise HostError(f"cannot save a machine with {what or name}; start it without that")
     if parts.peripherals.backplane.changed:
         raise HostError("cannot save a machine whose devices were changed while it ran; shut it down and start it once")
     if assembly.board.pm.asleep:
