@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from innkeeper.cli import Verb, load, machines, networks, node, shell, snapshots, storage
 from innkeeper.cli.parser import Parser
@@ -38,8 +37,7 @@ READING = MONITOR | frozenset(
 """What `--readonly` lets through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Commands that belong together."""
 
     keyword: str

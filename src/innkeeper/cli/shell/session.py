@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext, redirect_stdout
-from dataclasses import dataclass, field
 
 from innkeeper.cli import guarded
 from innkeeper.cli.shell.commands import FAILED, READING, command, named
@@ -21,21 +20,15 @@ from innkeeper.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, kw_only=True)
 class Session:
     """What commands have in common. `escape` leaves a console; `ended` is what `quit` sets."""
 
-    system: bool = False
-    readonly: bool = False
-    quiet: bool = False
-    timing: bool = False
-    escape: bytes = b"\x1d"
-    interactive: bool = False
-    ended: bool = False
-    began_with: bool = field(init=False)
+    interactive = False
+    ended = False
 
-    def __post_init__(self) -> None:
-        self.began_with = self.system
+    def __init__(self, *, system: bool, readonly: bool, quiet: bool, timing: bool, escape: bytes) -> None:
+        self.system = self.began_with = system
+        self.readonly, self.quiet, self.timing, self.escape = readonly, quiet, timing, escape
 
     def run_all(self, text: str) -> int:
         """The commands of a string, to the last one or `quit`; gives the exit status of the last."""
