@@ -16,6 +16,7 @@ import pytest
 from innkeeper import __version__
 from innkeeper.cli import main, node, shell
 from innkeeper.cli.shell.commands import COMMANDS, GROUPS, MONITOR, NAMES, READING
+from innkeeper.cli.shell.interactive import prepare
 from innkeeper.cli.shell.lines import commands
 from innkeeper.errors import ConfigError
 
@@ -275,6 +276,14 @@ def test_the_shell_has_a_prompt_a_history_and_completion(web: Path) -> None:
     finally:
         os.close(terminal)
     assert (web / "cache/innkeeper/virsh-history").read_text().splitlines() == ["domname web ", "nonsense", "quit"]
+
+
+def test_a_shell_without_a_place_for_its_history_does_without(
+    web: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(web / "web.xml"))
+    assert prepare() is None
+    assert "there is no history: cannot make the cache directory" in capsys.readouterr().err
 
 
 def test_the_shells_own_commands_are_not_plain_verbs(capsys: pytest.CaptureFixture[str]) -> None:

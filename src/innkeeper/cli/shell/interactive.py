@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
+from innkeeper.errors import InnkeeperError
 
 if TYPE_CHECKING:
     from innkeeper.cli.shell.session import Session
@@ -52,18 +53,23 @@ def prompt(session: Session) -> str:
     return "virsh > " if session.readonly else "virsh # "
 
 
-def prepare() -> Path:
-    """Loads the line editor. Gives the file of its history."""
+def prepare() -> Path | None:
+    """Loads the line editor. Gives the file of its history; None, and says why, where there can be none."""
     import readline
 
     from innkeeper.image.cache import cache_directory
 
-    history = cache_directory() / HISTORY
-    with suppress(OSError):  # there is none yet
-        readline.read_history_file(history)
+    history = None
+    try:
+        history = cache_directory() / HISTORY
+        with suppress(FileNotFoundError):  # as the first time
+            readline.read_history_file(history)
+    except (InnkeeperError, OSError) as error:
+        say(f"there is no history: {error}", file=sys.stderr)
     readline.set_completer(Completer())
     readline.set_completer_delims(DELIMITERS)
-    readline.parse_and_bind("tab: complete")
+    bsd = "libedit" in (readline.__doc__ or "")  # which some Pythons are built with instead
+    readline.parse_and_bind("bind ^I rl_complete" if bsd else "tab: complete")
     return history
 
 
