@@ -33,22 +33,25 @@ def soak_cloud(arguments: argparse.Namespace, folder: Path) -> bool:
     seed = f"root-password-file={home.folder}/password,root-ssh-key={home.folder}/key.pub,disable=on"
     overlay = f"{home.folder}/disk.qcow2,size=2,backing_store={disk},backing_format=raw"
     words = ["--name", NAME, "--memory", "1024", "--virt-type", arguments.engine.value, "--import", "--disk", overlay]
-    home.inn("virt-install", *words, "--graphics", "none", "--network", "user", "--cloud-init", seed, "--noautoconsole")
+    words += ["--graphics", "none", "--network", "user", "--cloud-init", seed, "--noautoconsole"]
     begun = time.monotonic()
     try:
+        home.inn("virt-install", *words)
         converse(home)
     except AssertionError as error:
         say("cloud", f"FAILS: {error}")
         return False
     finally:
-        if home.inn("domstate", NAME).strip() == "running":
+        if NAME in home.inn("list", "--name").split():
             home.inn("destroy", NAME)
     say("cloud", f"took {time.monotonic() - begun:.0f} s, with a restart")
     return True
 
 
 def converse(home: Home) -> None:
-    said = at_console(home, FIRST, "reboot")
+    said = at_console(
+        home, FIRST, "reboot", after=r"Cloud-init v\. \S+ finished at"
+    )  # before that the password is another
     for words in ("status: done", NAME, KEY, "/etc/cloud/cloud-init.disabled", "/dev/sr0"):
         assert words in said, f"{words!r} is not in {said!r}"
     assert "error" not in said, said
@@ -66,7 +69,7 @@ def wait_until(home: Home, state: str) -> None:
         time.sleep(0.5)
 
 
-def at_console(home: Home, question: str, end: str) -> str:
+def at_console(home: Home, question: str, end: str, *, after: str = "") -> str:
     """Logs in with the password of the seed, asks, and ends the machine; gives the answer."""
     master, slave = os.openpty()
     command = [sys.executable, "-m", "innkeeper.cli", "console", NAME]
@@ -74,11 +77,14 @@ def at_console(home: Home, question: str, end: str) -> str:
         os.close(slave)
         try:
             line = Line(master)
+            if after:
+                line.wait_for(after, limit_s=LOGIN_S)
+                line.type("\r")
             line.wait_for(f"{NAME} login: ", limit_s=LOGIN_S)
             line.type("root\r")
             line.wait_for("Password: ", limit_s=ANSWER_S)
             line.type(f"{PASSWORD}\r")
-            line.wait_for("# ", limit_s=ANSWER_S)
+            line.wait_for(r":~# ", limit_s=ANSWER_S)
             line.type(f"{question}; echo e''nd\r")
             line.wait_for("e''nd\r\n", limit_s=ANSWER_S)
             said = line.wait_for("end\r\n", limit_s=LOGIN_S)

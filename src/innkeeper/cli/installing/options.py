@@ -24,6 +24,7 @@ def general(parser: Parser) -> None:
     add("-n", "--name", help="what the machine is called")
     add("--memory", "--ram", "-r", default="1024", metavar="MIB", help="memory in MiB (default: %(default)s)")
     add("--vcpus", default="1", metavar="N[,maxvcpus=M]", help="virtual processors (default: %(default)s)")
+    add("--vcpu", dest="vcpus", help=argparse.SUPPRESS)  # virt-install takes the beginnings of options
     add("--cpu", metavar="host-model", help="the processor: host-model or host-passthrough, which the engine decides")
     add("--virt-type", default="auto", choices=ENGINES, help="what runs it: auto takes the fastest that can (default)")
     add("--hvm", "-v", action="store_true", help="full virtualization: what every machine here has")
@@ -120,5 +121,6 @@ def miscellaneous(parser: Parser) -> None:
     )  # fmt: skip
     add("--print-step", dest="print_xml", help=argparse.SUPPRESS)  # what it was called before
     add("--check", action="append", default=[], metavar="disk_size=off,…", help="also path_in_use, mac_in_use, all")
+    add("--force", "--prompt", action="store_true", help=argparse.SUPPRESS)  # nothing is ever asked
     add("--quiet", "-q", action="store_true", help="errors only")
     add("--debug", "-d", action="store_true", help="say more")
