@@ -31,6 +31,7 @@ __all__ = [
     "Vga",
     "Viewer",
     "VirtioBalloon",
+    "VirtioChannel",
     "VirtioConsole",
     "VirtioDevice",
     "VirtioGpu",
@@ -414,6 +415,21 @@ class VirtioConsole:
     def receive(self, data: bytes, /) -> int:
         """Types; gives how many bytes there was room for."""
     def set_size(self, columns: int, rows: int, /) -> None: ...
+    def close(self, patience_s: float, /) -> None:
+        """Returns when the sink has all there was, or has not taken it in that time."""
+
+@final
+class VirtioChannel:
+    """A channel: a port with a name, for a program in the guest. `sink` is called with what that says, from a thread that may wait."""
+
+    def __new__(cls, name: str, sink: Callable[[bytes], object], /) -> VirtioChannel: ...
+    @property
+    def device(self) -> VirtioDevice: ...
+    @property
+    def is_open(self) -> bool:
+        """Whether a program in the guest has it open."""
+    def send(self, data: bytes, /) -> int:
+        """Gives how many bytes there was room for: none if no program has it open."""
     def close(self, patience_s: float, /) -> None:
         """Returns when the sink has all there was, or has not taken it in that time."""
 

@@ -171,6 +171,10 @@ def test_what_cannot_be_had_is_an_error_that_names_it(words: str, made: Making) 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (
+            ["--channel", "spicevmc"],
+            "the only channel here is unix,target.type=virtio,target.name=org.qemu.guest_agent.0",
+        ),
         (["--cpu", "core2duo,+x2apic"], "--cpu is 'core2duo,+x2apic'; the engine says which processor"),
         (["--features", "smm.state=on"], "--features has smm.state=on"),
         (["--clock", "offset=localtime"], "--clock is 'offset=localtime'"),
@@ -264,3 +268,9 @@ def test_what_a_guest_said_last() -> None:
 def test_the_same_by_its_plain_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["install", "--name", "a", *SOME, "--print-xml"]) == 0
     assert "<name>a</name>" in capsys.readouterr().out
+
+
+def test_a_channel_for_the_guests_agent_is_there_unless_it_is_not_wanted(made: Making) -> None:
+    assert made.machine().agent
+    assert made.machine("--channel", "unix,target.type=virtio,target.name=org.qemu.guest_agent.0").agent
+    assert not made.machine("--channel", "none").agent

@@ -147,6 +147,7 @@ FULL = Definition(
         vsock=VsockConfig(path=VSOCK, cid=7),
         balloon=BalloonConfig(memory_mib=200, deflate_on_oom=False),
         inputs=(InputKind.TABLET, InputKind.KEYBOARD),
+        agent=True,
         video=VideoModel.VGA,
         console=ConsoleConfig(kind=ConsoleKind.FILE, path=Path("/l/serial")),
         virtio_consoles=(ConsoleConfig(kind=ConsoleKind.UNIX, path=Path("/l/hvc0")),),
@@ -228,6 +229,10 @@ def test_nothing_but_our_own_errors_comes_of_nonsense(pieces: list[str]) -> None
         ("<devices><video><model type='virtio'/></video></devices>", "a vga stands in"),
         ("<devices><input type='mouse' bus='usb'/></devices>", "PS/2 has it"),
         ("<cpu mode='custom'><model>core2duo</model></cpu>", "core2duo"),
+        (
+            "<devices><channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel></devices>",
+            "spice",
+        ),
     ],
 )
 def test_a_device_that_stands_in_for_another_is_named(inside: str, named: str) -> None:

@@ -59,7 +59,9 @@ mod _core {
     #[pymodule_export]
     use super::vga::Vga;
     #[pymodule_export]
-    use super::virtio::{VirtioBalloon, VirtioConsole, VirtioDevice, VirtioGpu, VirtioInput, VirtioPci};
+    use super::virtio::{
+        VirtioBalloon, VirtioChannel, VirtioConsole, VirtioDevice, VirtioGpu, VirtioInput, VirtioPci,
+    };
     #[pymodule_export]
     use super::vm::Vm;
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use innkeeper_devices::virtio::balloon::Balloon;
 use innkeeper_devices::virtio::blk::{Blk, Options};
+use innkeeper_devices::virtio::channel::Channel;
 use innkeeper_devices::virtio::class::Class;
-use innkeeper_devices::virtio::console::Console;
+use innkeeper_devices::virtio::console::{Console, Sink};
 use innkeeper_devices::virtio::gpu::Gpu;
 use innkeeper_devices::virtio::input::{Event, Input, Model, TABLET_RANGE};
 use innkeeper_devices::virtio::p9::{Folder, P9};
@@ -201,15 +202,7 @@ impl VirtioConsole {
     #[new]
     #[pyo3(signature = (sink, /))]
     fn new(sink: Py<PyAny>) -> PyResult<Self> {
-        let sink = move |bytes: &[u8]| {
-            // No interpreter any more, at the end of the process: nobody is left to read it.
-            Python::try_attach(|py| {
-                if let Err(error) = sink.call1(py, (PyBytes::new(py, bytes),)) {
-                    error.write_unraisable(py, Some(sink.bind(py)));
-                }
-            });
-        };
-        Ok(Self { console: Arc::new(Console::new(Box::new(sink))?) })
+        Ok(Self { console: Arc::new(Console::new(sink_of(sink))?) })
     }
 
     #[getter]
@@ -232,6 +225,55 @@ impl VirtioConsole {
         let patience = Duration::try_from_secs_f64(patience_s);
         let patience = patience.map_err(|error| PyValueError::new_err(error.to_string()))?;
         py.detach(|| self.console.close(patience));
+        Ok(())
+    }
+}
+
+fn sink_of(sink: Py<PyAny>) -> Sink {
+    Box::new(move |bytes: &[u8]| {
+        // No interpreter any more, at the end of the process: nobody is left to read it.
+        Python::try_attach(|py| {
+            if let Err(error) = sink.call1(py, (PyBytes::new(py, bytes),)) {
+                error.write_unraisable(py, Some(sink.bind(py)));
+            }
+        });
+    })
+}
+
+/// A channel; its sink is called from a thread of its own.
+#[pyclass(frozen, module = "innkeeper._core")]
+pub struct VirtioChannel {
+    channel: Arc<Channel>,
+}
+
+#[pymethods]
+impl VirtioChannel {
+    #[new]
+    #[pyo3(signature = (name, sink, /))]
+    fn new(name: &str, sink: Py<PyAny>) -> PyResult<Self> {
+        Ok(Self { channel: Arc::new(Channel::new(name, sink_of(sink))?) })
+    }
+
+    #[getter]
+    fn device(&self) -> VirtioDevice {
+        VirtioDevice { class: self.channel.clone() }
+    }
+
+    #[getter]
+    fn is_open(&self) -> bool {
+        self.channel.is_open()
+    }
+
+    #[pyo3(signature = (data, /))]
+    fn send(&self, py: Python<'_>, data: &[u8]) -> usize {
+        py.detach(|| self.channel.send(data))
+    }
+
+    #[pyo3(signature = (patience_s, /))]
+    fn close(&self, py: Python<'_>, patience_s: f64) -> PyResult<()> {
+        let patience = Duration::try_from_secs_f64(patience_s);
+        let patience = patience.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        py.detach(|| self.channel.close(patience));
         Ok(())
     }
 }

@@ -66,6 +66,7 @@ class MachineConfig:
     rng: bool = False  # a virtio entropy device
     balloon: BalloonConfig | None = None
     virtio_consoles: tuple[ConsoleConfig, ...] = ()  # beside the serial port: hvc0 and so on
+    agent: bool = False  # a channel for QEMU's guest agent
     inputs: tuple[InputKind, ...] = ()  # virtio devices, beside the PS/2 ones
     firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS
     boot: BootConfig | None = None  # what firmware boots; None: whatever it can

@@ -20,6 +20,7 @@ from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
 from innkeeper.config.targets import free_target, targets
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.machine import agent
 from innkeeper.machine.block_jobs import BlockJobs
 from innkeeper.machine.builder import Parts
 from innkeeper.machine.control import BadRequest, Command
@@ -321,6 +322,7 @@ class Live:
             "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
             "lay-overlays": lambda asked: self.lay_overlays(words(asked, "overlays")),
             **self.jobs.commands(),
+            **agent.commands(lambda: self.there().agent),
         }
 
     def there(self) -> Peripherals:

@@ -17,6 +17,7 @@ from innkeeper.errors import ConfigError
 from innkeeper.firmware.image import read_file
 from innkeeper.host.packages import video_bios_file
 from innkeeper.machine import virtio
+from innkeeper.machine.agent import Agent
 from innkeeper.machine.backplane import Backplane, Place
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.drives import CdromDrive, Drive, Drives
@@ -45,6 +46,8 @@ class Peripherals:
     """Disks and CD-ROM drives that are not virtio's, and stay."""
     balloon: Balloon | None
     consoles: tuple[virtio.ConsolePort, ...]
+    agent: Agent | None
+    """Who talks with the guest's agent, if there is a channel for it."""
     _held: ExitStack
 
     def cdrom(self, number: int) -> CdromDrive:
@@ -78,7 +81,8 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         balloon, balloons = virtio.balloon(config)
         inputs, boards = virtio.inputs(config)
         consoles = virtio.console_ports(config, held)
-        slots += [*balloons, *boards, *(port.slot for port in consoles)]
+        channel = virtio.agent_port(config, held)
+        slots += [*balloons, *boards, *(port.slot for port in consoles), *([channel.slot] if channel else [])]
         places: dict[str, PciDevice] = {}
         if ide := drives.ide():
             places["ide"] = ide
@@ -94,6 +98,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
             tuple(drives.all),
             balloon,
             consoles,
+            channel.agent if channel is not None else None,
             held.pop_all(),
         )
 

@@ -15,6 +15,7 @@ from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.virtio import Balloon, VirtioInputs, VirtioSlot
 from innkeeper.errors import HostError
+from innkeeper.machine import agent
 from innkeeper.machine.backplane import Plugged
 from innkeeper.machine.disks import open_disk
 from innkeeper.sockets import listen_unix, remove_unix
@@ -99,6 +100,33 @@ class ConsolePort:
             self._core.close(DRAIN_S)
         finally:
             self._console.close()
+
+
+class AgentPort:
+    """A channel, and whoever talks with the guest's agent over it."""
+
+    def __init__(self) -> None:
+        from innkeeper._core import VirtioChannel
+
+        self._core = VirtioChannel(agent.NAME, self._hear)
+        self.agent = agent.Agent(self._core)
+        self.slot = VirtioSlot(self._core.device)
+
+    def _hear(self, data: bytes) -> None:
+        self.agent.hear(data)
+
+    def close(self) -> None:
+        self.agent.close()
+        self._core.close(DRAIN_S)
+
+
+def agent_port(config: MachineConfig, held: ExitStack) -> AgentPort | None:
+    """What is opened is closed with `held`."""
+    if not config.agent:
+        return None
+    port = AgentPort()
+    held.callback(port.close)
+    return port
 
 
 def console_ports(config: MachineConfig, held: ExitStack) -> tuple[ConsolePort, ...]:

@@ -22,6 +22,8 @@ from innkeeper.manager.device_xml import (
 )
 from innkeeper.manager.elements import Element, attribute, choice, memory_bytes, parse, paths, text_of, whole, yes
 from innkeeper.manager.small_devices_xml import (
+    AGENT,
+    read_agent,
     read_balloon,
     read_consoles,
     read_filesystem,
@@ -116,6 +118,11 @@ UNDERSTOOD = frozenset(
         "devices/console/source",
         "devices/console/target",
         "devices/console/alias",
+        "devices/channel",
+        "devices/channel/source",
+        "devices/channel/target",
+        "devices/channel/alias",
+        "devices/channel/address",
         "devices/graphics",
         "devices/graphics/listen",
         "devices/video",
@@ -200,6 +207,7 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         inputs=read_inputs(devices),
         console=console,
         virtio_consoles=virtio_consoles,
+        agent=read_agent(devices),
     )
 
 
@@ -321,6 +329,9 @@ def write_devices(machine: MachineConfig) -> Element:
     for filesystem in machine.filesystems:
         devices.append(write_filesystem(filesystem))
     devices.extend(write_consoles(machine))
+    if machine.agent:
+        channel = ET.SubElement(devices, "channel", type="unix")
+        ET.SubElement(channel, "target", type="virtio", name=AGENT)
     for kind in machine.inputs:
         ET.SubElement(devices, "input", type=kind, bus="virtio")
     for graphics in machine.graphics:

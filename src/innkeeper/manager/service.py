@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from innkeeper.errors import ConfigError
+from innkeeper.manager.agents import Agents
 from innkeeper.manager.block_jobs import Blocks
 from innkeeper.manager.descriptions import Descriptions
 from innkeeper.manager.domains import Domains
@@ -55,6 +56,7 @@ class Manager:
         self.saves = Saves(self.domains)
         self.jobs = Jobs(self.domains, self.saves)
         self.descriptions = Descriptions(self.domains, self.networks)
+        self.agents = Agents(self.domains)
         self.pools = Pools()
         self.volumes = Volumes()
         self.snapshots = Snapshots(power=self.domains)

@@ -27,6 +27,8 @@ SHARED_BY = ("path", "handle", "loop")
 RANDOM = ("random", "builtin")
 LIKE_VGA = ("vga", "bochs", "cirrus", "qxl", "vmvga")
 BALLOONS = ("virtio", "virtio-transitional", "virtio-non-transitional")
+AGENT = "org.qemu.guest_agent.0"
+"""The name of the channel that QEMU's guest agent listens at."""
 HERE = ConsoleConfig(kind=ConsoleKind.NONE)
 """A serial line that nothing is said about: the manager keeps it, for `inn console`."""
 
@@ -150,6 +152,11 @@ def read_line(part: Element, place: str, *, pty: ConsoleKind = ConsoleKind.NONE)
     )
 
 
+def read_agent(devices: Element) -> bool:
+    """Whether there is a channel for QEMU's guest agent."""
+    return any(part.get("name") == AGENT and part.get("type") == "virtio" for part in devices.findall("channel/target"))
+
+
 def write_consoles(machine: MachineConfig) -> list[Element]:
     console = machine.console
     port, first = write_line("serial", console), write_line("console", console)
@@ -185,6 +192,10 @@ def stand_ins(root: Element) -> list[str]:
         if part.get("bus") == "usb":
             instead = "a tablet on virtio stands in" if part.get("type") == "tablet" else "PS/2 has it"
             found.append(f"devices/input type={part.get('type')} bus=usb ({instead})")
+    for part in root.findall("devices/channel"):
+        name = attribute(part, "target", "name")
+        if name != AGENT:
+            found.append(f"devices/channel name={name} (only {AGENT} is served)")
     cpu = root.find("cpu")
     if cpu is not None and cpu.findtext("model") is not None and not cpu.get("mode", "").startswith("host-"):
         found.append(f"cpu/model {(cpu.findtext('model') or '').strip()} (the engine's own processor stands in)")

@@ -1,6 +1,6 @@
 //! The console: bytes both ways, and the size of the terminal.
 //!
-//! Spec: virtio 1.2, 5.3. Left out: several ports on one device. A guest takes several devices as well, and Linux's
+//! Spec: virtio 1.2, 5.3. Left out: several ports on one device, and ports with names (`channel.rs`). A guest takes several devices as well, and Linux's
 //! driver up to 6.1 at least reads the size of a port with columns and rows exchanged, that of a device rightly.
 
 use std::collections::VecDeque;
@@ -24,7 +24,7 @@ const SIZE: u64 = 1 << 0;
 const EMERGENCY_WRITE: u64 = 1 << 2;
 const EMERGENCY_AT: u64 = 8;
 /// What waits in either direction: for a driver that is slow, or for a reader on the host who is.
-const MOST_WAITING: usize = 64 << 10;
+pub(super) const MOST_WAITING: usize = 64 << 10;
 const PIECE: usize = 4096;
 
 /// Where the guest's bytes go; may wait for a reader. Called from a thread of the console's own.
@@ -32,14 +32,14 @@ pub type Sink = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// The guest's bytes on their way to the sink, whose slowness no reset waits for.
 #[derive(Default)]
-struct Output {
+pub(super) struct Output {
     state: Mutex<(VecDeque<u8>, bool)>,
     changed: Condvar,
 }
 
 impl Output {
     /// Takes bytes as soon as there is room; gives up when `over`.
-    fn put(&self, data: &[u8], over: impl Fn() -> bool) {
+    pub(super) fn put(&self, data: &[u8], over: impl Fn() -> bool) {
         let mut state = lock(&self.state);
         while state.0.len() + data.len() > MOST_WAITING && !state.1 {
             if over() {
@@ -53,7 +53,7 @@ impl Output {
     }
 
     /// Passes bytes on until it is closed and empty.
-    fn run(&self, sink: &Sink) {
+    pub(super) fn run(&self, sink: &Sink) {
         loop {
             let mut state = lock(&self.state);
             while state.0.is_empty() && !state.1 {
@@ -69,7 +69,7 @@ impl Output {
         }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         lock(&self.state).1 = true;
         self.changed.notify_all();
     }
@@ -240,7 +240,7 @@ impl Saving for Console {
     }
 }
 
-fn transmit(mut queue: VirtQueue, output: &Output, bell: &Bell) {
+pub(super) fn transmit(mut queue: VirtQueue, output: &Output, bell: &Bell) {
     let (mut chain, mut piece) = (queue.chain(), [0; PIECE]);
     while bell.wait(Duration::ZERO) {
         queue.drain(&mut chain, |chain| {

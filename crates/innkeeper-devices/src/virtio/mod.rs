@@ -6,6 +6,7 @@
 
 pub mod balloon;
 pub mod blk;
+pub mod channel;
 pub mod class;
 pub mod console;
 pub mod gpu;

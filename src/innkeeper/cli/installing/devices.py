@@ -27,7 +27,7 @@ from innkeeper.config.graphics import GraphicsKind
 from innkeeper.config.keyvalue import NO
 from innkeeper.config.network import NetworkKind
 from innkeeper.errors import ConfigError
-from innkeeper.manager.small_devices_xml import HERE, VSOCK
+from innkeeper.manager.small_devices_xml import AGENT, HERE, VSOCK
 
 DISK_NAMES = {
     "target.bus": "bus",
@@ -224,6 +224,24 @@ def consoles(texts: list[str]) -> tuple[ConsoleConfig, ...]:
         elif pairs.text("type") != "pty":
             raise ConfigError(f"--console is {text!r}; where the serial port goes is for --serial to say")
     return tuple(found)
+
+
+def agent(texts: list[str]) -> bool:
+    """Whether there is a channel for QEMU's guest agent: it is the only one that is served, and there unless it is not wanted."""
+    for text in texts:
+        pairs = KeyValues("--channel", text, first="type")
+        kind, name = pairs.text("type"), pairs.text("target.name") or pairs.text("name")
+        bus = pairs.text("target.type") or pairs.text("target_type") or "virtio"
+        mode = pairs.text("source.mode") or pairs.text("mode") or "bind"
+        pairs.finish()
+        if kind == "none":
+            return False
+        if (kind, bus, name, mode) != ("unix", "virtio", AGENT, "bind"):
+            raise ConfigError(
+                f"--channel is {text!r}; the only channel here is unix,target.type=virtio,target.name={AGENT}; --vsock and "
+                "--console are other ways to a guest"
+            )
+    return True
 
 
 def inputs(texts: list[str]) -> tuple[InputKind, ...]:

@@ -99,6 +99,13 @@ def devices(parser: Parser) -> None:
         help="where the serial port goes",
     )
     add("--console", action="append", default=[], metavar="pty,target.type=virtio", help="a console beside it")
+    add(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="unix,target.name=…|none",
+        help="the guest agent's, which is there anyway",
+    )
     add("--input", action="append", default=[], metavar="tablet|keyboard,bus=virtio", help="input beside PS/2")
     add("--rng", action="append", default=[], metavar="/dev/urandom|builtin|none", help="entropy (default: builtin)")
     add("--memballoon", metavar="virtio|none", help="whether memory goes back to the host (default: virtio)")

@@ -47,7 +47,6 @@ REFUSED = {
     "--audio": Refused("there is no sound", ("none", "type=none")),
     "--watchdog": Refused("there is no watchdog"),
     "--parallel": Refused("there is no parallel port", ("none",)),
-    "--channel": Refused("there are no virtio-serial channels; --vsock and --console are ways to a guest", ("none",)),
     "--smartcard": Refused("there is no USB, and no smartcard reader"),
     "--redirdev": Refused("there is no USB"),
     "--tpm": Refused("there is no TPM", ("none",)),

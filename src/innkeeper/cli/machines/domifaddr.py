@@ -12,7 +12,8 @@ from innkeeper.errors import ConfigError
 
 NEIGHBOURS = Path("/proc/net/arp")
 LEASES = ("/var/lib/misc/dnsmasq.leases", "/var/lib/libvirt/dnsmasq/*.leases", "/run/innkeeper-networks/*/leases")
-SOURCES = ("lease", "arp")
+AGENT = "agent"
+SOURCES = ("lease", "arp", AGENT)
 COMPLETE = 0x2  # of an entry in the neighbour table
 PREFIXES = {"user": 24}
 HEADS = ("Name", "MAC address", "Protocol", "Address")
@@ -23,7 +24,9 @@ def register(parser: argparse.ArgumentParser) -> None:
     operand(parser, "interface", "only this one: its MAC address, or its interface on the host", required=False)
     parser.add_argument("--full", action="store_true", help="the card's name and address on every line")
     parser.add_argument(
-        "--source", metavar="SOURCE", help="lease: DHCP's; arp: the host's neighbours; both if not given"
+        "--source",
+        metavar="SOURCE",
+        help="lease: DHCP's; arp: the host's neighbours; both if not given; agent: what the guest's agent says",
     )
     common.as_json(parser)
 
@@ -31,9 +34,10 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     wanted = arguments.interface
     if arguments.source not in (None, *SOURCES):
-        raise ConfigError(
-            f"source is {arguments.source!r}; it can be {' or '.join(SOURCES)}, as there is no agent in the guest"
-        )
+        raise ConfigError(f"source is {arguments.source!r}; it can be {', '.join(SOURCES)}")
+    if arguments.source == AGENT:
+        show(arguments, told_by_agent(arguments, wanted))
+        return Status.DONE
     rows: list[list[str]] = []
     for card in common.manager(arguments).hardware.cards(common.name_of(arguments)):
         if wanted is not None and wanted.lower() != card["mac"] and wanted != card["target"]:
@@ -53,6 +57,18 @@ def execute(arguments: argparse.Namespace) -> int:
             rows.append([*head, f"ipv{version}", f"{address}/{prefix}"])
     show(arguments, rows)
     return Status.DONE
+
+
+def told_by_agent(arguments: argparse.Namespace, wanted: str | None) -> list[list[str]]:
+    """By the guest's own names of its interfaces."""
+    rows = []
+    for each in common.manager(arguments).agents.interfaces(common.name_of(arguments)):
+        if wanted is not None and wanted.lower() != each["mac"].lower() and wanted != each["name"]:
+            continue
+        for index, (kind, address, prefix) in enumerate(each["addresses"]):
+            whole = index == 0 or arguments.full or arguments.json
+            rows.append([*([each["name"], each["mac"]] if whole else ["-", "-"]), kind, f"{address}/{prefix}"])
+    return rows
 
 
 def show(arguments: argparse.Namespace, rows: list[list[str]]) -> None:

@@ -14,7 +14,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    modes.check(arguments)
-    name = common.manager(arguments).hardware.reboot(common.name_of(arguments))
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    ways = {
+        modes.ACPI: lambda: manager.hardware.reboot(name),
+        modes.AGENT: lambda: manager.agents.shutdown(name, "reboot"),
+    }
+    name = modes.first([ways[mode] for mode in modes.chosen(arguments)])
     results.say(arguments, f"Domain '{name}' is being rebooted", {"name": name})
     return Status.DONE

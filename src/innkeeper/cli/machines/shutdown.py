@@ -14,7 +14,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    modes.check(arguments)
-    name = common.manager(arguments).domains.shutdown(common.name_of(arguments))
+    manager, name = common.manager(arguments), common.name_of(arguments)
+    ways = {
+        modes.ACPI: lambda: manager.domains.shutdown(name),
+        modes.AGENT: lambda: manager.agents.shutdown(name, "shutdown"),
+    }
+    name = modes.first([ways[mode] for mode in modes.chosen(arguments)])
     results.say(arguments, f"Domain '{name}' is being shutdown", {"name": name})
     return Status.DONE

@@ -27,7 +27,7 @@ MONITOR = frozenset(
 )  # fmt: skip
 READING = MONITOR | frozenset(
     {
-        *shell.VERBS, *node.VERBS, "domdisplay", "domid", "domjobinfo", "domname", "domuuid", "dumptoml", "dumpxml", "event",
+        *shell.VERBS, *node.VERBS, "domdisplay", "domfsinfo", "domhostname", "domid", "domjobinfo", "guestinfo", "domname", "domuuid", "dumptoml", "dumpxml", "event",
         "managedsave-dumpxml", "net-dhcp-leases", "net-event", "net-dumpxml", "net-info", "net-list", "net-name", "net-uuid", "pool-dumpxml", "pool-event", "pool-info",
         "pool-list", "pool-name", "pool-uuid", "save-image-dumpxml", "snapshot-dumpxml", "snapshot-info",
         "snapshot-list", "snapshot-parent", "ttyconsole", "vcpucount", "vcpuinfo", "vncdisplay", "vol-dumpxml", "vol-info",

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines.common import manager
+from innkeeper.cli.parser import refuse
 from innkeeper.cli.storage.common import follow, words
 from innkeeper.errors import ConfigError
 
@@ -42,24 +43,14 @@ def taking(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validate", action="store_true", help="the XML is always checked")
     parser.add_argument("--atomic", action="store_true", help="all disks or none: what is done anyway")
     parser.add_argument("--halt", action="store_true", help="shut the machine off with it")
-    for option in ("--quiesce", "--live"):
-        parser.add_argument(option, action="store_true", help=argparse.SUPPRESS)
-
-
-def check_taking(arguments: argparse.Namespace) -> None:
-    """Raises `ConfigError` for what cannot be done here."""
-    if arguments.quiesce:
-        raise ConfigError(
-            "--quiesce needs an agent in the guest, which there is none for; shut the machine off instead"
-        )
-    if arguments.live:
-        raise ConfigError(
-            "--live cannot be done here: the guest stands still while its memory is written; leave it out"
-        )
+    parser.add_argument(
+        "--quiesce", action="store_true", help="the guest's agent has its file systems be complete meanwhile"
+    )
+    refuse(parser, {"--live": "the guest stands still while its memory is written"})
 
 
 def take(arguments: argparse.Namespace, xml: str) -> Taken:
     """Takes one as the options say, and draws how far it is."""
-    options = ("disk_only", "no_metadata", "reuse_external", "halt")
+    options = ("disk_only", "no_metadata", "reuse_external", "halt", "quiesce")
     flags = [name.replace("_", "-") for name in options if getattr(arguments, name)]
     return follow("Taking snapshot", snapshots(arguments).take(arguments.domain, xml, flags))

@@ -32,7 +32,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    common.check_taking(arguments)
     if arguments.memspec is not None and arguments.disk_only:
         raise ConfigError("--memspec is of memory, and --disk-only is without; give one of both")
     memspec = memory(arguments.memspec) if arguments.memspec is not None else None

@@ -8,11 +8,13 @@ whatever is killed.
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.names import running
+from innkeeper.manager.agents import quiet
 from innkeeper.manager.elements import parse, text_of
 from innkeeper.manager.saves import watched, xml_of
 from innkeeper.manager.served import served
@@ -128,7 +130,7 @@ class Snapshots:
     @served
     def take(self, domain: str, xml: str, flags: Sequence[str]) -> Work[Taken]:
         """Takes one. Flags are `disk-only`, `no-metadata` (it is not kept that there is one), `reuse-external` (its files are
-        there) and `halt` (the machine is shut off with it).
+        there), `halt` (the machine is shut off with it) and `quiesce` (its guest's agent has its file systems be complete).
         """
         request, wanted = read_request(xml), Flags.of(flags)
         with Store(self._file) as store:
@@ -141,7 +143,9 @@ class Snapshots:
             if row.name in running():
                 with self.alone, swept(store):
                     settle_all(SnapshotTable(store, row))
-                    snapshot = self._take_running(SnapshotTable(store, store.get(row.name)), request, flags)
+                    table = SnapshotTable(store, store.get(row.name))
+                    with quiet(row.name) if flags.quiesce else nullcontext():
+                        snapshot = self._take_running(table, request, flags)
             else:
                 with still(store, row) as table:
                     snapshot = take_still(table, request, flags)

@@ -11,7 +11,7 @@ from innkeeper.manager.snapshots.snapshot import EXTERNAL, INTERNAL, NONE, Part,
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.store import Row, Store
 
-FLAGS = ("disk-only", "no-metadata", "reuse-external", "halt")
+FLAGS = ("disk-only", "no-metadata", "reuse-external", "halt", "quiesce")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Flags:
     """How one is to be taken, in virsh's words."""
 
     disk_only: bool = False
+    quiesce: bool = False
+    """The file systems of a guest that runs are as on disks that were unmounted: its agent sees to that."""
     how: How = field(default_factory=How)
 
     @classmethod
@@ -27,14 +29,20 @@ class Flags:
         unknown = [word for word in words if word not in FLAGS]
         if unknown:
             raise ConfigError(f"a snapshot is taken with {unknown[0]!r}; known are {', '.join(FLAGS)}")
+        if "quiesce" in words and "disk-only" not in words:
+            raise ConfigError("--quiesce is for snapshots of disks alone; add --disk-only")
         return cls(
             disk_only="disk-only" in words,
+            quiesce="quiesce" in words,
             how=How(metadata="no-metadata" not in words, reuse="reuse-external" in words, end="halt" in words),
         )
 
 
 def take_still(table: SnapshotTable, request: Request, flags: Flags) -> Snapshot:
     """Of a machine that is shut off."""
+    if flags.quiesce:
+        name = table.domain.name
+        raise ConfigError(f"machine {name} does not run, so nobody writes to its disks; leave out --quiesce")
     if request.memory is not None and request.memory.kind != NONE:
         raise ConfigError(f"machine {table.domain.name} does not run, so it has no memory to keep; leave --memspec out")
     snapshot = planned(table, request, disk_only=flags.disk_only)

@@ -1,0 +1,322 @@
+"""The service of guests' agents: what only a program within the guest can do or tell.
+
+Spec: the QEMU Guest Agent Protocol Reference. What an agent answers is a guest's word: parts that are not as they should be raise `HostError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine.control import ask
+from innkeeper.machine.names import control_of, process_of
+from innkeeper.manager.served import served
+
+if TYPE_CHECKING:
+    from innkeeper.manager.domains import Domains
+
+PATIENCE_S = 60.0
+ENDING_S, LOOK_S = 2.0, 0.05
+NS = 10**9
+COMMAND_LIMIT = 1 << 20
+MODES = {"shutdown": "powerdown", "reboot": "reboot"}
+
+
+class Interface(TypedDict):
+    """A network interface as the guest knows it; addresses with their kinds and prefixes."""
+
+    name: str
+    mac: str
+    addresses: list[tuple[str, str, int]]
+
+
+class FileSystem(TypedDict):
+    """One that is mounted in the guest; `disks` are serial numbers or device nodes, as far as it tells them."""
+
+    mountpoint: str
+    name: str
+    type: str
+    total: int | None
+    used: int | None
+    disks: list[str]
+
+
+def execute(name: str, command: str, patience_s: float = PATIENCE_S, **arguments: Any) -> Any:
+    """What the agent of a running machine answers. Raises `HostError`."""
+    asked: dict[str, Any] = {"execute": command}
+    if arguments:
+        asked["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+    return ask(control_of(name), "agent", command=asked, timeout_s=patience_s, patience_s=patience_s + 30)
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """The file systems of a guest are as on a disk that was unmounted, and nobody writes to them; they go on whatever happens."""
+    try:
+        execute(name, "guest-fsfreeze-freeze")
+    except HostError:
+        with suppress(HostError):  # it may have begun to
+            execute(name, "guest-fsfreeze-thaw")
+        raise
+    try:
+        yield
+    finally:
+        execute(name, "guest-fsfreeze-thaw")
+
+
+class Agents:
+    """Of machines that run. Methods raise `InnkeeperError`."""
+
+    def __init__(self, domains: Domains) -> None:
+        self._domains = domains
+
+    @served
+    def command(self, name: str, text: str, *, timeout_s: float = PATIENCE_S) -> Any:
+        """What the agent answers to a command in its own words."""
+        name = self._domains.running_name(name)
+        if len(text) > COMMAND_LIMIT:
+            raise ConfigError(f"the command has {len(text)} characters; at most {COMMAND_LIMIT} can be")
+        try:
+            asked = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"the command is no JSON: {error}") from error
+        if not isinstance(asked, dict) or not isinstance(asked.get("execute"), str):
+            raise ConfigError("the command must be a JSON object that says what to execute")
+        return ask(control_of(name), "agent", command=asked, timeout_s=timeout_s, patience_s=timeout_s + 30)
+
+    # ---- time -----------------------------------------------------------------------------------
+
+    @served
+    def time(self, name: str) -> int:
+        """The guest's, in nanoseconds since 1970."""
+        return whole(execute(self._domains.running_name(name), "guest-get-time"), "its time")
+
+    @served
+    def set_time(self, name: str, seconds: int | None = None, *, sync: bool = False) -> None:
+        """Sets the guest's time: to these seconds since 1970, to this host's, or if it is to `sync` to what its real-time clock says."""
+        name = self._domains.running_name(name)
+        if sync:
+            execute(name, "guest-set-time")
+            return
+        nanoseconds = time.time_ns() if seconds is None else seconds * NS
+        execute(name, "guest-set-time", time=nanoseconds)
+
+    # ---- file systems ---------------------------------------------------------------------------
+
+    @served
+    def freeze(self, name: str, mountpoints: list[str] | None = None) -> int:
+        """Has file systems be complete on their disks, and nobody write to them; says how many."""
+        name = self._domains.running_name(name)
+        if mountpoints:
+            return whole(execute(name, "guest-fsfreeze-freeze-list", mountpoints=mountpoints), "how many were frozen")
+        return whole(execute(name, "guest-fsfreeze-freeze"), "how many were frozen")
+
+    @served
+    def thaw(self, name: str) -> int:
+        return whole(execute(self._domains.running_name(name), "guest-fsfreeze-thaw"), "how many were thawed")
+
+    @served
+    def trim(self, name: str, minimum: int = 0) -> None:
+        """Has blocks that no file system uses be discarded."""
+        found = execute(self._domains.running_name(name), "guest-fstrim", minimum=minimum)
+        for each in found.get("paths", []) if isinstance(found, dict) else ():
+            if isinstance(each, dict) and "error" in each:
+                raise HostError(f"{word(each.get('path'))} in the guest is not trimmed: {word(each['error'])}")
+
+    @served
+    def file_systems(self, name: str) -> list[FileSystem]:
+        found = parts(execute(self._domains.running_name(name), "guest-get-fsinfo"), "file systems")
+        return [
+            FileSystem(
+                mountpoint=word(each.get("mountpoint")),
+                name=word(each.get("name")),
+                type=word(each.get("type")),
+                total=number(each.get("total-bytes")),
+                used=number(each.get("used-bytes")),
+                disks=[word(disk.get("dev") or disk.get("serial")) for disk in parts(each.get("disk", []), "disks")],
+            )
+            for each in found
+        ]
+
+    # ---- what it is -----------------------------------------------------------------------------
+
+    @served
+    def host_name(self, name: str) -> str:
+        found = execute(self._domains.running_name(name), "guest-get-host-name")
+        return word(found.get("host-name") if isinstance(found, dict) else None)
+
+    @served
+    def interfaces(self, name: str) -> list[Interface]:
+        found = parts(execute(self._domains.running_name(name), "guest-network-get-interfaces"), "interfaces")
+        return [
+            Interface(
+                name=word(each.get("name")),
+                mac=word(each.get("hardware-address", "")),
+                addresses=[
+                    (word(one.get("ip-address-type")), word(one.get("ip-address")), number(one.get("prefix")) or 0)
+                    for one in parts(each.get("ip-addresses", []), "addresses")
+                ],
+            )
+            for each in found
+        ]
+
+    @served
+    def describe(self, name: str, kinds: list[str]) -> dict[str, str]:
+        """All that is to be known of a guest, by virsh's names; of all kinds that the agent knows, unless some are asked for."""
+        name = self._domains.running_name(name)
+        wanted = kinds or list(KINDS)
+        found: dict[str, str] = {}
+        for kind in wanted:
+            command, flat = KINDS[kind]
+            try:
+                answer = execute(name, command)
+            except HostError as error:
+                if kinds or "cannot do" not in str(error):
+                    raise
+                continue  # this agent does not know it, and nobody insists
+            found |= flat(answer)
+        return found
+
+    # ---- what it does ---------------------------------------------------------------------------
+
+    @served
+    def shutdown(self, name: str, mode: str = "shutdown") -> str:
+        """Has the guest shut down by itself, or reboot. Returns the machine's name."""
+        name = self._domains.running_name(name)
+        process = process_of(name)
+        try:
+            execute(name, "guest-shutdown", mode=MODES[mode])
+        except HostError:  # it may have ended before it could answer, which is what was asked for
+            deadline = time.monotonic() + ENDING_S
+            while process_of(name) == process:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(LOOK_S)
+        return name
+
+    @served
+    def set_password(self, name: str, user: str, password: str, *, encrypted: bool = False) -> None:
+        coded = base64.b64encode(password.encode()).decode()
+        name = self._domains.running_name(name)
+        execute(name, "guest-set-user-password", username=user, password=coded, crypted=encrypted)
+
+
+# ---- answers --------------------------------------------------------------------------------------------
+
+
+def whole(value: Any, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise HostError(f"the guest agent does not say {what}")
+    return value
+
+
+def number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def word(value: Any) -> str:
+    """A text of the guest's, however long it may be."""
+    return str(value)[:4096] if isinstance(value, str | int) else "-"
+
+
+def parts(value: Any, what: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise HostError(f"the guest agent does not say which {what} there are")
+    return value
+
+
+def flat_users(answer: Any) -> dict[str, str]:
+    users = parts(answer, "users")
+    found = {"user.count": str(len(users))}
+    for index, user in enumerate(users):
+        found[f"user.{index}.name"] = word(user.get("user"))
+        if "domain" in user:
+            found[f"user.{index}.domain"] = word(user["domain"])
+        login = user.get("login-time")
+        if isinstance(login, int | float):
+            found[f"user.{index}.login-time"] = str(int(login * 1000))
+    return found
+
+
+def flat_os(answer: Any) -> dict[str, str]:
+    names = (
+        *("id", "name", "pretty-name", "version", "version-id", "machine", "variant", "variant-id"),
+        *("kernel-release", "kernel-version"),
+    )
+    known = answer if isinstance(answer, dict) else {}
+    return {f"os.{each}": word(known[each]) for each in names if each in known}
+
+
+def flat_timezone(answer: Any) -> dict[str, str]:
+    known = answer if isinstance(answer, dict) else {}
+    found = {"timezone.name": word(known["zone"])} if "zone" in known else {}
+    return found | {"timezone.offset": word(known.get("offset"))}
+
+
+def flat_host_name(answer: Any) -> dict[str, str]:
+    return {"hostname": word(answer.get("host-name") if isinstance(answer, dict) else None)}
+
+
+def flat_file_systems(answer: Any) -> dict[str, str]:
+    systems = parts(answer, "file systems")
+    found = {"fs.count": str(len(systems))}
+    for index, each in enumerate(systems):
+        for key, name in (("name", "name"), ("mountpoint", "mountpoint"), ("type", "fstype")):
+            found[f"fs.{index}.{name}"] = word(each.get(key))
+        for key in ("total-bytes", "used-bytes"):
+            if key in each:
+                found[f"fs.{index}.{key}"] = word(each[key])
+        disks = parts(each.get("disk", []), "disks")
+        found[f"fs.{index}.disk.count"] = str(len(disks))
+        for place, disk in enumerate(disks):
+            for key, name in (("serial", "serial"), ("dev", "device")):
+                if key in disk:
+                    found[f"fs.{index}.disk.{place}.{name}"] = word(disk[key])
+    return found
+
+
+def flat_disks(answer: Any) -> dict[str, str]:
+    disks = parts(answer, "disks")
+    found = {"disk.count": str(len(disks))}
+    for index, each in enumerate(disks):
+        found[f"disk.{index}.name"] = word(each.get("name"))
+        found[f"disk.{index}.partition"] = "yes" if each.get("partition") is True else "no"
+        needs: Sequence[Any] = each["dependencies"] if isinstance(each.get("dependencies"), list) else ()
+        if needs:
+            found[f"disk.{index}.dependency.count"] = str(len(needs))
+        found |= {f"disk.{index}.dependency.{place}.name": word(one) for place, one in enumerate(needs)}
+        if "alias" in each:
+            found[f"disk.{index}.guest_alias"] = word(each["alias"])
+    return found
+
+
+def flat_interfaces(answer: Any) -> dict[str, str]:
+    interfaces = parts(answer, "interfaces")
+    found = {"if.count": str(len(interfaces))}
+    for index, each in enumerate(interfaces):
+        found[f"if.{index}.name"] = word(each.get("name"))
+        if "hardware-address" in each:
+            found[f"if.{index}.hwaddr"] = word(each["hardware-address"])
+        addresses = parts(each.get("ip-addresses", []), "addresses")
+        found[f"if.{index}.addr.count"] = str(len(addresses))
+        for place, one in enumerate(addresses):
+            for key, name in (("ip-address-type", "type"), ("ip-address", "addr"), ("prefix", "prefix")):
+                found[f"if.{index}.addr.{place}.{name}"] = word(one.get(key))
+    return found
+
+
+KINDS = {
+    "user": ("guest-get-users", flat_users),
+    "os": ("guest-get-osinfo", flat_os),
+    "timezone": ("guest-get-timezone", flat_timezone),
+    "hostname": ("guest-get-host-name", flat_host_name),
+    "filesystem": ("guest-get-fsinfo", flat_file_systems),
+    "disk": ("guest-get-disks", flat_disks),
+    "interface": ("guest-network-get-interfaces", flat_interfaces),
+}
+"""What the agent is asked for each kind, and how its answer is told."""
