@@ -72,8 +72,21 @@ def main() -> int:
 
 
 def innkeeper_command(iso: Path, place: Path) -> list[str]:
-    inn = [sys.executable, "-m", "innkeeper.cli", "run", "--engine", "bt", "--memory", str(MEMORY_MIB)]
-    return [*inn, "--cdrom", str(iso), "--graphics", f"vnc,socket={place}", "--console", "none"]
+    inn = str(Path(sys.executable).with_name("inn"))  # as users start it
+    return [
+        inn,
+        "run",
+        "--engine",
+        "bt",
+        "--memory",
+        str(MEMORY_MIB),
+        "--cdrom",
+        str(iso),
+        "--graphics",
+        f"vnc,socket={place}",
+        "--console",
+        "none",
+    ]
 
 
 def qemu_command(iso: Path, place: Path) -> list[str]:

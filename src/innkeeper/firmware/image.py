@@ -5,6 +5,7 @@ from pathlib import Path
 from innkeeper.errors import BootError
 from innkeeper.firmware import elf, multiboot, pvh
 from innkeeper.firmware.base import KernelImage
+from innkeeper.firmware.files import read_file
 from innkeeper.firmware.linux import BzImage
 
 PACKED = {
@@ -15,19 +16,6 @@ PACKED = {
     b"\x02\x21\x4c\x18": "lz4",
     b"\x04\x22\x4d\x18": "lz4",
 }
-
-
-def read_file(path: Path, what: str) -> bytes:
-    """Raises `BootError` if it cannot be read, or is empty."""
-    if path.is_char_device() or path.is_block_device():  # endless, as /dev/zero is
-        raise BootError(f"cannot read {what} {path}: it is a device")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BootError(f"cannot read {what} {path}: {(error.strerror or str(error)).lower()}") from error
-    if not data:
-        raise BootError(f"{what} {path} is empty")
-    return data
 
 
 def open_kernel(path: Path) -> KernelImage:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.config import FirmwareConfig, FirmwareKind
 from innkeeper.errors import BootError
-from innkeeper.firmware.image import read_file
+from innkeeper.firmware.files import read_file
 from innkeeper.firmware.variables import VariableStore
 from innkeeper.host.packages import firmware_file
+from innkeeper.records import dataclass
 
 PACKAGES = {FirmwareKind.BIOS: "seabios", FirmwareKind.UEFI: "ovmf"}
 PAGE, KIB, MIB = 0x1000, 1 << 10, 1 << 20

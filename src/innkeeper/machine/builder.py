@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.errors import EngineUnavailable
 from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
-from innkeeper.firmware.image import read_file
+from innkeeper.firmware.files import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.firmware.video import font_of, set_text_mode
 from innkeeper.machine.backplane import Backplane
@@ -27,6 +27,7 @@ from innkeeper.memory import GuestMemory
 from innkeeper.platforms import Control, KeptState, PcBoard, Surroundings
 from innkeeper.platforms.pc import ACPI_TABLES, EXTENDED_BIOS_DATA, PORTS, memory_map, ram_ranges
 from innkeeper.platforms.pc_start import FirmwareStart
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState

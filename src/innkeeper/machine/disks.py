@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from innkeeper.config import DiskConfig
 from innkeeper.config.disk import DiskFormat
 from innkeeper.errors import ConfigError, HostError, ImageError
-from innkeeper.storage.options import ImageOptions
 
 if TYPE_CHECKING:
     from innkeeper._core import Disk
@@ -74,7 +73,8 @@ def create_if_missing(config: DiskConfig, progress: Progress | None = None) -> b
 
 def make_qcow2(config: DiskConfig, size: int, progress: Progress | None) -> None:
     assert config.path is not None  # noqa: S101 - as above
-    from innkeeper.storage.images import create  # loads the extension
+    from innkeeper.storage.images import create
+    from innkeeper.storage.options import ImageOptions
 
     options = ImageOptions(
         preallocation="off" if config.sparse else "falloc",

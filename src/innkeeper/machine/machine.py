@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from innkeeper import firmware
 from innkeeper.config import MachineConfig
 from innkeeper.console import Console, open_console
 from innkeeper.console.unix import UnixConsole
 from innkeeper.devices.virtio import Balloon
 from innkeeper.engine import Choice, Engine, Vm
-from innkeeper.firmware import KernelImage, open_kernel
+from innkeeper.firmware import KernelImage
 from innkeeper.machine import statistics
 from innkeeper.machine.builder import (
     Assembly,
@@ -347,7 +348,7 @@ class Machine(Shown, Checkpointed, Suspendable):
             self._let_go_of_console()
 
     def _open_kernel(self) -> KernelImage | None:
-        return open_kernel(self.config.kernel) if self.config.kernel is not None else None
+        return firmware.open_kernel(self.config.kernel) if self.config.kernel is not None else None
 
     def _build(
         self, processors: Processors, kernel: KernelImage | None, kept: KeptState | None = None, *, loads: bool = False

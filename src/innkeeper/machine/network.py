@@ -13,7 +13,7 @@ from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.virtio import VirtioSlot
 from innkeeper.errors import HostError
-from innkeeper.firmware.image import read_file
+from innkeeper.firmware.files import read_file
 from innkeeper.host.packages import network_rom
 from innkeeper.machine.backplane import Plugged
 from innkeeper.net import Opened, open_link, stable_mac

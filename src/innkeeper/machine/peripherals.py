@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from innkeeper.config import MachineConfig, VideoModel
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.vga import Vga
 from innkeeper.devices.virtio import Balloon
 from innkeeper.errors import ConfigError
-from innkeeper.firmware.image import read_file
+from innkeeper.firmware.files import read_file
 from innkeeper.host.packages import video_bios_file
 from innkeeper.machine import virtio
 from innkeeper.machine.agent import Agent
@@ -24,6 +23,7 @@ from innkeeper.machine.drives import CdromDrive, Drive, Drives
 from innkeeper.machine.network import network_cards
 from innkeeper.machine.vcpu_sockets import VcpuSockets
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

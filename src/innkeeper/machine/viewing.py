@@ -7,7 +7,6 @@ it wants a password that is made up for it.
 
 from __future__ import annotations
 
-import secrets
 import string
 import threading
 from collections.abc import Mapping
@@ -53,6 +52,8 @@ class Viewing:
         return {"path": str(path)}
 
     def _view_by_tcp(self, _asked: Mapping[str, Any]) -> object:
+        import secrets  # with all of OpenSSL
+
         password = "".join(secrets.choice(ALPHABET) for _ in range(VNC_PASSWORD_LIMIT))
         server, config = self._open("tcp", GraphicsConfig(listen="127.0.0.1", password=password))
         host, _, port = server.address.rpartition(":")

@@ -4,15 +4,15 @@ Spec: RFC 6143 7.1.2 and 7.2; rfbproto's VeNCrypt. Left out: client certificates
 """
 
 import asyncio
-import hmac
 import os
 import ssl
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from innkeeper.display.rfb import des
 from innkeeper.display.rfb.channel import Channel, Refused, StreamChannel
+from innkeeper.records import dataclass
 
 
 class SecurityType(IntEnum):
@@ -149,7 +149,14 @@ async def _check_vnc(visitor: Visitor, policy: Policy) -> None:
     visitor.channel.write(challenge)
     answer = await visitor.channel.read(CHALLENGE_BYTES)
     expected = des.answer((policy.password or "").encode(), challenge)
-    await _decide(visitor, policy, right=hmac.compare_digest(answer, expected))
+    await _decide(visitor, policy, right=_equal(answer, expected))
+
+
+def _equal(given: bytes, expected: bytes) -> bool:
+    """In a time that says nothing."""
+    from hmac import compare_digest  # with all of OpenSSL
+
+    return compare_digest(given, expected)
 
 
 async def _check_plain(visitor: Visitor, policy: Policy) -> None:
@@ -158,8 +165,8 @@ async def _check_plain(visitor: Visitor, policy: Policy) -> None:
     if max(name_size, password_size) > NAME_LIMIT:
         raise Refused(f"a name or password of more than {NAME_LIMIT} bytes")
     name, password = await visitor.channel.read(name_size), await visitor.channel.read(password_size)
-    name_right = hmac.compare_digest(name, (policy.username or "").encode())
-    password_right = hmac.compare_digest(password, (policy.password or "").encode())
+    name_right = _equal(name, (policy.username or "").encode())
+    password_right = _equal(password, (policy.password or "").encode())
     await _decide(visitor, policy, right=name_right and password_right)
 
 
