@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "innkeeper"
 LINES_LIMIT = 3
 LOCALES = SOURCE / "language" / "locales"
+PROGRAMMERS = {SOURCE / "records.py"}  # whose errors are for those who write code
 SPEAKERS = {
     "say",
     "complain",
@@ -161,7 +162,7 @@ def numbered(text: str, place: "re.Pattern[str]") -> str:
 def collected() -> dict[str, list[tuple[str, str]]]:
     """Each message, and where it is said."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in sorted({*SOURCE.rglob("*.py")} - PROGRAMMERS):
         collector = Collector(path)
         collector.visit(ast.parse(path.read_text()))
         for text, line in collector.found:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+from innkeeper.records import dataclass
 
 Plain = Any
 """None, bool, int, str, bytes, or a list or dict (by str) of these."""

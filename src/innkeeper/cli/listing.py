@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import TracedBlock

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.installation import answers, engines, media, seed, systems
 from innkeeper.manager.installation.disks import Disks
 from innkeeper.manager.installation.journal import ANSWERS, INITRD, KERNEL, SEED, Forget, Journal, folder_of, sweep
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper.manager.service import Manager

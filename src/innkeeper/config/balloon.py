@@ -1,8 +1,7 @@
 """A balloon, by which a guest gives memory back: `on`, or `memory=MIB,deflate_on_oom=yes`."""
 
-from dataclasses import dataclass
-
 from innkeeper.config.keyvalue import KeyValues
+from innkeeper.records import dataclass
 
 MEMORY_MIB_LIMIT = 1 << 20
 

@@ -1,10 +1,10 @@
 """Where the guest's serial console goes on the host: `stdio`, `none`, `file:PATH`, `pty`, `unix:PATH`."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 
 class ConsoleKind(StrEnum):

@@ -1,12 +1,12 @@
 """One disk or CD-ROM drive, in virt-install's words: `path=…,size=10,bus=virtio,format=qcow2`."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 SIZE_GIB_LIMIT = 1 << 20  # 1 PiB
 QUEUES_LIMIT = 64

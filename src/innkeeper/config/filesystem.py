@@ -1,10 +1,10 @@
 """A folder that the guest may use, in virt-install's words: `source=DIR,target=TAG,readonly=yes`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 TAG_LIMIT = 31  # bytes: what Linux's and others' drivers are sure to keep
 

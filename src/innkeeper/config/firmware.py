@@ -3,12 +3,12 @@
 The words are virt-install's: `--boot cdrom,hd,network,menu=on`, `--firmware uefi,vars=PATH`.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 
 class FirmwareKind(StrEnum):

@@ -1,9 +1,9 @@
 """Where a debugger may connect: `PORT` on the loopback interface or `unix:PATH`, and `,wait`."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 FORMS = "PORT, unix:PATH, or one of them and ,wait"
 PORT_LIMIT = 65535

@@ -1,12 +1,13 @@
 """Who may look at a guest's screen, in virt-install's words: `vnc,listen=127.0.0.1,port=5901,password=…`."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 PORT_LIMIT = 65535
 VNC_PASSWORD_LIMIT = 8  # bytes: the key of a DES

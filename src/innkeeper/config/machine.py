@@ -1,7 +1,7 @@
 """One machine's configuration, as the command line and the Python API give it."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +17,7 @@ from innkeeper.config.network import NetworkConfig
 from innkeeper.config.video import VideoModel
 from innkeeper.config.vsock import VsockConfig
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 MEMORY_MIB_MINIMUM = 2  # the first MiB is mostly legacy holes
 MEMORY_MIB_LIMIT = 1 << 20  # 1 TiB: more than any host of today lends to one guest

@@ -2,12 +2,12 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 OPTION = "--network"
 PORT_LIMIT = 65535

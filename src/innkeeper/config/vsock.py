@@ -1,11 +1,11 @@
 """Sockets between guest and host: `cid=3,path=FILE`."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 CID_MINIMUM = 3  # below are the hypervisor, the loopback and the host
 CID_LIMIT = (1 << 32) - 2

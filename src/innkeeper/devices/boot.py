@@ -1,9 +1,10 @@
 """What a device offers firmware to boot from, in the words of fw_cfg's "bootorder": Open Firmware device paths."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
+
+from innkeeper.records import dataclass
 
 PCI_ROOT = "/pci@i0cf8"
 NETWORK_PATH = "ethernet@{unit}/ethernet-phy@0"

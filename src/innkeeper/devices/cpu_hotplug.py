@@ -7,12 +7,12 @@ other than of a whole word, which read as what they are a part of, and write not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
 from innkeeper.bus import Fields, State
 from innkeeper.bus.state import number
+from innkeeper.records import dataclass
 
 PLUGGED, ARRIVED, WANTED, EJECT, OUTCOME = (1 << bit for bit in range(5))
 EVENT_SHIFT, STATUS_SHIFT, BYTE = 8, 16, 0xFF

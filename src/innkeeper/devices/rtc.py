@@ -6,12 +6,12 @@ time-base dividers than 32.768 kHz, square-wave output.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
 from innkeeper.bus import Clock, Fields, IrqLine, State, Timer
 from innkeeper.bus.state import BYTE, data, number, optional
+from innkeeper.records import dataclass
 
 SECONDS, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM = range(6)
 DAY_OF_WEEK, DAY, MONTH, YEAR = range(6, 10)

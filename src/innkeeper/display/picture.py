@@ -9,12 +9,12 @@ import zlib
 from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from innkeeper.errors import HostError
+from innkeeper.records import dataclass
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # What a PC's screen shows for the codes that are control characters elsewhere.

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any
 
 from innkeeper.config import EngineChoice
 from innkeeper.engine.base import Capability, Engine
 from innkeeper.engine.kvm import KvmEngine
 from innkeeper.engine.soft import BtEngine, InterpreterEngine, Translation
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 the device and goes on.
 """
 
-from dataclasses import dataclass
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from innkeeper.errors import BootError
 from innkeeper.firmware.memory_map import MapEntry, MapKind
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState

@@ -6,12 +6,12 @@ relocation.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import BootError
 from innkeeper.firmware.base import Span, write
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 MAGIC = b"\x7fELF"
 CLASS_32, CLASS_64 = 1, 2

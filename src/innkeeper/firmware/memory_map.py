@@ -3,8 +3,9 @@
 The types are those of the BIOS call INT 15h, AX=E820h (ACPI 6.5, 15.1), which PVH and multiboot share.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from innkeeper.records import dataclass
 
 
 class MapKind(IntEnum):

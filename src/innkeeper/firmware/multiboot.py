@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from innkeeper.errors import BootError
 from innkeeper.firmware import cpu_entry, elf, legacy
 from innkeeper.firmware.base import FOUR_GIB, HIGH_MEMORY, LOW_LAYOUT, BootPlan, Entry, Span, place_initrd, write
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState

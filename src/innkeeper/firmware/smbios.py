@@ -5,10 +5,10 @@ firmware, 1 system, 3 enclosure, 4 processor, 16 memory array, 17 memory device,
 """
 
 import struct
-from dataclasses import dataclass
 from uuid import UUID
 
 from innkeeper.firmware.memory_map import MapEntry
+from innkeeper.records import dataclass
 
 ANCHOR_FILE, TABLES_FILE = "etc/smbios/smbios-anchor", "etc/smbios/smbios-tables"
 VERSION = (2, 8)

@@ -5,8 +5,9 @@ Spec: "Debugging with GDB", appendix G; Intel SDM vol. 1, 13.4 (the XSAVE area).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState

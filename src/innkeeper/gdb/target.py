@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
+
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import CpuState

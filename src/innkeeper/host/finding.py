@@ -1,8 +1,10 @@
 """What was found out about one side of the host."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from innkeeper.records import dataclass
 
 
 class Status(StrEnum):

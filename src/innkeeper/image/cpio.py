@@ -6,9 +6,9 @@ links, the checksummed variant, files of 4 GiB and more.
 """
 
 import stat
-from dataclasses import dataclass
 
 from innkeeper.errors import ImageError
+from innkeeper.records import dataclass
 
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"

@@ -6,7 +6,6 @@ Spec: Linux Documentation/filesystems/ramfs-rootfs-initramfs.rst. The same input
 import gzip
 import hashlib
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import ImageError
@@ -14,6 +13,7 @@ from innkeeper.image.cache import cache_directory, write_file
 from innkeeper.image.cpio import Archive
 from innkeeper.image.modules import ModuleTree, dependency_file, read_module
 from innkeeper.image.packages import PackageClient
+from innkeeper.records import dataclass
 
 BUSYBOX_PACKAGE = "busybox-static"
 

@@ -7,12 +7,12 @@ discs, files in several extents, names that go on in a continuation area, UDF.
 import os
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.records import dataclass
 
 SECTOR = 2048
 FIRST_DESCRIPTOR = 16

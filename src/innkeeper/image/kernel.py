@@ -1,10 +1,10 @@
 """Debian's kernels, unpacked in the user's cache: the image to boot and its modules."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import ImageError
 from innkeeper.image.packages import Package, PackageClient
+from innkeeper.records import dataclass
 
 DEFAULT_PACKAGE = "linux-image-cloud-amd64"
 PREFIX = "linux-image-"

@@ -7,12 +7,12 @@ lists of its own in the cache. Left out: hosts without apt.
 
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from innkeeper.errors import ImageError
 from innkeeper.image.cache import build_directory, cache_directory
+from innkeeper.records import dataclass
 
 ARCHITECTURE = "amd64"
 

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -20,6 +20,7 @@ from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.machine.chains import between, depth_of
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.figures import image_of
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper import _core

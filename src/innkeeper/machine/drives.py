@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from innkeeper.devices.ata.ide import drive_entry as ide_entry
 from innkeeper.devices.boot import BootEntry, BootKind
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.disks import open_disk
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper import _core

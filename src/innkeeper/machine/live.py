@@ -9,7 +9,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict
@@ -31,6 +31,7 @@ from innkeeper.machine.network import Card, open_card
 from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.virtio import VirtioDisk
+from innkeeper.records import dataclass
 
 KIB = 1024
 REFRESH_S = 0.05  # for a guest to tell of its memory; what comes later is there the next time

@@ -1,7 +1,8 @@
 """How a machine's run ended."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from innkeeper.records import dataclass
 
 FLIGHT_BLOCKS = 32  # of a vCPU: as many as a reader looks at
 FLIGHT_COLUMNS = 4

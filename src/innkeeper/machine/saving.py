@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +27,7 @@ from innkeeper.machine.frozen import Frozen
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.state_file import SavedMachine, whole_file, write_end, write_start
 from innkeeper.machine.virtio import VirtioDisk
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper import _core

@@ -1,12 +1,13 @@
 """What a machine is, as long as somebody keeps it: a name, an identity, and how it is built."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from uuid import UUID, uuid4
 
 from innkeeper.config import MachineConfig
 from innkeeper.errors import ConfigError
 from innkeeper.machine.names import NAME
+from innkeeper.records import dataclass
 
 
 class Action(StrEnum):

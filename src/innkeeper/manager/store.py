@@ -7,13 +7,13 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.folders import state_folder
+from innkeeper.records import dataclass
 
 PATIENCE_S = 10.0  # for another program that is writing
 

@@ -3,8 +3,9 @@
 The real one is `_core.Memory`, made by an engine. Left out: dirty logs.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from innkeeper.records import dataclass
 
 Range = tuple[int, int]
 """Guest-physical address and size, in bytes."""

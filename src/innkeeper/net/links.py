@@ -10,11 +10,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
 from innkeeper.errors import HostError
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper import _core

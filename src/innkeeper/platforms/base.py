@@ -1,7 +1,7 @@
 """What a board is given by the machine that it is built for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from innkeeper.bus import Buses, Clock
@@ -9,6 +9,7 @@ from innkeeper.devices.cpu_hotplug import Sockets
 from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 
 class Control(Protocol):

@@ -4,7 +4,7 @@ Interrupt controllers, PIT and local APICs belong to the engine, which has mappe
 tables below list them for the reader, and the ACPI tables for the guest.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from innkeeper.bus import Device, GsiLine, IrqLine, Part
@@ -39,6 +39,7 @@ from innkeeper.platforms.base import Surroundings
 from innkeeper.platforms.pc_processors import PcProcessors
 from innkeeper.platforms.pc_slots import PcSlots
 from innkeeper.platforms.pc_start import FirmwareStart
+from innkeeper.records import dataclass
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 

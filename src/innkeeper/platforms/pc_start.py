@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from innkeeper.firmware import MapEntry, MapKind, acpi
 from innkeeper.firmware.acpi import AcpiBoard
 from innkeeper.firmware.smbios import SmbiosMachine, smbios_files
 from innkeeper.memory import GuestMemory, Ram
+from innkeeper.records import dataclass
 
 FOUR_GIB = 1 << 32
 FIRST_PORT, LAST_PORT = 0xC000, 0x1_0000

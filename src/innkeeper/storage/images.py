@@ -5,12 +5,12 @@ sector can mislead: give it where you know it. Every function raises `ImageError
 has its name only once it is whole.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innkeeper import _core
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 from innkeeper.storage.core import Progress, explained
 from innkeeper.storage.options import PREALLOCATIONS, ImageOptions, as_arguments, one_of
 

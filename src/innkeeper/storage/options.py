@@ -4,10 +4,11 @@ Left out: encryption, external data files, and `nocow` and `extent_size_hint`, w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 from innkeeper.storage.sizes import parse_size
 
 FORMATS = ("raw", "qcow2")

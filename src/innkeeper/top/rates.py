@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import TYPE_CHECKING, Any
 
 from innkeeper.errors import InnkeeperError
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper.manager.service import Manager

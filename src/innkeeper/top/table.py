@@ -1,9 +1,9 @@
 """Rates as rows of words: what columns there are, and how they are sorted, filtered and spelled."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from innkeeper.records import dataclass
 from innkeeper.top.rates import SHUT_OFF, Rates
 
 KIB = 1024

@@ -4,12 +4,12 @@ Spec: RFC 9110, RFC 9112. Left out: persistent connections, chunked requests, ra
 """
 
 import json
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from innkeeper.display.rfb.channel import StreamChannel
 from innkeeper.display.rfb.websocket import parse
+from innkeeper.records import dataclass
 
 HEAD_LIMIT = 16 << 10
 BODY_LIMIT = 256 << 10

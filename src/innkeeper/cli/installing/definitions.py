@@ -1,7 +1,7 @@
 """Options → the definition of a machine, of its first start and of the others."""
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +17,7 @@ from innkeeper.manager.domain_toml import lost_in
 from innkeeper.manager.domain_xml import ENGINES, read_uuid, read_xml
 from innkeeper.manager.installation.systems import System
 from innkeeper.manager.normal import normalised
+from innkeeper.records import dataclass
 
 HOST_CPU = ("host", "host-model", "host-model-only", "host-passthrough", "maximum", "hv-default")
 TOPOLOGY = ("vcpus", "maxvcpus", "sockets", "dies", "cores", "threads", "cpuset", "placement", "vcpu.current")

@@ -1,9 +1,9 @@
 """Options of virt-install's that cannot be had here, each with the reason: they are errors, never ignored."""
 
 import argparse
-from dataclasses import dataclass
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

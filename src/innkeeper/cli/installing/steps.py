@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from innkeeper.cli.installing.words import taken
@@ -10,6 +10,7 @@ from innkeeper.config import BootConfig, BootDevice, FirmwareConfig, FirmwareKin
 from innkeeper.config.keyvalue import YES
 from innkeeper.errors import ConfigError
 from innkeeper.manager.installation.media import Location
+from innkeeper.records import dataclass
 
 METHODS = {
     "--cdrom": "cdrom",

@@ -4,12 +4,12 @@ Spec: PCI Local Bus 3.0, chapter 6. Left out: CardBus and bridge headers, capabi
 (their users add the bytes with `put`).
 """
 
-from dataclasses import dataclass
 from enum import Enum
 
 from innkeeper.bus import Buses, Device, Fields, State
 from innkeeper.bus.state import ANYTHING, Plain, data
 from innkeeper.memory import Ram
+from innkeeper.records import dataclass
 
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS = 0x00, 0x02, 0x04, 0x06
 REVISION, INTERFACE, CACHE_LINE, HEADER_TYPE = 0x08, 0x09, 0x0C, 0x0E

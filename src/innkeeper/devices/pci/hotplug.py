@@ -6,11 +6,11 @@ devices stay have no _EJ0.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock
 
 from innkeeper.bus import Fields, State
 from innkeeper.bus.state import number
+from innkeeper.records import dataclass
 
 UP, DOWN, EJECT = 0, 4, 8
 REGISTER_BYTES = 12

@@ -6,10 +6,9 @@ lets reads reach RAM, bit 1 writes. Reads that do not reach RAM go to the ROM at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from innkeeper.bus import Buses
 from innkeeper.memory import Ram
+from innkeeper.records import dataclass
 
 AREA, AREA_BYTES = 0xC_0000, 0x4_0000
 PIECE_BYTES, LAST_PIECE, LAST_BYTES = 0x4000, 0xF_0000, 0x1_0000

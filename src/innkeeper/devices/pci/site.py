@@ -1,11 +1,11 @@
 """Where a PCI function is plugged in, and what can be."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from innkeeper.bus import Buses, IrqLine
 from innkeeper.devices.pci.config_space import PciFunction
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ Unknown messages end a conversation: nobody can tell where they end.
 
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from innkeeper.display.rfb.channel import Channel, Refused
+from innkeeper.records import dataclass
 
 TEXT_LIMIT = 1 << 20
 ENCODINGS_LIMIT = 1024

@@ -9,7 +9,6 @@ import logging
 import struct
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +17,7 @@ from innkeeper.display.rfb import clipboard, messages
 from innkeeper.display.rfb.channel import Channel, Refused
 from innkeeper.display.rfb.keyboard import Keyboard
 from innkeeper.display.rfb.messages import Area
+from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
     from innkeeper._core import Screen

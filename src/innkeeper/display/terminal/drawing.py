@@ -4,9 +4,10 @@ Spec: ECMA-48 (CUP, ED, SGR), xterm's 24-bit colours. A cell is what is drawn at
 parameters that it needs. Left out: terminals of fewer than 16 colours.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from innkeeper.display.picture import LOW_GLYPHS
+from innkeeper.records import dataclass
 
 # IBM's order of colours has blue where ANSI's has red.
 _ANSI = (0, 4, 2, 6, 1, 5, 3, 7)

@@ -1,11 +1,10 @@
 """The software engines of the Rust core: binary translation, and the interpreter that stands behind it."""
 
-from dataclasses import dataclass
-
 from innkeeper.engine import core
 from innkeeper.engine.base import Capability, Vm
 from innkeeper.errors import EngineUnavailable
 from innkeeper.memory import GuestMemory, Range
+from innkeeper.records import dataclass
 
 WITHOUT_KVM = frozenset(Capability) - {Capability.NATIVE_RING0}
 

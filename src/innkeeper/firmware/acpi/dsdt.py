@@ -5,10 +5,10 @@ are all that a guest's interpreter runs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from innkeeper.firmware.acpi import aml
 from innkeeper.firmware.acpi.processors import NOTIFY_DEVICE_CHECK, NOTIFY_EJECT_REQUEST, Processors
+from innkeeper.records import dataclass
 
 STATUS_PRESENT_HIDDEN = 0x0B  # present, enabled, working; not shown to the user
 PCI_SLOTS, PCI_PINS = 32, 4

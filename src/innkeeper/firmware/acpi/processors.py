@@ -5,9 +5,9 @@ has no methods: it stays. What a guest's interpreter runs reads and writes the w
 """
 
 import struct
-from dataclasses import dataclass
 
 from innkeeper.firmware.acpi import aml
+from innkeeper.records import dataclass
 
 # A processor's word, of 32 bits. Read: 0 plugged in │ 1 has come │ 2 shall go. Written: 1, 2 the guest was told │ 3 lets go │ 4 what
 # became of it: 15-8 of which event, 23-16 how, in _OST's numbers

@@ -4,11 +4,12 @@ Spec: ACPI 6.5, chapter 5.2. The board has ACPI's fixed hardware (it is not "har
 """
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from innkeeper.firmware.acpi.dsdt import IsaDevice, PciRoot, PciSlots, dsdt
 from innkeeper.firmware.acpi.processors import Processors
 from innkeeper.memory import GuestMemory
+from innkeeper.records import dataclass
 
 OEM_ID, OEM_TABLE_ID, OEM_REVISION = b"INNKPR", b"INNKPRPC", 1
 CREATOR_ID, CREATOR_REVISION = b"INNK", 1

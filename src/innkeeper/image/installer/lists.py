@@ -5,12 +5,12 @@ The host's apt says where its packages come from; the installer's own packages (
 
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import ImageError
 from innkeeper.image.cache import cache_directory
 from innkeeper.image.packages import run
+from innkeeper.records import dataclass
 
 UDEBS = "main/debian-installer"
 

@@ -1,9 +1,9 @@
 """What shall be on an installer's disc."""
 
 import re
-from dataclasses import dataclass
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 NETBOOT = {"bookworm": "debian-installer-12-netboot-amd64"}

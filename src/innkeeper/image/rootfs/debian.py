@@ -9,12 +9,12 @@ import shlex
 import subprocess
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from innkeeper.errors import ImageError
 from innkeeper.image.rootfs.recipe import RootfsRecipe
+from innkeeper.records import dataclass
 
 SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 SEED_PLACE = "/var/lib/cloud/seed/nocloud"

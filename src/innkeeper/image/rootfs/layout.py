@@ -5,12 +5,12 @@ Spec: UEFI 2.10, chapter 5; for the two places where GRUB's own installer writes
 """
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from innkeeper.errors import ImageError
 from innkeeper.image.packages import run
+from innkeeper.records import dataclass
 
 SECTOR = 512
 MIB = 1 << 20

@@ -1,9 +1,9 @@
 """What a bootable Debian disk shall be."""
 
 import re
-from dataclasses import dataclass
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 SIZE_GIB_MINIMUM, SIZE_GIB_LIMIT = 1.0, 65536.0
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", re.IGNORECASE)

@@ -6,9 +6,9 @@ holds passwords, and is removed when the installation has ended. Left out: other
 
 import re
 import secrets
-from dataclasses import dataclass
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 FAMILIES = ("debian",)
 LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,30}")

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from innkeeper.errors import ConfigError, HostError
 from innkeeper.folders import state_folder
 from innkeeper.image.cache import write_file
 from innkeeper.machine.names import running
+from innkeeper.records import dataclass
 
 LOCK, JOURNAL = "lock", "made.json"
 KERNEL, INITRD, ANSWERS, SEED = "kernel", "initrd", "preseed.cfg", "seed.iso"

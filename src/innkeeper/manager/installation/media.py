@@ -7,7 +7,6 @@ behind a URL.
 import configparser
 import gzip
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +14,7 @@ from innkeeper.errors import ConfigError, HostError
 from innkeeper.image.cpio import Archive
 from innkeeper.image.iso9660 import Disc
 from innkeeper.manager.installation.journal import INITRD, KERNEL
+from innkeeper.records import dataclass
 
 INJECTED_LIMIT = 256 << 20
 KNOWN = (

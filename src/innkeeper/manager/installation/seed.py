@@ -4,10 +4,11 @@ Spec: cloud-init's NoCloud data source. The configuration is written as JSON, wh
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from innkeeper.image.iso9660 import write_disc
+from innkeeper.records import dataclass
 
 LABEL = "cidata"
 OFF = "/etc/cloud/cloud-init.disabled"

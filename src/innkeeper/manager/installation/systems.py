@@ -5,11 +5,11 @@ installation is answered. Without osinfo-db any name that could be one is taken;
 """
 
 import re
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 DATABASE = Path("/usr/share/osinfo/os")
 SHORT_ID = re.compile(r"<short-id>([^<]+)</short-id>")

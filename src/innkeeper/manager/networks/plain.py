@@ -1,11 +1,11 @@
 """A network in a few words, as `inn net create` takes them → its document."""
 
 import ipaddress
-from dataclasses import dataclass
 
 from innkeeper.errors import ConfigError
 from innkeeper.manager.networks.network_xml import document, root_of, write_network
 from innkeeper.net.host.network import INTERFACE, Address, Interface, Mode, Network, Range, StaticHost
+from innkeeper.records import dataclass
 
 RANGE_LIMIT = 65536
 

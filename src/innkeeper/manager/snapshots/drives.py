@@ -1,13 +1,13 @@
 """The disks of a machine's document, and the same document with other files behind them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from innkeeper import storage
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.manager.elements import Element, attribute, parse
+from innkeeper.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ So whatever is killed in between, nothing that the guest has written is where no
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from innkeeper.manager.snapshots.snapshot import (
 )
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.storage.staging import exists, sync
+from innkeeper.records import dataclass
 from innkeeper.storage import ImageOptions
 
 LIVE = "live"

@@ -4,7 +4,7 @@ Spec: libvirt's "Snapshot XML format".
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -15,6 +15,7 @@ from innkeeper.manager.snapshots.places import memory_file
 from innkeeper.manager.storage.describe import indented
 from innkeeper.manager.storage.pool import brief
 from innkeeper.manager.storage.pool_xml import unknown_parts
+from innkeeper.records import dataclass
 
 INTERNAL, EXTERNAL, NONE = "internal", "external", "no"
 KINDS = (INTERNAL, EXTERNAL, NONE)

@@ -1,7 +1,7 @@
 """What is done to take a snapshot, and to delete some, once it is known of which machine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.manager.snapshots import external, internal, memory
@@ -10,6 +10,7 @@ from innkeeper.manager.snapshots.planning import planned
 from innkeeper.manager.snapshots.snapshot import EXTERNAL, INTERNAL, NONE, Part, Request, Snapshot
 from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.store import Row, Store
+from innkeeper.records import dataclass
 
 FLAGS = ("disk-only", "no-metadata", "reuse-external", "halt", "quiesce")
 

@@ -7,7 +7,6 @@ is still noted when nobody does it is undone or finished (`recovery.py`).
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,7 @@ from innkeeper.manager.snapshots.snapshot import (
 )
 from innkeeper.manager.storage.pool import brief
 from innkeeper.manager.store import Row, Store
+from innkeeper.records import dataclass
 
 COLUMNS = "name, parent, created, state, description, parts, memory, xml"
 

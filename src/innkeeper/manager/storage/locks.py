@@ -10,11 +10,11 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.errors import HostError
 from innkeeper.folders import runtime_folder
+from innkeeper.records import dataclass
 
 DOING, NOT_SHARED, KINDS = 100, 200, 5
 CONSISTENT_READ, WRITE, RESIZE = 0, 1, 3

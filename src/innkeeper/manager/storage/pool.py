@@ -1,11 +1,12 @@
 """What a storage pool is: a folder with volumes, under a name."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.records import dataclass
 
 DEFAULT = "default"
 NAME_LIMIT = 255

@@ -3,7 +3,6 @@
 A pool is started until the host is: the store keeps the boot in which it was. Those that are marked start by themselves in the next.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from innkeeper.errors import ConfigError
 from innkeeper.manager.storage.pool import DEFAULT, Pool, brief, images_folder
 from innkeeper.manager.storage.pool_xml import document, read_pool
 from innkeeper.manager.store import Store
+from innkeeper.records import dataclass
 
 COLUMNS = "name, uuid, xml, persistent, autostart, started"
 

@@ -4,7 +4,6 @@ Spec: libvirt's "Storage pool and volume XML format". Left out: encryption, whic
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,6 +14,7 @@ from innkeeper.manager.storage.folder import BLOCK, VolumeInfo
 from innkeeper.manager.storage.pool import check_volume_name
 from innkeeper.manager.storage.pool_xml import read_mode
 from innkeeper.manager.storage.sizes import LARGEST
+from innkeeper.records import dataclass
 from innkeeper.storage import ImageOptions
 
 FORMATS = {"raw": "raw", "iso": "raw", "qcow2": "qcow2"}

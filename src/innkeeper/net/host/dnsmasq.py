@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from innkeeper.errors import HostError
 from innkeeper.net.host import records
 from innkeeper.net.host.network import HOSTS_LIMIT, Address, Mode, Network, Range
 from innkeeper.net.host.rules import search_path
+from innkeeper.records import dataclass
 
 PROGRAM, PACKAGE = "dnsmasq", "dnsmasq-base"
 CONFIGURATION, DHCP_HOSTS, DNS_HOSTS, LEASES, PROCESS = "dnsmasq.conf", "dhcp-hosts", "hosts", "leases", "pid"

@@ -10,12 +10,12 @@ Left out: chains that accept by policy and drop by a last rule of their own (fir
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
 
 from innkeeper.errors import HostError
 from innkeeper.net.host import rules
 from innkeeper.net.host.network import Network
 from innkeeper.net.host.rules import Statement, accept, listing, match, meta, search_path, transact
+from innkeeper.records import dataclass
 
 IPTABLES = {"ip": "iptables", "ip6": "ip6tables"}
 IPTABLES_CHAINS = ("INPUT", "FORWARD")

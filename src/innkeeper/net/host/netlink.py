@@ -8,9 +8,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from innkeeper.records import dataclass
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr
 LINK = struct.Struct("=BxHiII")  # ifinfomsg

@@ -5,12 +5,13 @@ Spec: the fields are those of libvirt's "Network XML format" that have a meaning
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from uuid import UUID, uuid4
 
 from innkeeper.errors import ConfigError
+from innkeeper.records import dataclass
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 INTERFACE = re.compile(r"(?!-|\.\.?$)[A-Za-z0-9_.-]{1,15}")  # IFNAMSIZ, less its closing NUL

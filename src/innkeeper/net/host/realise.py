@@ -6,13 +6,14 @@ next end removes what is there.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from innkeeper.errors import HostError
 from innkeeper.net.host import bridge, dnsmasq, foreign, forwarding, records, rules, taps
 from innkeeper.net.host.network import OWN_BRIDGE, Mode, Network
 from innkeeper.net.host.records import Record, State
+from innkeeper.records import dataclass
 
 CAP_NET_ADMIN = 12
 STATUS = Path("/proc/self/status")
