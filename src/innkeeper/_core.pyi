@@ -794,6 +794,8 @@ class Vm:
         """Takes that and the vCPUs' states on, when memory and devices are restored. Raises as above, and `ValueError`
         for what cannot be: the VM must not run then.
         """
+    def rewind(self, clock: dict[str, Any], /) -> None:
+        """Takes on the clock of an earlier state of this VM, whose vCPUs stand still; all else stays. Python runs nothing meanwhile."""
     def trace(self) -> list[TracedBlock]:
         """Every block that bt has translated and still has. Empty without `trace`; leaves out vCPUs that run."""
     def flight_record(self) -> list[list[int]]:

@@ -144,9 +144,9 @@ def test_an_interruption_at_any_time_leaves_a_machine_or_nothing(make: Make) -> 
             status = command.wait(LIMIT_S)
             assert command.stderr is not None
             said = command.stderr.read()
-        assert status in (0, 130), said
+        assert status in (0, 130, -signal.SIGINT), said  # the last when it was about to leave, all being done
         assert "Traceback" not in said
-        if status == 0:
+        if status != 130 and "Domain installation started." in said:
             installer.user.inn("destroy", "one")
             installer.user.inn("undefine", "one", "--remove-all-storage")
         assert installer.has_left_nothing(), said

@@ -239,7 +239,7 @@ HEAD = "--name a --memory 512 --disk size=1 "
         ("--cdrom windows.iso --features kvm_hidden=on", "--features has kvm_hidden=on"),
         ("--cdrom windows.iso --cpu host-passthrough,cache.mode=passthrough", "--cpu is 'host-passthrough,cache.mode"),
         ("--cdrom windows.iso --video qxl", "--video is 'qxl'"),
-        ("--cdrom windows.iso --channel spicevmc", "--channel is 'spicevmc', which cannot be had"),
+        ("--cdrom windows.iso --channel spicevmc", "--channel is 'spicevmc'; the only channel here is"),
         ("--cdrom windows.iso --disk virtio-win.vfd,device=floppy", "device=floppy; it must be one of disk, cdrom"),
         ("--cdrom windows.iso --controller type=scsi,model=virtio-scsi", "--controller is 'type=scsi"),
         ("--cdrom windows.iso --sound --accelerate", "--sound cannot be had: there is no sound"),

@@ -75,7 +75,7 @@ def test_a_machine_that_is_kept_runs_as_another_document_says_for_one_time(inn: 
     assert "a machine named web exists already" in inn("create web.xml", status=2)
     inn("create other.xml")
     assert inn("domstate web").strip() == "running"
-    assert inn("dumpxml web") == kept
+    assert inn("dumpxml web --inactive") == kept
     inn("managedsave web")
     assert "machine web has a managed save" in inn("create other.xml", status=2)
     inn("managedsave-remove web")

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use innkeeper_bus::state::Value;
 use innkeeper_core::bus::{Bus, Device};
 use innkeeper_core::engine::{EngineError, Vm as CoreVm};
 use innkeeper_core::kvm::KvmVm;
@@ -26,6 +27,8 @@ use crate::value;
 use crate::vcpu::{Shared, Vcpu};
 
 const PORTS: u64 = 0x1_0000;
+/// IA32_TIME_STAMP_COUNTER and IA32_TSC_ADJUST.
+const TIME_MSRS: [u32; 2] = [0x10, 0x3B];
 /// APIC IDs are eight bits wide, and FF is everybody.
 const MOST_VCPUS: u32 = 255;
 /// What relative branches reach from one end of a code cache to the other, with room to spare.
@@ -200,6 +203,26 @@ impl Vm {
         let state = value::from_python(state)?;
         let vcpus: Vec<_> = vcpus.into_iter().map(CpuStateV1::try_from).collect::<PyResult<_>>()?;
         py.detach(|| self.core.restore(&state, &vcpus)).map_err(errors::engine)
+    }
+
+    #[pyo3(signature = (clock, /))]
+    fn rewind(&self, clock: &Bound<'_, PyAny>) -> PyResult<()> {
+        let clock = value::from_python(clock)?;
+        // Attached throughout: no device of Python's moves a line between what is read here and what is taken on.
+        let mut state = self.core.state().map_err(errors::engine)?;
+        if let Value::Map(fields) = &mut state {
+            fields
+                .iter_mut()
+                .filter(|(name, _)| name == "clock")
+                .for_each(|(_, value)| *value = clock.clone());
+        }
+        let mut vcpus = Vec::new();
+        for core in (0..self.vcpus.len()).filter_map(|index| self.core.vcpu(index as u32)) {
+            let mut vcpu = core.get_state().map_err(errors::engine)?;
+            vcpu.msrs.retain(|(index, _)| !TIME_MSRS.contains(index));
+            vcpus.push(vcpu);
+        }
+        self.core.restore(&state, &vcpus).map_err(errors::engine)
     }
 
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

@@ -82,6 +82,10 @@ class Vm(Protocol):
         """Takes all of that on, when memory and devices are restored. Raises `ValueError` for what cannot be."""
         ...
 
+    def rewind(self, clock: dict[str, Any], /) -> None:
+        """Takes on the `clock` of an earlier state. All else stays as it is, what is on interrupt lines as well."""
+        ...
+
     def trace(self) -> list[TracedBlock]:
         """What was executed, block by block, once no vCPU runs. Empty unless the engine traces."""
         ...

@@ -45,6 +45,7 @@ class CoreVm:
         self.statistics = core.statistics
         self.state = core.state
         self.restore = core.restore
+        self.rewind = core.rewind
         self.trace = core.trace
         self.flight_record = core.flight_record
 

@@ -1,6 +1,6 @@
 """Time that stands still with a machine, where the engine can: its guest finds that none has passed."""
 
-from innkeeper.machine.builder import Assembly, without_time
+from innkeeper.machine.builder import Assembly
 
 
 class Frozen:
@@ -12,8 +12,7 @@ class Frozen:
         self._elapsed = assembly.board.pm.state()["elapsed_ns"]
 
     def thaw(self) -> None:
-        """They go on from there. Interrupts that came meanwhile wait for the guest."""
-        processors, pm = self._assembly.processors, self._assembly.board.pm
+        """They go on from there. Interrupts that came meanwhile, or come now, wait for the guest."""
+        pm = self._assembly.board.pm
         pm.restore(pm.state() | {"elapsed_ns": self._elapsed})
-        state = processors.vm.state() | {"clock": self._clock}
-        processors.vm.restore(state, [without_time(vcpu.get_state()) for vcpu in processors.vcpus])
+        self._assembly.processors.vm.rewind(self._clock)

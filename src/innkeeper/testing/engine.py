@@ -142,6 +142,9 @@ class ScriptedVm:
         for vcpu, saved in zip(self._vcpus, vcpus, strict=True):
             vcpu.set_state(saved)
 
+    def rewind(self, clock: dict[str, Any], /) -> None:
+        raise NotImplementedError("its machines have no clock")
+
     def trace(self) -> list[TracedBlock]:
         return self.blocks
 
