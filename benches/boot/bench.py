@@ -72,7 +72,7 @@ def render(engines: dict[str, Measured], qemus: list[Boot], guest: Guest, *, abo
     judged = [(engine, each) for engine, measured in engines.items() for each in judge(engine, measured, qemus)]
     return f"""# Benchmarks
 
-Made by `make bench`. Numbers of one run on one machine: compare within the page, not between pages.
+Made by `make bench`. Each section is one run on one machine: compare within it, not between pages.
 
 {about}.
 Guest: {guest.kernel.name}, {guest.memory_mib} MiB, `{guest.append}`; {len(qemus)} turns each, alternating.
