@@ -143,7 +143,7 @@ class ScriptedVm:
             vcpu.set_state(saved)
 
     def rewind(self, clock: dict[str, Any], /) -> None:
-        raise NotImplementedError("its machines have no clock")
+        raise NotImplementedError
 
     def trace(self) -> list[TracedBlock]:
         return self.blocks
