@@ -10,15 +10,16 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from innkeeper.config.disk import DiskDevice, DiskFormat
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.machine.asked import count, maybe, text
 from innkeeper.machine.chains import between, depth_of
-from innkeeper.machine.control import BadRequest, Command
+from innkeeper.machine.control import Command
 from innkeeper.machine.figures import image_of
 from innkeeper.records import dataclass
 
@@ -354,23 +355,3 @@ def remove_all(paths: Sequence[Path]) -> str | None:
         except OSError as error:
             wrong = f"{path} is needed no more and cannot be removed: {error.strerror}"
     return wrong
-
-
-def text(asked: Mapping[str, Any], key: str) -> str:
-    """Raises `BadRequest` unless it is one."""
-    value = asked.get(key)
-    if not isinstance(value, str) or "\0" in value:
-        raise BadRequest(f"{key} is {value!r}; it must be a text")
-    return value
-
-
-def maybe(asked: Mapping[str, Any], key: str) -> str | None:
-    return None if asked.get(key) is None else text(asked, key)
-
-
-def count(asked: Mapping[str, Any], key: str) -> int:
-    """Raises `BadRequest` unless it is a number that is not negative."""
-    value = asked.get(key, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadRequest(f"{key} is {value!r}; it must be a whole number, and not negative")
-    return value

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from innkeeper.config.disk import DiskFormat
 from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError, HostError, ImageError
+from innkeeper.machine.asked import absolute, text, texts
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.figures import image_of
-from innkeeper.machine.live import Changeable, word, words
+from innkeeper.machine.live import Changeable
 from innkeeper.machine.savable import Savable
 from innkeeper.machine.saving import Wish
 
@@ -76,17 +77,18 @@ class Checkpointed(Changeable, Savable):
         return files
 
     def _asked_for_checkpoint(self, asked: Mapping[str, Any]) -> object:
-        file = word(asked, "file")
-        if not file.startswith("/") or "\0" in file:
-            raise BadRequest("file must be an absolute path")
-        overlays = words(asked, "overlays") if asked.get("overlays") else None
+        overlays = texts(asked, "overlays") if asked.get("overlays") else None
         self.checkpoint(
-            Path(file), word(asked, "name"), inside=targets_of(asked), overlays=overlays, end=bool(asked.get("end"))
+            absolute(asked, "file"),
+            text(asked, "name"),
+            inside=targets_of(asked),
+            overlays=overlays,
+            end=bool(asked.get("end")),
         )
         return None
 
     def _asked_to_forget(self, asked: Mapping[str, Any]) -> object:
-        self.snapshot("delete", word(asked, "name"), targets_of(asked))
+        self.snapshot("delete", text(asked, "name"), targets_of(asked))
         return None
 
 

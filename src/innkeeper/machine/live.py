@@ -21,9 +21,10 @@ from innkeeper.config.plain import from_plain
 from innkeeper.config.targets import free_target, targets
 from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.machine import agent
+from innkeeper.machine.asked import Asked, maybe, number, text, texts
 from innkeeper.machine.block_jobs import BlockJobs
 from innkeeper.machine.builder import Parts
-from innkeeper.machine.control import BadRequest, Command
+from innkeeper.machine.control import Command
 from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.figures import AllFigures, Figures, image_of, source_of
 from innkeeper.machine.happenings import Happenings
@@ -310,18 +311,18 @@ class Live:
             "disk-errors": lambda _asked: self.disk_errors(),
             "attach-card": lambda asked: card_now(self.attach_card(from_plain(NetworkConfig, asked.get("card")))),
             "attach-disk": lambda asked: disk_now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
-            "detach-card": lambda asked: {"gone": self.detach_card(word(asked, "card"))},
-            "detach-disk": lambda asked: {"gone": self.detach_disk(word(asked, "disk"))},
-            "set-link": lambda asked: self.card(word(asked, "card")).set_link(up=bool(asked.get("up"))),
-            "resize-disk": lambda asked: self.resize_disk(word(asked, "disk"), number(asked, "size")),
+            "detach-card": lambda asked: {"gone": self.detach_card(text(asked, "card"))},
+            "detach-disk": lambda asked: {"gone": self.detach_disk(text(asked, "disk"))},
+            "set-link": lambda asked: self.card(text(asked, "card")).set_link(up=bool(asked.get("up"))),
+            "resize-disk": lambda asked: self.resize_disk(text(asked, "disk"), number(asked, "size")),
             "change-media": lambda asked: self.change_media(
-                word(asked, "disk"), path_of(asked), word(asked, "how"), force=bool(asked.get("force"))
+                text(asked, "disk"), path_of(asked), text(asked, "how"), force=bool(asked.get("force"))
             ),
             "set-memory": lambda asked: self.set_memory(number(asked, "kib")),
             "set-vcpus": lambda asked: self.set_vcpus(number(asked, "count")),
             "reboot": lambda _asked: self.reboot(),
             "figures": lambda asked: self.figures(refresh=bool(asked.get("refresh"))),
-            "lay-overlays": lambda asked: self.lay_overlays(words(asked, "overlays")),
+            "lay-overlays": lambda asked: self.lay_overlays(texts(asked, "overlays")),
             **self.jobs.commands(),
             **agent.commands(lambda: self.there().agent),
         }
@@ -333,16 +334,9 @@ class Live:
         return peripherals
 
 
-def number(asked: Mapping[str, Any], key: str) -> int:
-    """Raises `BadRequest` unless it is a whole number."""
-    value = asked.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise BadRequest(f"{key} is {value!r}; it must be a whole number")
-    return value
-
-
-def path_of(asked: Mapping[str, Any]) -> Path | None:
-    return Path(word(asked, "source")) if asked.get("source") is not None else None
+def path_of(asked: Asked) -> Path | None:
+    source = maybe(asked, "source")
+    return Path(source) if source is not None else None
 
 
 def card_now(card: Card) -> CardNow:
@@ -371,19 +365,3 @@ def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
         "readonly": disk.config.readonly,
         "size": core.size if core is not None else 0,
     }
-
-
-def word(asked: Mapping[str, Any], key: str) -> str:
-    """Raises `BadRequest` unless it is a text."""
-    value = asked.get(key)
-    if not isinstance(value, str):
-        raise BadRequest(f"{key} is {value!r}; it must be a text")
-    return value
-
-
-def words(asked: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Raises `BadRequest` unless it is texts by names."""
-    found = asked.get(key)
-    if not isinstance(found, dict) or not found or not all(isinstance(value, str) for value in found.values()):
-        raise BadRequest(f"{key} is {found!r}; it must be texts by names")
-    return found

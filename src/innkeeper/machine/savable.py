@@ -12,6 +12,7 @@ from typing import Any
 from innkeeper.config import MachineConfig
 from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage
+from innkeeper.machine.asked import absolute
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.run_loop import BoardRun
@@ -113,13 +114,11 @@ class Savable:
         }
 
     def _asked_to_save(self, asked: Mapping[str, Any]) -> object:
-        file = asked.get("file")
-        if not isinstance(file, str) or not file.startswith("/") or "\0" in file:
-            raise BadRequest("file must be an absolute path")
+        file = absolute(asked, "file")
         about = asked.get("about", {})
         if not isinstance(about, dict):
             raise BadRequest("about must be a JSON object")
-        return self.save(Path(file), about=about, bypass_cache=bool(asked.get("bypass_cache")))
+        return self.save(file, about=about, bypass_cache=bool(asked.get("bypass_cache")))
 
     def _fill(self, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
         """Memory, devices and processors as they are to begin: as saved, or else as after power-on."""
