@@ -51,6 +51,38 @@ def remove_unix(listener: socket.socket) -> None:
         Path(name).unlink()
 
 
+class UnixListener:
+    """Such a socket, which can be made again if somebody removes it. Its owner serves `socket`, whichever that is."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        """Raises `HostError` if it cannot listen there."""
+        self.path, self._what = path, what
+        self.socket = listen_unix(path, what)
+        self._identity = path.stat().st_ino
+
+    def listen_again(self) -> None:
+        """If somebody has removed it: `socket` is another one, and who waits at the one before is woken to close it.
+
+        Raises `HostError` if it cannot.
+        """
+        if self._is_there():
+            return
+        lost, self.socket = self.socket, listen_unix(self.path, self._what)
+        self._identity = self.path.stat().st_ino
+        lost.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Takes its name away too, unless that is somebody else's by now."""
+        self.socket.close()
+        if self._is_there():
+            self.path.unlink(missing_ok=True)
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            return self.path.stat().st_ino == self._identity
+        return False
+
+
 def _remove_stale(path: Path, what: str) -> None:
     """Removes a socket that nobody listens on any more: a killed run's."""
     try:

@@ -17,7 +17,7 @@ from innkeeper.console.input import CHUNK, Wake
 from innkeeper.console.output import Output
 from innkeeper.console.scrollback import Scrollback
 from innkeeper.errors import HostError
-from innkeeper.sockets import listen_unix
+from innkeeper.sockets import UnixListener
 
 PEERS_LIMIT = 16
 PATIENCE_S = 1.0  # for who has said that it will connect
@@ -27,9 +27,8 @@ class UnixConsole:
     """Listens from the moment it is made."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._listener = listen_unix(path, "the console")
-        self._identity = path.stat().st_ino
+        self._listening = UnixListener(path, "the console")
+        self.path, self.listen_again = path, self._listening.listen_again
         self._said = Scrollback()
         self._peers: dict[socket.socket, int] = {}  # and their processes
         self._holder: int | None = None
@@ -64,15 +63,6 @@ class UnixConsole:
                 for peer in self._peers:
                     hang_up(peer)
 
-    def listen_again(self) -> None:
-        """Once started, if somebody has removed the socket. Raises `HostError` if it cannot."""
-        with suppress(OSError):
-            if self.path.stat().st_ino == self._identity:
-                return
-        lost, self._listener = self._listener, listen_unix(self.path, "the console")
-        self._identity = self.path.stat().st_ino
-        lost.shutdown(socket.SHUT_RDWR)  # wakes who serves it
-
     def close(self) -> None:
         if self._closed:
             return
@@ -86,22 +76,19 @@ class UnixConsole:
             self._server.join()
         self._output.join()
         self._wake.close()
-        self._listener.close()
-        with suppress(FileNotFoundError):
-            if self.path.stat().st_ino == self._identity:
-                self.path.unlink()
+        self._listening.close()
 
     def _serve(self, receive: Receive) -> None:
         with selectors.DefaultSelector() as selector:
-            listener = self._listener
+            listener = self._listening.socket
             selector.register(listener, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             while self._wake not in (ready := [key.fileobj for key, _ in selector.select()]):
                 for one in ready:
-                    if one is listener and listener is not self._listener:  # there is another one
+                    if one is listener and listener is not self._listening.socket:  # there is another one
                         selector.unregister(listener)
                         listener.close()
-                        listener = self._listener
+                        listener = self._listening.socket
                         selector.register(listener, selectors.EVENT_READ)
                     elif one is listener:
                         self._welcome(listener, selector)

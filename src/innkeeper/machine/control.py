@@ -21,7 +21,7 @@ from typing import Any
 
 from innkeeper.errors import HostError, InnkeeperError, refused
 from innkeeper.machine.happenings import Subscription
-from innkeeper.sockets import listen_unix, remove_unix
+from innkeeper.sockets import UnixListener
 
 VERSION = 1
 LINE_LIMIT = 8 << 20
@@ -39,9 +39,9 @@ class ControlServer:
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
         """Raises `HostError` if it cannot listen there."""
-        self._path, self._commands = path, commands
-        self._listener = listen_unix(path, "the control socket")
-        self._identity = path.stat().st_ino
+        self._commands = commands
+        self._listening = UnixListener(path, "the control socket")
+        self.listen_again = self._listening.listen_again
         self._callers: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -50,24 +50,15 @@ class ControlServer:
     def start(self) -> None:
         self._thread.start()
 
-    def listen_again(self) -> None:
-        """Once started, if somebody has removed the socket. Raises `HostError` if it cannot."""
-        with suppress(OSError):
-            if self._path.stat().st_ino == self._identity:
-                return
-        lost, self._listener = self._listener, listen_unix(self._path, "the control socket")
-        self._identity = self._path.stat().st_ino
-        lost.shutdown(socket.SHUT_RDWR)  # wakes who accepts
-
     def close(self) -> None:
         """Hangs up on everybody. Idempotent."""
         if self._closed:
             return
         self._closed = True
         if self._thread.is_alive():
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts
+            self._listening.socket.shutdown(socket.SHUT_RDWR)  # wakes who accepts
             self._thread.join()
-        remove_unix(self._listener)
+        self._listening.close()
         with self._lock:
             callers = dict(self._callers)
         for caller in callers:
@@ -81,11 +72,11 @@ class ControlServer:
 
     def _accept(self) -> None:
         while True:
-            listener = self._listener
+            listener = self._listening.socket
             try:
                 caller, _ = listener.accept()
             except OSError:
-                if listener is self._listener:
+                if listener is self._listening.socket:
                     return  # closed
                 listener.close()  # there is another one
                 continue
