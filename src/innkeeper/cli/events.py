@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,19 @@ def listed(arguments: argparse.Namespace, kinds: Kinds) -> bool:
     if arguments.event is not None and arguments.event not in kinds:
         raise ConfigError(f"event is {arguments.event!r}; it must be of {', '.join(kinds)}")
     return False
+
+
+def of_things(
+    arguments: argparse.Namespace, kinds: Kinds, what: str, wanted: str | None, name_of: Callable[[Manager, str], str]
+) -> int:
+    """A verb of things other than machines, which have names and UUIDs."""
+    if listed(arguments, kinds):
+        return Status.DONE
+    if arguments.event is None:
+        raise ConfigError("nothing says what to wait for; give --event KIND")
+    manager = common.manager(arguments)
+    name = name_of(manager, wanted) if wanted is not None else None
+    return execute(arguments, manager, kinds, what, name)
 
 
 def execute(arguments: argparse.Namespace, manager: Manager, kinds: Kinds, what: str, wanted: str | None) -> int:

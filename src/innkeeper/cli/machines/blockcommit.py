@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines import blocking, common
 from innkeeper.cli.parser import operand
@@ -11,10 +10,6 @@ from innkeeper.cli.status import Status
 from innkeeper.cli.storage.common import say
 from innkeeper.errors import ConfigError
 from innkeeper.language import translate
-from innkeeper.manager.client import connect
-
-if TYPE_CHECKING:
-    from innkeeper.manager.block_jobs import Blocks
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +60,9 @@ def execute(arguments: argparse.Namespace) -> int:
         started = "Active Block Commit started" if active else "Block Commit started"
         say(arguments, started, blocking.begun(path, number))
         return Status.DONE
-    with connect(system=arguments.system) as watcher:
-        if not waited(arguments, watcher.blocks, name, path, number):
-            return Status.MISTAKE
+    title, aborted = translate("Block commit"), translate("Commit aborted")
+    if not blocking.waited(arguments, name, number, title=title, aborted=aborted):
+        return Status.MISTAKE
     if arguments.pivot:
         blocks.pivot(name, path)
         say(arguments, "Successfully pivoted", blocking.ended(path))
@@ -77,9 +72,3 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         say(arguments, "Now in synchronized phase" if active else "Commit complete", blocking.ended(path))
     return Status.DONE
-
-
-def waited(arguments: argparse.Namespace, blocks: Blocks, name: str, path: str, number: int) -> bool:
-    """As `Job.wait`."""
-    title, aborted = translate("Block commit"), translate("Commit aborted")
-    return blocking.Job(blocks, name, path, number, title=title, aborted=aborted).wait(arguments)

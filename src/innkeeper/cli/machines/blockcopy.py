@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from innkeeper.cli.machines import blocking, common
@@ -13,10 +12,6 @@ from innkeeper.cli.status import Status
 from innkeeper.cli.storage.common import read, say
 from innkeeper.errors import ConfigError
 from innkeeper.language import translate
-from innkeeper.manager.client import connect
-
-if TYPE_CHECKING:
-    from innkeeper.manager.block_jobs import Blocks
 
 REFUSED = {
     "--granularity BYTES": "what a guest writes is copied as it is, and not by blocks",
@@ -63,9 +58,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if not waits:
         say(arguments, "Block Copy started", blocking.begun(path, number))
         return Status.DONE
-    with connect(system=arguments.system) as watcher:
-        if not waited(arguments, watcher.blocks, name, path, number):
-            return Status.MISTAKE
+    title, aborted = translate("Block copy"), translate("Copy aborted")
+    if not blocking.waited(arguments, name, number, title=title, aborted=aborted):
+        return Status.MISTAKE
     if arguments.pivot:
         blocks.pivot(name, path)
         say(arguments, "Successfully pivoted", blocking.ended(path))
@@ -104,9 +99,3 @@ def described(place: Path, image_format: str | None) -> ET.Element:
         ET.SubElement(root, "driver", type=image_format)
     ET.indent(root)
     return root
-
-
-def waited(arguments: argparse.Namespace, blocks: Blocks, name: str, path: str, number: int) -> bool:
-    """As `Job.wait`."""
-    title, aborted = translate("Block copy"), translate("Copy aborted")
-    return blocking.Job(blocks, name, path, number, title=title, aborted=aborted).wait(arguments)

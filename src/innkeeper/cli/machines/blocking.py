@@ -11,6 +11,7 @@ from innkeeper.cli.machines import changing, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.storage.common import follow
 from innkeeper.errors import ConfigError, HostError
+from innkeeper.manager.client import connect
 
 if TYPE_CHECKING:
     from innkeeper.machine.block_jobs import JobNow
@@ -107,6 +108,12 @@ class Job:
         self._blocks.abort(self._name, self._path, at_once=arguments.at_once)
         print(f"\n{self._aborted}")
         return False
+
+
+def waited(arguments: argparse.Namespace, name: str, number: int, *, title: str, aborted: str) -> bool:
+    """As `Job.wait`, for a job of the disk that is named; over a connection of its own, which an interruption may leave in the middle of an answer."""
+    with connect(system=arguments.system) as watcher:
+        return Job(watcher.blocks, name, arguments.path, number, title=title, aborted=aborted).wait(arguments)
 
 
 def percent(now: JobNow) -> int:

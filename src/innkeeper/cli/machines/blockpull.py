@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from innkeeper.cli.machines import blocking, common
 from innkeeper.cli.parser import operand
 from innkeeper.cli.status import Status
 from innkeeper.cli.storage.common import say
 from innkeeper.language import translate
-from innkeeper.manager.client import connect
-
-if TYPE_CHECKING:
-    from innkeeper.manager.block_jobs import Blocks
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +36,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if not waits:
         say(arguments, "Block Pull started", blocking.begun(path, number))
         return Status.DONE
-    with connect(system=arguments.system) as watcher:
-        if not waited(arguments, watcher.blocks, name, path, number):
-            return Status.MISTAKE
+    title, aborted = translate("Block pull"), translate("Pull aborted")
+    if not blocking.waited(arguments, name, number, title=title, aborted=aborted):
+        return Status.MISTAKE
     say(arguments, "Pull complete", blocking.ended(path))
     return Status.DONE
-
-
-def waited(arguments: argparse.Namespace, blocks: Blocks, name: str, path: str, number: int) -> bool:
-    """As `Job.wait`."""
-    title, aborted = translate("Block pull"), translate("Pull aborted")
-    return blocking.Job(blocks, name, path, number, title=title, aborted=aborted).wait(arguments)

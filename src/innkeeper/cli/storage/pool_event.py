@@ -3,10 +3,7 @@
 import argparse
 
 from innkeeper.cli import events
-from innkeeper.cli.machines.common import manager
 from innkeeper.cli.parser import operand
-from innkeeper.cli.status import Status
-from innkeeper.errors import ConfigError
 
 KINDS = {"lifecycle": "pools", "refresh": "refresh"}
 
@@ -17,10 +14,6 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    if events.listed(arguments, KINDS):
-        return Status.DONE
-    if arguments.event is None:
-        raise ConfigError("nothing says what to wait for; give --event KIND")
-    reached, wanted = manager(arguments), arguments.pool
-    name = reached.pools.info(wanted)["name"] if wanted is not None else None
-    return events.execute(arguments, reached, KINDS, "storage pool", name)
+    return events.of_things(
+        arguments, KINDS, "storage pool", arguments.pool, lambda manager, name: manager.pools.info(name)["name"]
+    )
