@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_storage import Inn
+from tests.cli.conftest import Inn
 
 from innkeeper.cli.machines import common
 from innkeeper.errors import HostError
@@ -52,6 +52,8 @@ class Script:
     def __call__(self, _path: Path, do: str, *, command: dict[str, Any], **_: object) -> Any:
         assert do == "agent"
         self.asked.append(command)
+        if command["execute"] == "guest-info":
+            return {"supported_commands": [{"name": name, "enabled": True} for name in self.answers]}
         if command["execute"] not in self.answers:
             raise HostError(f"the guest agent cannot do {command['execute']}: no such thing")
         return self.answers[command["execute"]]
@@ -76,11 +78,6 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     manager = Namespace(agents=agents.Agents(Domains()), domains=Domains(), close=lambda: None)  # type: ignore[arg-type]
     monkeypatch.setattr(common, "connect", lambda **_: manager)
     return script
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 def test_a_guests_time_is_told_and_set(inn: Inn, script: Script) -> None:

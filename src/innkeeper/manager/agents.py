@@ -51,6 +51,11 @@ def execute(name: str, command: str, patience_s: float = PATIENCE_S, **arguments
     asked: dict[str, Any] = {"execute": command}
     if arguments:
         asked["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+    return forward(name, asked, patience_s)
+
+
+def forward(name: str, asked: Mapping[str, Any], patience_s: float) -> Any:
+    """The same in the agent's own words."""
     return ask(control_of(name), "agent", command=asked, timeout_s=patience_s, patience_s=patience_s + 30)
 
 
@@ -87,7 +92,7 @@ class Agents:
             raise ConfigError(f"the command is no JSON: {error}") from error
         if not isinstance(asked, dict) or not isinstance(asked.get("execute"), str):
             raise ConfigError("the command must be a JSON object that says what to execute")
-        return ask(control_of(name), "agent", command=asked, timeout_s=timeout_s, patience_s=timeout_s + 30)
+        return forward(name, asked, timeout_s)
 
     # ---- time -----------------------------------------------------------------------------------
 
@@ -169,17 +174,12 @@ class Agents:
     def describe(self, name: str, kinds: list[str]) -> dict[str, str]:
         """All that is to be known of a guest, by virsh's names; of all kinds that the agent knows, unless some are asked for."""
         name = self._domains.running_name(name)
-        wanted = kinds or list(KINDS)
+        known = None if kinds else known_commands(execute(name, "guest-info"))
         found: dict[str, str] = {}
-        for kind in wanted:
+        for kind in kinds or KINDS:
             command, flat = KINDS[kind]
-            try:
-                answer = execute(name, command)
-            except HostError as error:
-                if kinds or "cannot do" not in str(error):
-                    raise
-                continue  # this agent does not know it, and nobody insists
-            found |= flat(answer)
+            if known is None or command in known:
+                found |= flat(execute(name, command))
         return found
 
     # ---- what it does ---------------------------------------------------------------------------
@@ -230,13 +230,23 @@ def parts(value: Any, what: str) -> list[Mapping[str, Any]]:
     return value
 
 
+def known_commands(answer: Any) -> set[str]:
+    """What an agent can do that is not forbidden to it."""
+    listed = parts(answer.get("supported_commands") if isinstance(answer, dict) else None, "commands")
+    return {word(each.get("name")) for each in listed if each.get("enabled") is True}
+
+
+def told(prefix: str, known: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """Those that the agent tells, by their names here."""
+    return {f"{prefix}.{name}": word(known[key]) for key, name in names.items() if key in known}
+
+
 def flat_users(answer: Any) -> dict[str, str]:
     users = parts(answer, "users")
     found = {"user.count": str(len(users))}
     for index, user in enumerate(users):
         found[f"user.{index}.name"] = word(user.get("user"))
-        if "domain" in user:
-            found[f"user.{index}.domain"] = word(user["domain"])
+        found |= told(f"user.{index}", user, {"domain": "domain"})
         login = user.get("login-time")
         if isinstance(login, int | float):
             found[f"user.{index}.login-time"] = str(int(login * 1000))
@@ -249,13 +259,12 @@ def flat_os(answer: Any) -> dict[str, str]:
         *("kernel-release", "kernel-version"),
     )
     known = answer if isinstance(answer, dict) else {}
-    return {f"os.{each}": word(known[each]) for each in names if each in known}
+    return told("os", known, {each: each for each in names})
 
 
 def flat_timezone(answer: Any) -> dict[str, str]:
     known = answer if isinstance(answer, dict) else {}
-    found = {"timezone.name": word(known["zone"])} if "zone" in known else {}
-    return found | {"timezone.offset": word(known.get("offset"))}
+    return told("timezone", known, {"zone": "name"}) | {"timezone.offset": word(known.get("offset"))}
 
 
 def flat_host_name(answer: Any) -> dict[str, str]:
@@ -268,15 +277,11 @@ def flat_file_systems(answer: Any) -> dict[str, str]:
     for index, each in enumerate(systems):
         for key, name in (("name", "name"), ("mountpoint", "mountpoint"), ("type", "fstype")):
             found[f"fs.{index}.{name}"] = word(each.get(key))
-        for key in ("total-bytes", "used-bytes"):
-            if key in each:
-                found[f"fs.{index}.{key}"] = word(each[key])
+        found |= told(f"fs.{index}", each, {"total-bytes": "total-bytes", "used-bytes": "used-bytes"})
         disks = parts(each.get("disk", []), "disks")
         found[f"fs.{index}.disk.count"] = str(len(disks))
         for place, disk in enumerate(disks):
-            for key, name in (("serial", "serial"), ("dev", "device")):
-                if key in disk:
-                    found[f"fs.{index}.disk.{place}.{name}"] = word(disk[key])
+            found |= told(f"fs.{index}.disk.{place}", disk, {"serial": "serial", "dev": "device"})
     return found
 
 
@@ -290,8 +295,7 @@ def flat_disks(answer: Any) -> dict[str, str]:
         if needs:
             found[f"disk.{index}.dependency.count"] = str(len(needs))
         found |= {f"disk.{index}.dependency.{place}.name": word(one) for place, one in enumerate(needs)}
-        if "alias" in each:
-            found[f"disk.{index}.guest_alias"] = word(each["alias"])
+        found |= told(f"disk.{index}", each, {"alias": "guest_alias"})
     return found
 
 
@@ -300,8 +304,7 @@ def flat_interfaces(answer: Any) -> dict[str, str]:
     found = {"if.count": str(len(interfaces))}
     for index, each in enumerate(interfaces):
         found[f"if.{index}.name"] = word(each.get("name"))
-        if "hardware-address" in each:
-            found[f"if.{index}.hwaddr"] = word(each["hardware-address"])
+        found |= told(f"if.{index}", each, {"hardware-address": "hwaddr"})
         addresses = parts(each.get("ip-addresses", []), "addresses")
         found[f"if.{index}.addr.count"] = str(len(addresses))
         for place, one in enumerate(addresses):
