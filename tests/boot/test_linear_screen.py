@@ -2,6 +2,8 @@
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,22 +87,29 @@ def test_a_resting_picture_in_memory_is_left_alone_until_the_guest_draws(
     with Machine(config, console=MemoryConsole()) as machine, socket.socket(socket.AF_UNIX) as connection:
         machine.start()
         wait_for_mode(machine)
-        assert machine.desk.screen is not None
-        server = VncServer(GraphicsConfig(socket=address), machine.desk.screen, machine.desk)
-        server.start()
-        try:
-            connection.connect(str(address))
-            client = Client(connection)
-            client.shake_hands()
-            client.update()
+        with viewed(machine, address, connection) as (server, client):
             for drawn in range(1, 4):
                 assert comes_to_rest(server)
                 client.request(incremental=True)
                 machine.desk.type("x")  # beside the server, which would look sooner after a key of its viewer's
                 client.hear_update()
                 assert client.pixels[DRAWN] == drawn * 0x010203
-        finally:
-            server.close()
+
+
+@contextmanager
+def viewed(machine: Machine, address: Path, connection: socket.socket) -> Iterator[tuple[VncServer, Client]]:
+    """A server of its screen, and a viewer that has seen it."""
+    assert machine.desk.screen is not None
+    server = VncServer(GraphicsConfig(socket=address), machine.desk.screen, machine.desk)
+    server.start()
+    try:
+        connection.connect(str(address))
+        client = Client(connection)
+        client.shake_hands()
+        client.update()
+        yield server, client
+    finally:
+        server.close()
 
 
 def same(client: Client, machine: Machine) -> bool:
@@ -127,14 +136,7 @@ def test_a_viewer_of_a_kernels_console_misses_nothing_however_often_it_rests(
         machine.start()
         serial.wait_for(b"ready", timeout_s=LIMIT_S)
         wait_for_mode(machine)
-        assert machine.desk.screen is not None
-        server = VncServer(GraphicsConfig(socket=address), machine.desk.screen, machine.desk)
-        server.start()
-        try:
-            connection.connect(str(address))
-            client = Client(connection)
-            client.shake_hands()
-            client.update()
+        with viewed(machine, address, connection) as (server, client):
             for turn in range(4):
                 assert comes_to_rest(server)
                 client.request(incremental=True)
@@ -146,5 +148,3 @@ def test_a_viewer_of_a_kernels_console_misses_nothing_however_often_it_rests(
                     client.update(incremental=True)
             serial.send(b"\x04")
             assert ended(machine, serial, LIMIT_S).kind is OutcomeKind.POWERED_OFF
-        finally:
-            server.close()

@@ -5,18 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.cli.test_storage import Inn
+from tests.cli.conftest import Inn
 
 from innkeeper import storage
 from innkeeper.cli.machines import blocking
 from innkeeper.testing.guests import SPIN, flat_guest
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What machines, networks, pools and snapshots are called, in virsh's words; and events of networks and pools."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.test_storage import Inn
+from tests.cli.conftest import Inn
 
 from innkeeper import storage
 from innkeeper.cli import main
@@ -17,11 +18,6 @@ from innkeeper.testing.guests import SPIN, flat_guest
 
 XML = """<domain type='bt'><name>web</name><memory unit='MiB'>16</memory><os><type>hvm</type><kernel>{}</kernel></os>
 <devices><disk type='file'><driver type='qcow2'/><source file='{}'/><target dev='vda'/></disk></devices></domain>"""
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +134,11 @@ def test_events_of_pools_and_networks_are_waited_for(inn: Inn, web: Path, words:
         ended = threading.Event()
 
         def act() -> None:
-            while not ended.is_set():  # until it listens
+            while not ended.is_set():  # until it listens, which it does not begin to between the two
+                waiting.send_signal(signal.SIGSTOP)
                 main(do.split())
                 main(["pool-start", "default"])
+                waiting.send_signal(signal.SIGCONT)
                 time.sleep(0.1)
 
         thread = threading.Thread(target=act)

@@ -4,16 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.test_storage import Inn
+from tests.cli.conftest import Inn
 
 from innkeeper import storage
 from innkeeper.cli import snapshots
 from innkeeper.testing.guests import SPIN, flat_guest
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 @pytest.fixture

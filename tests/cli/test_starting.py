@@ -8,17 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.cli.test_storage import Inn
+from tests.cli.conftest import Inn
 
 from innkeeper.testing.guests import SPIN, flat_guest
 
 XML = """<domain type='bt'><name>{}</name><memory unit='MiB'>16</memory><os><type>hvm</type><kernel>{}</kernel></os></domain>"""
 LIMIT_S = 30.0
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 @pytest.fixture(autouse=True)

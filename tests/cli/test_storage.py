@@ -4,35 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import Inn
 
-from innkeeper.cli import main, storage
+from innkeeper.cli import storage
 
 
 @pytest.fixture(autouse=True)
 def _there(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(user)
-
-
-class Inn:
-    """The command, and what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
-
-    def __call__(self, words: str, status: int = 0) -> str:
-        self.capsys.readouterr()
-        try:
-            ended = main(words.split())
-        except SystemExit as error:
-            ended = int(error.code or 0)
-        said = self.capsys.readouterr()
-        assert ended == status, said.err
-        return said.err if status else said.out
-
-
-@pytest.fixture
-def inn(capsys: pytest.CaptureFixture[str]) -> Inn:
-    return Inn(capsys)
 
 
 def test_a_pool_lives_in_virshs_words(inn: Inn, user: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import virsh
 
 from innkeeper import __version__
 from innkeeper.cli import main, node, shell
@@ -32,12 +33,6 @@ def web(user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     assert main(["define", str(user / "web.xml")]) == 0
     capsys.readouterr()
     return user
-
-
-def virsh(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
-    assert main(["virsh", *words]) == status, capsys.readouterr().err
-    said = capsys.readouterr()
-    return said.err if status else said.out
 
 
 # ---- command strings ----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.conftest import virsh
 from tests.cli.virsh_options import OPTIONS
 
 from innkeeper.cli import main, shell
@@ -21,12 +22,6 @@ def web(user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     assert main(["define", "web.xml"]) == 0
     capsys.readouterr()
     return user
-
-
-def virsh(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
-    assert main(["virsh", *words]) == status, capsys.readouterr().err
-    said = capsys.readouterr()
-    return said.err if status else said.out
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from innkeeper.config import ConsoleConfig, ConsoleKind, MachineConfig
+from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, MachineConfig
 from innkeeper.console import MemoryConsole
-from innkeeper.engine import Exit
+from innkeeper.engine import Exit, bt_unavailable, kvm_probe
 from innkeeper.machine import Machine
 from innkeeper.testing import ScriptedEngine, ScriptedVm
 from innkeeper.testing.engine import Step
@@ -81,3 +82,48 @@ def run(config: MachineConfig, *boards: list[list[Step]]) -> tuple[Machine, Memo
     machine.wait(LIMIT_S)
     machine.close()
     return machine, console, engine
+
+
+RunImage = Callable[..., tuple[Machine, MemoryConsole]]
+
+
+@cache
+def kvm_is_usable() -> str:
+    """Empty if so, else why not."""
+    probe = kvm_probe()
+    return "" if probe["usable"] else str(probe["why"])
+
+
+@pytest.fixture(params=[EngineChoice.BT, EngineChoice.INTERP, EngineChoice.KVM])
+def engine(request: pytest.FixtureRequest) -> EngineChoice:
+    choice: EngineChoice = request.param
+    if choice is EngineChoice.KVM and kvm_is_usable():
+        pytest.skip(f"KVM cannot be used here: {kvm_is_usable()}")
+    if choice is EngineChoice.BT and (unavailable := bt_unavailable()) is not None:
+        pytest.skip(f"binary translation cannot be used here: {unavailable}")
+    return choice
+
+
+@pytest.fixture
+def run_image(engine: EngineChoice, tmp_path: Path) -> Iterator[RunImage]:
+    """Starts machines of each engine, which end with the test."""
+    machines = []
+
+    def start(image: bytes, **changes: object) -> tuple[Machine, MemoryConsole]:
+        kernel, console = tmp_path / "kernel", MemoryConsole()
+        kernel.write_bytes(image)
+        values: dict[str, object] = {
+            "kernel": kernel,
+            "memory_mib": 16,
+            "engine": engine,
+            "console": ConsoleConfig(kind=ConsoleKind.MEMORY),
+            **changes,
+        }
+        machine = Machine(MachineConfig(**values), console=console)  # type: ignore[arg-type]
+        machines.append(machine)
+        machine.start()
+        return machine, console
+
+    yield start
+    for machine in machines:
+        machine.close()

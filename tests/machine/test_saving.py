@@ -94,18 +94,23 @@ def test_a_guest_counts_on(config: MachineConfig, tmp_path: Path, vcpus: int) ->
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def cannot_be_saved(machine: Machine, folder: Path) -> None:
+    """Where there is no folder, and no room."""
+    with pytest.raises(HostError, match="there is no folder"):
+        machine.save(folder / "nowhere" / "saved")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(HostError, match="File too large"):
+            machine.save(folder / "saved")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_machine_that_cannot_be_saved_runs_on(config: MachineConfig, tmp_path: Path) -> None:
     file = tmp_path / "saved"
     with running(config) as (machine, console):
-        with pytest.raises(HostError, match="there is no folder"):
-            machine.save(tmp_path / "nowhere" / "saved")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-        try:
-            with pytest.raises(HostError, match="File too large"):
-                machine.save(file)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        cannot_be_saved(machine, tmp_path)
         goes_on(console)
         assert list(tmp_path.glob("*saved*")) == list(tmp_path.glob(".*saved*")) == []
         machine.save(file)
@@ -264,15 +269,7 @@ def test_a_machine_that_stands_still_is_saved_as_it_stands_and_goes_on_later(
     with running(config) as (machine, console):
         console.wait_for(b"CDE", timeout_s=LIMIT_S)
         machine.suspend()
-        with pytest.raises(HostError, match="there is no folder"):
-            machine.save(tmp_path / "nowhere" / "saved")
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-        try:
-            with pytest.raises(HostError, match="File too large"):
-                machine.save(file)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        cannot_be_saved(machine, tmp_path)
         assert machine.happenings.state == "paused"
         said = console.text
         time.sleep(0.1)

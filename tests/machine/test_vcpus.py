@@ -1,18 +1,15 @@
 """vCPUs that come and go on the real engines, with guests of a few instructions."""
 
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from innkeeper.config import ConsoleConfig, ConsoleKind, EngineChoice, GdbConfig, MachineConfig
-from innkeeper.console import MemoryConsole
-from innkeeper.engine import bt_unavailable
 from innkeeper.errors import HostError
 from innkeeper.machine import Machine, OutcomeKind
 from innkeeper.testing.guests import HALT, SPIN, flat_guest, say
-from tests.machine.test_engines import kvm_is_usable
+from tests.machine.conftest import RunImage
 
 LIMIT_S = 60.0
 # At 8000h, for the second vCPU: mov dx, 3F8h; mov al, 'a'; out dx, al; jmp $. Then: local APIC on; mov dx, AD04h;
@@ -30,37 +27,11 @@ CALLS_EVERYBODY = bytes.fromhex(
 # mov dx, AD04h; again: mov eax, 8; out dx, eax; jmp again
 EJECTS = bytes.fromhex("66ba04ad b808000000ef ebf8")
 
-Run = Callable[..., tuple[Machine, MemoryConsole]]
 
-
-@pytest.fixture(params=[EngineChoice.BT, EngineChoice.INTERP, EngineChoice.KVM])
-def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Run]:
-    engine: EngineChoice = request.param
-    if engine is EngineChoice.KVM and kvm_is_usable():
-        pytest.skip(f"KVM cannot be used here: {kvm_is_usable()}")
-    if engine is EngineChoice.BT and (unavailable := bt_unavailable()) is not None:
-        pytest.skip(f"binary translation cannot be used here: {unavailable}")
-    machines = []
-
-    def start(code: bytes, **changes: object) -> tuple[Machine, MemoryConsole]:
-        kernel, console = tmp_path / "kernel", MemoryConsole()
-        kernel.write_bytes(flat_guest(code))
-        values: dict[str, object] = {
-            "kernel": kernel,
-            "memory_mib": 16,
-            "engine": engine,
-            "console": ConsoleConfig(kind=ConsoleKind.MEMORY),
-            "timeout_s": LIMIT_S,
-            **changes,
-        }
-        machine = Machine(MachineConfig(**values), console=console)  # type: ignore[arg-type]
-        machines.append(machine)
-        machine.start()
-        return machine, console
-
-    yield start
-    for machine in machines:
-        machine.close()
+@pytest.fixture
+def run(run_image: RunImage) -> RunImage:
+    """Machines whose kernel is nothing but some code."""
+    return lambda code, **changes: run_image(flat_guest(code), **({"timeout_s": LIMIT_S} | changes))
 
 
 def there(machine: Machine) -> list[int]:
@@ -71,7 +42,7 @@ def threads() -> list[str]:
     return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("vcpu-"))
 
 
-def test_a_vcpu_starts_anew_each_time_that_it_comes(run: Run) -> None:
+def test_a_vcpu_starts_anew_each_time_that_it_comes(run: RunImage) -> None:
     machine, console = run(STARTS_AND_EJECTS, max_vcpus=2)
     for _ in range(10):
         machine.live.set_vcpus(2)
@@ -82,7 +53,7 @@ def test_a_vcpu_starts_anew_each_time_that_it_comes(run: Run) -> None:
     assert console.output == b"a" * 10
 
 
-def test_one_that_is_not_there_has_no_thread_and_starts_at_no_call(run: Run) -> None:
+def test_one_that_is_not_there_has_no_thread_and_starts_at_no_call(run: RunImage) -> None:
     machine, console = run(CALLS_EVERYBODY, vcpus=2, max_vcpus=4)
     console.wait_for(b"a", timeout_s=LIMIT_S)
     assert threads() == ["vcpu-0", "vcpu-1"]
@@ -95,12 +66,12 @@ def test_one_that_is_not_there_has_no_thread_and_starts_at_no_call(run: Run) -> 
     assert threads() == ["vcpu-0", "vcpu-1", "vcpu-2"]
 
 
-def test_those_that_are_not_there_keep_no_machine_alive(run: Run) -> None:
+def test_those_that_are_not_there_keep_no_machine_alive(run: RunImage) -> None:
     machine, _ = run(HALT, max_vcpus=8)
     assert machine.wait(LIMIT_S).kind is OutcomeKind.HALTED
 
 
-def test_a_guest_that_always_ejects_harms_nobody(run: Run) -> None:
+def test_a_guest_that_always_ejects_harms_nobody(run: RunImage) -> None:
     machine, _ = run(EJECTS, max_vcpus=2)
     for _ in range(100):
         machine.live.set_vcpus(2)
@@ -109,7 +80,7 @@ def test_a_guest_that_always_ejects_harms_nobody(run: Run) -> None:
     assert machine.running
 
 
-def test_a_guest_that_gives_none_back_loses_them_at_the_reset(run: Run) -> None:
+def test_a_guest_that_gives_none_back_loses_them_at_the_reset(run: RunImage) -> None:
     machine, _ = run(SPIN, vcpus=3, max_vcpus=4)
     sockets = machine.live.there().sockets
     with pytest.raises(HostError, match="has not given vCPUs 1, 2 back"):
@@ -125,7 +96,7 @@ def test_a_guest_that_gives_none_back_loses_them_at_the_reset(run: Run) -> None:
     assert there(machine) == [0, 1, 2, 3]
 
 
-def test_a_machine_that_stands_still_says_so(run: Run) -> None:
+def test_a_machine_that_stands_still_says_so(run: RunImage) -> None:
     machine, console = run(say(b"x") + SPIN, max_vcpus=2)
     console.wait_for(b"x", timeout_s=LIMIT_S)
     machine.suspend()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.manager.snapshots.web import MIB, holds, request, write
+from tests.manager.snapshots.web import MIB, holds, on_two_disks, request, write
 from tests.storage.qemu import needs_qemu
 
 from innkeeper import storage
@@ -22,7 +22,6 @@ from innkeeper.manager.snapshots.drives import written_drives
 from innkeeper.manager.storage.locks import users
 from innkeeper.manager.storage.work import finish
 from innkeeper.manager.store import Store
-from innkeeper.testing.guests import SPIN, flat_guest
 
 pytestmark = needs_qemu
 LIMIT_S = 60.0
@@ -31,15 +30,8 @@ LIMIT_S = 60.0
 @pytest.fixture
 def manager(user: Path) -> Iterator[Manager]:
     """With the machine `web`, shut off, whose disks have the images base, one, two, three over each other; the second MiB of each is its own."""
-    (user / "guest").write_bytes(flat_guest(SPIN))
-    parts = ""
-    for name, bus in (("vda", "virtio"), ("sda", "sata")):
-        storage.create(user / f"{name}.base", 4 * MIB, image_format="qcow2")
-        write(user / f"{name}.base", 1)
-        parts += f"<disk type='file'><driver type='qcow2'/><source file='{user}/{name}.base'/><target dev='{name}' bus='{bus}'/></disk>"
-    text = f"<os><type>hvm</type><kernel>{user}/guest</kernel></os><devices>{parts}</devices>"
     with connect() as manager:
-        manager.domains.define(f"<domain type='bt'><name>web</name><memory unit='MiB'>64</memory>{text}</domain>")
+        manager.domains.define(on_two_disks(user, "base", "<driver type='qcow2'/>"))
         for number, name in enumerate(("one", "two", "three")):
             manager.snapshots.create("web", request(name), disk_only=True, metadata=False)
             write(user / f"vda.{name}", number + 2)

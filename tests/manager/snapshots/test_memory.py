@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.manager.snapshots.web import MIB, holds, request, write
+from tests.manager.snapshots.web import MIB, holds, on_two_disks, request, write
 from tests.storage.qemu import needs_qemu
 
 from innkeeper import storage
@@ -29,15 +29,8 @@ LIMIT_S = 60.0
 @pytest.fixture
 def manager(user: Path) -> Iterator[Manager]:
     """With the machine `web`, which runs from a virtio disk and a SATA one."""
-    (user / "guest").write_bytes(flat_guest(SPIN))
-    parts = ""
-    for name, bus in (("vda", "virtio"), ("sda", "sata")):
-        storage.create(user / f"{name}.qcow2", 4 * MIB, image_format="qcow2")
-        write(user / f"{name}.qcow2", 1)
-        parts += f"<disk type='file'><source file='{user}/{name}.qcow2'/><target dev='{name}' bus='{bus}'/></disk>"
-    text = f"<os><type>hvm</type><kernel>{user}/guest</kernel></os><devices>{parts}</devices>"
     with connect() as manager:
-        manager.domains.define(f"<domain type='bt'><name>web</name><memory unit='MiB'>64</memory>{text}</domain>")
+        manager.domains.define(on_two_disks(user, "qcow2"))
         manager.domains.start("web")
         yield manager
 

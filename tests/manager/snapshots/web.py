@@ -5,9 +5,11 @@ from uuid import UUID
 
 from tests.storage.qemu import qemu_img, qemu_io, qemu_json
 
+from innkeeper import storage
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.snapshots.drives import written_drives
 from innkeeper.manager.store import Store
+from innkeeper.testing.guests import SPIN, flat_guest
 
 MIB = 1 << 20
 ID = UUID(int=7)
@@ -22,6 +24,19 @@ def document(folder: Path) -> str:
     disks += f"<disk type='file'><source file='{folder}/disc'/><target dev='vdc'/><readonly/></disk>"
     text = f"<domain type='bt'><name>web</name><uuid>{ID}</uuid><memory unit='MiB'>64</memory><devices>{disks}</devices></domain>"
     return normalised(text)
+
+
+def on_two_disks(folder: Path, suffix: str, driver: str = "") -> str:
+    """A machine that does nothing, with a virtio disk and a SATA one whose files this makes, each with a 1 in its second MiB."""
+    (folder / "guest").write_bytes(flat_guest(SPIN))
+    parts = ""
+    for name, bus in (("vda", "virtio"), ("sda", "sata")):
+        file = folder / f"{name}.{suffix}"
+        storage.create(file, 4 * MIB, image_format="qcow2")
+        write(file, 1)
+        parts += f"<disk type='file'>{driver}<source file='{file}'/><target dev='{name}' bus='{bus}'/></disk>"
+    text = f"<os><type>hvm</type><kernel>{folder}/guest</kernel></os><devices>{parts}</devices>"
+    return f"<domain type='bt'><name>web</name><memory unit='MiB'>64</memory>{text}</domain>"
 
 
 def write(path: Path, value: int) -> None:
