@@ -6,14 +6,13 @@
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use innkeeper_bus::state::{BadState, Bytes, Plain, Value};
 
 use super::class::{Activation, Class, Link, Saving, VirtQueue, read_config_bytes};
-use super::console::{MOST_WAITING, Output, Sink, transmit};
 use super::lock;
+use super::outlet::{MOST_WAITING, Outlet, Sink, transmit};
 use super::queue::Chain;
 use super::worker::Workers;
 
@@ -152,8 +151,7 @@ fn message(event: u16, value: u16) -> [u8; MESSAGE] {
 pub struct Channel {
     name: Vec<u8>,
     state: Mutex<State>,
-    output: Arc<Output>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    outlet: Outlet,
     workers: Workers,
 }
 
@@ -165,12 +163,9 @@ impl Channel {
             let text = format!("a channel's name has {} bytes; it must have 1 to {NAME_LIMIT}", name.len());
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        let output = Arc::new(Output::default());
-        let its = Arc::clone(&output);
-        let writer =
-            thread::Builder::new().name("virtio-channel-out".into()).spawn(move || its.run(&sink))?;
+        let outlet = Outlet::new("virtio-channel-out", sink)?;
         let (state, workers) = (Mutex::default(), Workers::default());
-        Ok(Self { name: name.into(), state, output, writer: Mutex::new(Some(writer)), workers })
+        Ok(Self { name: name.into(), state, outlet, workers })
     }
 
     /// Sends to the guest's program; gives how many bytes there was room for: none if no program has it open.
@@ -192,11 +187,7 @@ impl Channel {
 
     /// Returns when the sink has all there was, or has not taken it in `patience`.
     pub fn close(&self, patience: Duration) {
-        self.output.close();
-        let (Some(writer), begun) = (lock(&self.writer).take(), Instant::now()) else { return };
-        while !writer.is_finished() && begun.elapsed() < patience {
-            thread::sleep(Duration::from_millis(1));
-        }
+        self.outlet.close(patience);
     }
 
     fn let_go(&self) {
@@ -205,12 +196,6 @@ impl Channel {
             (None, None, None, None);
         drop(state);
         self.workers.stop();
-    }
-}
-
-impl Drop for Channel {
-    fn drop(&mut self) {
-        self.output.close(); // without waiting: the sink may need what our caller holds
     }
 }
 
@@ -243,7 +228,7 @@ impl Class for Channel {
         state.deliver();
         drop(state);
         if let Some(queue) = driver.take(TRANSMIT.into()) {
-            let output = Arc::clone(&self.output);
+            let output = Arc::clone(self.outlet.output());
             self.workers.start("virtio-channel", &[TRANSMIT], &driver.device, move |bell| {
                 transmit(queue, &output, &bell);
             });

@@ -5,16 +5,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use innkeeper_bus::state::{BadState, Bytes, Plain, Value};
 
 use super::class::{Activation, Class, Link, Saving, VirtQueue, read_config_bytes};
 use super::lock;
+use super::outlet::{MOST_WAITING, Outlet, transmit};
 use super::queue::Chain;
-use super::worker::{Bell, Workers};
+use super::worker::Workers;
+
+pub use super::outlet::Sink;
 
 const KIND: u16 = 3;
 const QUEUE_SIZE: u16 = 64;
@@ -23,58 +25,6 @@ const TRANSMIT: u16 = 1;
 const SIZE: u64 = 1 << 0;
 const EMERGENCY_WRITE: u64 = 1 << 2;
 const EMERGENCY_AT: u64 = 8;
-/// What waits in either direction: for a driver that is slow, or for a reader on the host who is.
-pub(super) const MOST_WAITING: usize = 64 << 10;
-const PIECE: usize = 4096;
-
-/// Where the guest's bytes go; may wait for a reader. Called from a thread of the console's own.
-pub type Sink = Box<dyn Fn(&[u8]) + Send + Sync>;
-
-/// The guest's bytes on their way to the sink, whose slowness no reset waits for.
-#[derive(Default)]
-pub(super) struct Output {
-    state: Mutex<(VecDeque<u8>, bool)>,
-    changed: Condvar,
-}
-
-impl Output {
-    /// Takes bytes as soon as there is room; gives up when `over`.
-    pub(super) fn put(&self, data: &[u8], over: impl Fn() -> bool) {
-        let mut state = lock(&self.state);
-        while state.0.len() + data.len() > MOST_WAITING && !state.1 {
-            if over() {
-                return;
-            }
-            let waited = self.changed.wait_timeout(state, Duration::from_millis(20));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.0.extend(data);
-        self.changed.notify_all();
-    }
-
-    /// Passes bytes on until it is closed and empty.
-    pub(super) fn run(&self, sink: &Sink) {
-        loop {
-            let mut state = lock(&self.state);
-            while state.0.is_empty() && !state.1 {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.0.is_empty() {
-                return;
-            }
-            let bytes: Vec<u8> = state.0.drain(..).collect();
-            drop(state);
-            self.changed.notify_all();
-            sink(&bytes);
-        }
-    }
-
-    pub(super) fn close(&self) {
-        lock(&self.state).1 = true;
-        self.changed.notify_all();
-    }
-}
-
 struct Receiver {
     queue: VirtQueue,
     chain: Chain,
@@ -108,8 +58,7 @@ impl Input {
 
 pub struct Console {
     input: Mutex<Input>,
-    output: Arc<Output>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    outlet: Outlet,
     /// Columns, and rows in the upper half.
     size: AtomicU32,
     workers: Workers,
@@ -119,12 +68,9 @@ impl Console {
     /// # Errors
     /// The host has no thread for it.
     pub fn new(sink: Sink) -> std::io::Result<Self> {
-        let output = Arc::new(Output::default());
-        let its = Arc::clone(&output);
-        let name = "virtio-console-out";
-        let writer = thread::Builder::new().name(name.into()).spawn(move || its.run(&sink))?;
+        let outlet = Outlet::new("virtio-console-out", sink)?;
         let (input, size, workers) = (Mutex::default(), AtomicU32::new(0), Workers::default());
-        Ok(Self { input, output, writer: Mutex::new(Some(writer)), size, workers })
+        Ok(Self { input, outlet, size, workers })
     }
 
     /// Types at the console; gives how many bytes there was room for.
@@ -146,17 +92,7 @@ impl Console {
 
     /// Returns when the sink has all there was, or has not taken it in `patience`.
     pub fn close(&self, patience: Duration) {
-        self.output.close();
-        let (Some(writer), begun) = (lock(&self.writer).take(), Instant::now()) else { return };
-        while !writer.is_finished() && begun.elapsed() < patience {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-impl Drop for Console {
-    fn drop(&mut self) {
-        self.output.close(); // without waiting: the sink may need what our caller holds
+        self.outlet.close(patience);
     }
 }
 
@@ -184,7 +120,7 @@ impl Class for Console {
         if offset == EMERGENCY_AT
             && let Some(&byte) = data.first()
         {
-            self.output.put(&[byte], || true);
+            self.outlet.output().put(&[byte], || true);
         }
     }
 
@@ -195,7 +131,7 @@ impl Class for Console {
         input.deliver();
         drop(input);
         if let Some(queue) = driver.take(TRANSMIT.into()) {
-            let output = Arc::clone(&self.output);
+            let output = Arc::clone(self.outlet.output());
             self.workers.start("virtio-console", &[TRANSMIT], &driver.device, move |bell| {
                 transmit(queue, &output, &bell);
             });
@@ -237,24 +173,6 @@ impl Saving for Console {
         }
         lock(&self.input).waiting = waiting.into();
         Ok(())
-    }
-}
-
-pub(super) fn transmit(mut queue: VirtQueue, output: &Output, bell: &Bell) {
-    let (mut chain, mut piece) = (queue.chain(), [0; PIECE]);
-    while bell.wait(Duration::ZERO) {
-        queue.drain(&mut chain, |chain| {
-            let mut at = 0;
-            while !bell.ended() {
-                let length = chain.read(at, &mut piece);
-                if length == 0 {
-                    break;
-                }
-                output.put(&piece[..length], || bell.ended());
-                at += length as u64;
-            }
-            Ok(0)
-        });
     }
 }
 
@@ -306,7 +224,7 @@ mod tests {
         }
         driver.kick(1);
         driver.reset();
-        assert!(lock(&console.output.state).0.len() <= MOST_WAITING);
+        assert!(console.outlet.output().waiting() <= MOST_WAITING);
         assert_eq!(console.receive(&[0; 2 * MOST_WAITING]), MOST_WAITING);
         drop(sender);
     }

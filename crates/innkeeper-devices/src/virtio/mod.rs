@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod input;
 pub mod interrupts;
 pub mod net;
+mod outlet;
 pub mod p9;
 pub mod queue;
 pub mod rng;
