@@ -4,10 +4,8 @@
 raise, or leave anything on the buses when the board is gone. Cards and vCPUs come and go meanwhile. A failure prints the seed that repeats it.
 """
 
-import argparse
 import random
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
@@ -25,6 +23,7 @@ from innkeeper.platforms import PcBoard, Surroundings
 from innkeeper.platforms.pc import PORTS, ram_ranges
 from innkeeper.platforms.pc_start import FirmwareStart
 from innkeeper.testing import FakeClock
+from tests.fuzz import rounds
 
 MEMORY_MIB = 4
 STEPS = 400
@@ -221,20 +220,9 @@ def poke(dice: random.Random, wires: Wires, _memory: _core.Memory) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    memory = _core.Memory(ram_ranges(MEMORY_MIB))
-    end, seed = time.monotonic() + arguments.seconds, arguments.seed
-    while time.monotonic() < end:
-        try:
-            drive(seed, memory)
-        except BaseException:
-            print(f"board: repeat with --seed {seed} --seconds 0.001", file=sys.stderr)
-            raise
-        seed += 1
-    print(f"board: {seed - arguments.seed} boards, {STEPS} accesses each, without a fault")
+    asked, memory = rounds.options(__doc__), _core.Memory(ram_ranges(MEMORY_MIB))
+    done = rounds.run("board", asked, lambda seed: drive(seed, memory))
+    print(f"board: {done} boards, {STEPS} accesses each, without a fault")
     return 0
 
 

@@ -4,7 +4,6 @@
 in bounded time, and nothing is made out of it that is larger than the disc. A failure prints the seed that repeats it.
 """
 
-import argparse
 import os
 import random
 import subprocess
@@ -18,6 +17,7 @@ from innkeeper import _core
 from innkeeper.errors import InnkeeperError
 from innkeeper.image.iso9660 import SECTOR
 from innkeeper.manager.installation.media import Location, boot_files, fetch, system_of
+from tests.fuzz import rounds
 
 TREEINFO = "[general]\nname = x\n[images-x86_64]\nkernel = boot/a long name of a kernel\ninitrd = boot/initrd\n"
 FILES = {
@@ -161,23 +161,18 @@ def case(seed: int, discs: list[tuple[bytes, list[int]]], folder: Path, file: in
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    end, seed, opened = time.monotonic() + arguments.seconds, arguments.seed, 0
+    asked, opened = rounds.options(__doc__), 0
     with TemporaryDirectory(prefix="innkeeper-fuzz-") as name:
         discs = [(disc, records(disc)) for disc in real_discs(Path(name))]
         (out := Path(name) / "out").mkdir()
         file = os.memfd_create("disc")
-        while time.monotonic() < end:
-            try:
-                opened += case(seed, discs, out, file)
-            except BaseException:
-                print(f"iso: repeat with --seed {seed} --seconds 0.001", file=sys.stderr)
-                raise
-            seed += 1
-    print(f"iso: {seed - arguments.seed} discs, of which {opened} could be opened, without a fault")
+
+        def one(seed: int) -> None:
+            nonlocal opened
+            opened += case(seed, discs, out, file)
+
+        done = rounds.run("iso", asked, one)
+    print(f"iso: {done} discs, of which {opened} could be opened, without a fault")
     return 0
 
 
