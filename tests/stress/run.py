@@ -27,7 +27,7 @@ class Work:
 
     def options(self, kernel: Path, initrd: Path) -> list[str]:
         words = {"stress": ",".join(self.parts), "stress_rounds": self.rounds, "stress_seconds": self.seconds}
-        append = " ".join(["console=ttyS0 log_buf_len=4M", *(f"{key}={value}" for key, value in words.items())])
+        append = " ".join(["console=ttyS0 log_buf_len=4M panic=1", *(f"{key}={value}" for key, value in words.items())])
         options = guest(kernel, initrd, append=append, memory=MEMORY_MIB, engine=self.engine)
         cache = [] if self.code_cache_mib is None else ["--code-cache", str(self.code_cache_mib)]
         return [*options, "--vcpus", str(self.vcpus), "--no-reboot", *cache]

@@ -38,8 +38,8 @@ impl CodeRange {
 
 pub struct Block {
     pub key: Key,
-    /// Bytes of guest code.
-    pub length: u16,
+    /// The guest code that it was made of. Another vCPU may have changed it since.
+    pub code: Box<[u8]>,
     /// What the translation depends on: its code, and what it looked at.
     pub ranges: Vec<CodeRange>,
     /// The RAM page that its only instruction goes on in, if that crosses into another.

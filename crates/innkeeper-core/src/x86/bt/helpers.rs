@@ -21,25 +21,11 @@ impl Cpu {
     fn site_op(&mut self, id: SiteId) -> (Op, u64, BlockId) {
         let cache = &mut self.translator.as_mut().expect("translating").cache;
         let site = &mut cache.sites[id as usize];
-        let key = cache.blocks[site.block as usize].key;
-        let rip = key.rip.wrapping_add(u64::from(site.offset));
+        let block = &cache.blocks[site.block as usize];
+        let rip = block.key.rip.wrapping_add(u64::from(site.offset));
         if site.op.is_none() {
-            let mut bytes = [0; 15];
-            let bytes = &mut bytes[..usize::from(site.length)];
-            let offset = rip & (PAGE_SIZE - 1);
-            let here = bytes.len().min((PAGE_SIZE - offset) as usize);
-            let second = cache.blocks[site.block as usize].second;
-            let parts = [(Some(key.page), offset, 0..here), (second, 0, here..bytes.len())];
-            for (page, offset, range) in parts {
-                let Some(page) = page.filter(|_| !range.is_empty()) else { continue };
-                let from = self.platform.memory.page_pointer(page);
-                let to = &mut bytes[range];
-                // SAFETY: the part lies within the page.
-                unsafe {
-                    std::ptr::copy_nonoverlapping(from.add(offset as usize), to.as_mut_ptr(), to.len())
-                };
-            }
-            let instruction = Decoder::with_ip(key.mode.bits(), bytes, 0, DECODING).decode();
+            let bytes = &block.code[usize::from(site.offset)..][..usize::from(site.length)];
+            let instruction = Decoder::with_ip(block.key.mode.bits(), bytes, 0, DECODING).decode();
             let allowed = self.platform.cpuid.allows(instruction.code());
             site.op = Some(Box::new(block::lower(&instruction, allowed)));
         }

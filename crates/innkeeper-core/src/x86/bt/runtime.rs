@@ -243,7 +243,7 @@ impl Cpu {
         let block = translate(translator, source)?;
         let cache = &mut translator.cache;
         let host_bytes = cache.hot - before.0 + cache.cold - before.1;
-        let (length, ranges) = (u64::from(block.length), block.ranges.clone());
+        let (length, ranges) = (block.code.len() as u64, block.ranges.clone());
         let id = cache.insert(block);
         for range in &ranges {
             self.guard_code(range.page, u64::from(range.start), u64::from(range.end - range.start));

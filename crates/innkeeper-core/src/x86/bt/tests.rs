@@ -2,8 +2,10 @@
 
 use super::Settings;
 use crate::exit::Exit;
-use crate::x86::cpu::{RAX, RBX};
-use crate::x86::testing::translating;
+use crate::memory::PAGE_SIZE;
+use crate::state::Activity;
+use crate::x86::cpu::{RAX, RBX, RIP};
+use crate::x86::testing::{CODE, translating};
 
 /// Found by a kernel that patched itself on two vCPUs: cutting the chain of a forgotten block's first jump
 /// damaged the jump that had been put over it.
@@ -29,6 +31,24 @@ fn an_nmi_that_is_held_back_stops_nobody() {
     cpu.platform.fabric.signal_msi(0xFEE0_0000, 0x400);
     assert!(matches!(cpu.run(), Exit::Halt));
     assert_eq!(cpu.regs[RAX], 1);
+}
+
+/// Found by a kernel that traced itself on two vCPUs: one had met a breakpoint's INT3 when the other wrote the
+/// first byte of a longer instruction over it, and took that one byte for the instruction.
+#[test]
+fn an_instruction_for_the_interpreter_is_what_was_translated() {
+    // xor ebx,ebx; test eax,eax; jz end; str ebx; inc ebx; end:
+    let code = [0x31, 0xDB, 0x85, 0xC0, 0x74, 5, 0x0F, 0, 0xCB, 0xFF, 0xC3];
+    let Some(mut cpu) = translating(&code, Settings::default()) else { return };
+    assert!(matches!(cpu.run(), Exit::Halt));
+    // As another vCPU does in the moment before this one is told.
+    let memory = &cpu.platform.memory;
+    let page = memory.page_pointer(memory.page_index(CODE).unwrap());
+    // SAFETY: within the page that holds the snippet.
+    unsafe { page.add((CODE % PAGE_SIZE) as usize + 7).write(0x0B) };
+    (cpu.regs[RIP], cpu.regs[RAX], cpu.activity) = (CODE, 1, Activity::Runnable);
+    assert!(matches!(cpu.run(), Exit::Halt));
+    assert_eq!(cpu.regs[RBX], 1);
 }
 
 /// What is beside code is written without leaving, but not what the block itself is made of.

@@ -157,20 +157,13 @@ impl Cpu {
 
     fn traced(&self, cache: &Cache, tracer: &Tracer, block: &Block) -> TracedBlock {
         let offset = block.key.rip & (PAGE_SIZE - 1);
-        let mut guest = vec![0; usize::from(block.length)];
-        let in_page = guest.len().min((PAGE_SIZE - offset) as usize);
-        let (here, beyond) = guest.split_at_mut(in_page);
-        self.copy_code(block.key.page, offset, here);
-        if let Some(second) = block.second {
-            self.copy_code(second, 0, beyond);
-        }
         let (start, end) = (block.hot.0 as usize, block.hot.1 as usize);
         TracedBlock {
             vcpu: self.index,
             rip: block.key.rip,
             gpa: self.platform.memory.page_gpa(block.key.page) + offset,
             mode: block.key.mode.describe(),
-            guest,
+            guest: block.code.to_vec(),
             host: cache.buffer.read(start, end - start).to_vec(),
             host_address: cache.buffer.address(start),
             executions: block.counter.map_or(0, |counter| tracer.executions(counter)),

@@ -21,10 +21,11 @@ use std::time::Instant;
 use iced_x86::{Code, Decoder, Instruction};
 use state::State;
 
-use super::cache::{BlockId, Key};
+use super::cache::{Block, BlockId, Key};
 use super::classify::{Kind, class};
 use super::translator::Translator;
 use crate::memory::PAGE_SIZE;
+use crate::x86::block::DECODING;
 use crate::x86::cpu::{Cpu, RIP, Shadow, flag};
 use crate::x86::fault::{Fault, Stop};
 
@@ -176,18 +177,17 @@ impl Cpu {
         let (rip, rflags) = (self.regs[RIP], self.rflags);
         let translator = self.translator.as_mut().expect("translating");
         let block = &translator.cache.blocks[block as usize];
-        let (key, length) = (block.key, block.length);
         let verifier = translator.verifier.as_mut().expect("verifying");
         verifier.stretch = None;
         let known = verifier.known.take();
-        if !verifier.wants(key) {
+        if !verifier.wants(block.key) {
             return;
         }
         let rflags = match known {
             Some(known) if known.rip == rip && known.lossy == rflags => known.exact,
             _ => rflags,
         };
-        let code = self.listing(key, length.into());
+        let code = listing(block);
         let before = Box::new(State::of(self));
         self.flush_write_entries();
         let stretch = Stretch { before, rflags, pages: Vec::new(), begun: Instant::now(), code };
@@ -341,23 +341,20 @@ impl Cpu {
         }
         self.verifier().expect("verifying").stretch = Some(stretch);
     }
+}
 
-    fn listing(&self, key: Key, length: u64) -> String {
-        let start = key.rip & (PAGE_SIZE - 1);
-        let mut bytes = vec![0; length.min(PAGE_SIZE - start) as usize];
-        self.copy_code(key.page, start, &mut bytes);
-        let mut text = format!("block {:x}, {} {:?}\n", key.rip, key.mode.describe(), key.mode);
-        let mut decoder = Decoder::with_ip(key.mode.bits(), &bytes, key.rip, crate::x86::block::DECODING);
-        let mut instruction = Instruction::default();
-        while decoder.can_decode() {
-            let at = decoder.position();
-            decoder.decode_out(&mut instruction);
-            let digits: String =
-                bytes[at..decoder.position()].iter().map(|byte| format!("{byte:02x}")).collect();
-            let _ = writeln!(text, "  {:x} {digits:22} {:?}", instruction.ip(), instruction.code());
-        }
-        text
+fn listing(block: &Block) -> String {
+    let (key, code) = (block.key, &block.code);
+    let mut text = format!("block {:x}, {} {:?}\n", key.rip, key.mode.describe(), key.mode);
+    let mut decoder = Decoder::with_ip(key.mode.bits(), code, key.rip, DECODING);
+    let mut instruction = Instruction::default();
+    while decoder.can_decode() {
+        let at = decoder.position();
+        decoder.decode_out(&mut instruction);
+        let digits: String = code[at..decoder.position()].iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = writeln!(text, "  {:x} {digits:22} {:?}", instruction.ip(), instruction.code());
     }
+    text
 }
 
 /// Whether bytes differ as the first of a paging entry does that was used, or written through.

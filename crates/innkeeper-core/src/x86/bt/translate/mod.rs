@@ -277,7 +277,7 @@ impl Emitter<'_> {
         }
         Some(Block {
             key,
-            length,
+            code: self.source.bytes[..usize::from(length)].into(),
             ranges: std::mem::take(&mut self.ranges),
             second: self.source.second,
             entry: if counter.is_some() { first as u32 } else { entry as u32 },
