@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from innkeeper.cli import VERBS
+from innkeeper.machine.names import process_of, running
 
 DEFINED, RUNNING = 50, 20
 MEMORY_MIB = 96
@@ -123,7 +124,7 @@ def timed_ms(work: Callable[[], object]) -> float:
 
 def share(seconds: float, process: int) -> tuple[float, float]:
     """Of a processor's time: what a process takes, and what all machines' processes take."""
-    machines = [int(path.read_text()) for path in Path(os.environ["XDG_RUNTIME_DIR"]).glob("innkeeper/*/lock")]
+    machines = [number for name in running() if (number := process_of(name)) is not None]
     before, all_before = used_s(process), sum(map(used_s, machines))
     time.sleep(seconds)
     return (used_s(process) - before) / seconds, (sum(map(used_s, machines)) - all_before) / seconds
