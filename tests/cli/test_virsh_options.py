@@ -170,4 +170,4 @@ def test_answers_for_programs_are_what_was_done(web: Path, capsys: pytest.Captur
     assert told("dumpxml web --xpath //name") == {"xml": "<name>web</name>"}
     (web / "web.toml").write_text(told("dumptoml web")["toml"])
     assert told("define web.toml")["new"] is False
-    assert told("undefine web") == {"name": "web", "removed": [], "failed": {}}
+    assert told("undefine web") == {"name": "web", "runs": False, "removed": [], "failed": {}}

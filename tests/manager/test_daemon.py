@@ -64,7 +64,7 @@ def test_a_machine_is_started_once_seen_and_ended(
     with pytest.raises(HostError, match="runs already"):
         manager.domains.start("web")
     with pytest.raises(HostError, match="inn destroy web"):
-        manager.domains.undefine("web")
+        manager.domains.undefine("web", storage=True)
     manager.domains.destroy("web")
     assert manager.domains.state("web") == "shut off"
     seen = []

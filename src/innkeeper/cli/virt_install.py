@@ -143,7 +143,7 @@ def plan_again(arguments: argparse.Namespace) -> Plan:
     options.register(defaults)
     again.refuse_others(arguments, defaults.parse_args([]))
     manager = common.manager(arguments)
-    kept = manager.domains.xml(arguments.reinstall)
+    kept = manager.domains.definition(arguments.reinstall)
     definition = read_xml(kept)
     if waiting.runs(manager, definition.name):
         raise HostError(f"machine {definition.name} runs; end it first, with inn destroy {definition.name}")
@@ -232,7 +232,10 @@ def check(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> None:
     """What `--check` can turn off, and whether the host can run it. Raises `InnkeeperError`."""
     off = {key for text in arguments.check for key in off_of(text)}
     name, listed = plan.definition.name, manager.domains.all()
-    if any(each["name"] == name for each in listed) and not plan.again:
+    known = next((each for each in listed if each["name"] == name), None)
+    if known is not None and not plan.again:
+        if not known["persistent"]:
+            raise ConfigError(f"a machine named {name} runs already, without being kept; inn destroy {name} ends it")
         raise ConfigError(f"a machine named {name} exists already; inn undefine {name} forgets it")
     others = {
         each["name"]: read_xml(manager.domains.xml(each["name"])).machine
@@ -293,7 +296,7 @@ def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: J
 
 def keep(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
     """Defines the machine. One that was there stays whatever happens, with the drive that it was given."""
-    if plan.again and manager.domains.xml(plan.definition.name) == plan.documents.kept:
+    if plan.again and manager.domains.definition(plan.definition.name) == plan.documents.kept:
         return
     if not plan.again:
         journal.will_define(str(plan.definition.uuid))

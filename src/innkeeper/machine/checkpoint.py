@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from innkeeper.config.disk import DiskFormat
-from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.machine.asked import absolute, text, texts
 from innkeeper.machine.control import BadRequest, Command
-from innkeeper.machine.drives import CdromDrive, Drive
 from innkeeper.machine.figures import image_of
 from innkeeper.machine.live import Changeable
 from innkeeper.machine.savable import Savable
@@ -60,21 +57,6 @@ class Checkpointed(Changeable, Savable):
             raise HostError(error.strerror or str(error)) from error
         except ValueError as error:
             raise ImageError(str(error)) from error
-
-    def changed_files(self) -> dict[str, tuple[Path | None, str]]:
-        """What is in drives now that was not when it started: files and their formats, by targets."""
-        files: dict[str, tuple[Path | None, str]] = {}
-        before = dict(zip(targets(self.config.disks), self.config.disks, strict=True))
-        for disk in self.live.disks():
-            then, image = before.get(disk.target), image_of(disk)
-            path = (
-                disk.contents.path
-                if isinstance(disk, Drive) and isinstance(disk.contents, CdromDrive)
-                else disk.config.path
-            )
-            if then is not None and then.path != path:
-                files[disk.target] = (path, image.format if image is not None else DiskFormat.RAW.value)
-        return files
 
     def _asked_for_checkpoint(self, asked: Mapping[str, Any]) -> object:
         overlays = texts(asked, "overlays") if asked.get("overlays") else None

@@ -12,7 +12,7 @@ from typing import Any
 from innkeeper.config import MachineConfig
 from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage
-from innkeeper.machine.asked import absolute
+from innkeeper.machine.asked import absolute, text
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.run_loop import BoardRun
@@ -35,6 +35,8 @@ class Savable:
     _saving: Progress | None = None
     description: Callable[[], Mapping[str, Any]] | None = None
     """What its owner wants to be written beside it when it is saved, in plain values."""
+    redescribe: Callable[[str], None] | None = None
+    """Its owner has another document of it, as its devices were changed."""
     not_saved: str | None = None
     """What keeps it from being saved, in words that follow `a machine with`."""
     restores: Path | None = None
@@ -111,6 +113,8 @@ class Savable:
             "save": self._asked_to_save,
             "save-progress": lambda _asked: self.save_progress(),
             "save-abort": lambda _asked: self.abort_save(),
+            "describe": lambda _asked: dict(self.description()) if self.description is not None else None,
+            "redescribe": self._asked_to_redescribe,
         }
 
     def _asked_to_save(self, asked: Mapping[str, Any]) -> object:
@@ -119,6 +123,12 @@ class Savable:
         if not isinstance(about, dict):
             raise BadRequest("about must be a JSON object")
         return self.save(file, about=about, bypass_cache=bool(asked.get("bypass_cache")))
+
+    def _asked_to_redescribe(self, asked: Mapping[str, Any]) -> object:
+        if self.redescribe is None:
+            raise HostError("nobody has described this machine")
+        self.redescribe(text(asked, "xml"))
+        return None
 
     def _fill(self, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
         """Memory, devices and processors as they are to begin: as saved, or else as after power-on."""

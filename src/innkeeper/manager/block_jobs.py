@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,6 +17,7 @@ from innkeeper.machine.block_jobs import JobNow
 from innkeeper.machine.chains import between, depth_of
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of
+from innkeeper.manager.naming import kept_in
 from innkeeper.manager.served import served
 from innkeeper.manager.snapshots import moving
 from innkeeper.manager.snapshots.drives import Drive
@@ -181,7 +182,7 @@ class Blocks:
         keep_relative: bool = False,
     ) -> Work[str]:
         """As `commit`, to its end, of a machine that is shut off; it is on `base` then, unless its overlay is kept. Gives the disk's target."""
-        with Store() as store, still(store, store.get(name)) as table:
+        with Store() as store, still(store, kept_in(store, name)) as table:
             drive, chain = chain_still(table.domain, path)
             above, below = between(chain, top, base, drive.target, shallow=shallow)
             called = relative(chain, above - 1, below) if keep_relative else None
@@ -191,7 +192,7 @@ class Blocks:
     @served
     def pull_still(self, name: str, path: str, *, base: str | None = None, keep_relative: bool = False) -> Work[str]:
         """As `pull`, to its end, of a machine that is shut off. Gives the disk's target."""
-        with Store() as store, still(store, store.get(name)) as table:
+        with Store() as store, still(store, kept_in(store, name)) as table:
             drive, chain = chain_still(table.domain, path)
             if len(chain) < 2:
                 raise ConfigError(f"nothing lies below disk {drive.target} that could be pulled")
@@ -207,9 +208,7 @@ class Blocks:
         """A machine that runs, and nothing of its disks is being changed elsewhere; None if it is not kept."""
         name = self._domains.running_name(name)
         with self._alone, Store() as store, swept(store):
-            row: Row | None = None
-            with suppress(ConfigError):
-                row = store.get(name)
+            row = store.find(name)
             if row is None:
                 yield name, None
                 return

@@ -157,10 +157,12 @@ def set_vcpus(xml: str, count: int, *, maximum: bool) -> str:
     return revise(xml, change)
 
 
-def with_vcpus(xml: str, count: int, maximum: int) -> str:
-    """The same machine with so many now, and as a machine that runs."""
+def as_running(xml: str, count: int, maximum: int, kib: int) -> str:
+    """The same machine with so many vCPUs now, and so much memory left to its guest."""
 
     def change(root: Element) -> None:
+        if root.find("currentMemory") is not None or kib != maximum_kib(root):
+            put_kib(root, "currentMemory", kib)
         vcpu = root.find("vcpu")
         if vcpu is None:
             vcpu = ET.SubElement(root, "vcpu")
@@ -192,6 +194,14 @@ def find_disk(root: Element, name: str) -> Element:
         if name and name in (target, attribute(disk, "source", "file"), attribute(disk, "source", "dev")):
             return disk
     raise ConfigError(f"the machine has no disk {name}; it has {', '.join(names) or 'none at all'}")
+
+
+def name_disk(disk: Element, target: str) -> None:
+    """One that does not say what it is called."""
+    found = disk.find("target")
+    if found is None:
+        found = ET.SubElement(disk, "target")
+    found.set("dev", target)
 
 
 def find_interface(root: Element, name: str) -> Element:

@@ -15,6 +15,7 @@ from innkeeper.manager.definition import check_domain_name
 from innkeeper.manager.domain_xml import OSINFO, read_xml
 from innkeeper.manager.elements import parse, text_of
 from innkeeper.manager.host_files import log_of
+from innkeeper.manager.naming import kept_row, row_of
 from innkeeper.manager.networks.network_xml import read_network
 from innkeeper.manager.normal import TEXT_OF_METADATA
 from innkeeper.manager.served import served
@@ -46,8 +47,7 @@ class Descriptions:
 
     @served
     def domain(self, name: str) -> Described:
-        with Store() as store:
-            row = store.get(name)
+        row = row_of(name)
         definition = read_xml(row.xml)
         return Described(name=row.name, title=definition.title, description=definition.description)
 
@@ -60,8 +60,8 @@ class Descriptions:
             read_xml(changed)
             return changed
 
+        name = kept_row(name).name
         with Store() as store:
-            name = store.get(name).name
             store.revise(name, change)
         return name
 
@@ -83,21 +83,20 @@ class Descriptions:
         Returns the name that it had.
         """
         check_domain_name(new)
-        with Store() as store:
-            row = store.get(name)
-            with self._domains.changing(row.name, new), still(store, row) as table:
-                if new in [*running(), *(each.name for each in store.all())]:
-                    raise ConfigError(f"there is a machine {new} already; give another name")
-                with store.transaction() as database:
+        row = kept_row(name)
+        with Store() as store, self._domains.changing(row.name, new), still(store, row) as table:
+            if new in [*running(), *(each.name for each in store.all())]:
+                raise ConfigError(f"there is a machine {new} already; give another name")
+            with store.transaction() as database:
+                database.execute(
+                    "UPDATE domains SET name = ?, xml = ? WHERE uuid = ?",
+                    (new, with_text(table.domain.xml, "name", new), str(row.uuid)),
+                )
+                for snapshot in table.all():
                     database.execute(
-                        "UPDATE domains SET name = ?, xml = ? WHERE uuid = ?",
-                        (new, with_text(table.domain.xml, "name", new), str(row.uuid)),
+                        "UPDATE snapshots SET xml = ? WHERE domain = ? AND name = ?",
+                        (with_text(snapshot.xml, "name", new), str(row.uuid), snapshot.name),
                     )
-                    for snapshot in table.all():
-                        database.execute(
-                            "UPDATE snapshots SET xml = ? WHERE domain = ? AND name = ?",
-                            (with_text(snapshot.xml, "name", new), str(row.uuid), snapshot.name),
-                        )
         with suppress(OSError):  # what it has said so far goes with it
             log_of(row.name).rename(log_of(new))
         self._domains.publish(row.name, "undefined", "renamed")

@@ -20,7 +20,7 @@ from innkeeper.manager.events import Events
 from innkeeper.manager.host_files import log_of
 from innkeeper.manager.installation.journal import sweep
 from innkeeper.manager.launcher import Launcher
-from innkeeper.manager.naming import find, row_of
+from innkeeper.manager.naming import check_free, find, kept_row, row_of
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.saves import managed_file
 from innkeeper.manager.served import served
@@ -74,14 +74,16 @@ class Info(TypedDict):
     memory_kib: int
     engine: str
     autostart: bool
+    persistent: bool
     title: str
     managed_save: bool
 
 
 class Removed(TypedDict):
-    """What came of the files that were to go; `failed` says why, for each that is still there."""
+    """What came of the files that were to go; `failed` says why, for each that is still there. It may run on."""
 
     name: str
+    runs: bool
     removed: list[str]
     failed: dict[str, str]
 
@@ -111,15 +113,16 @@ class Domains(Starting):
         for each in found:
             each["snapshots"] = each["uuid"] in snapshots
         for each in found if titles else ():
-            if each["persistent"]:
-                each["title"] = read_xml(rows[each["name"]].xml).title
+            if each["uuid"] is not None:
+                with suppress(InnkeeperError):  # a transient one has ended meanwhile
+                    each["title"] = read_xml((rows.get(each["name"]) or row_of(each["name"])).xml).title
         return found
 
     def _listed(self, name: str, row: Row | None, active: list[str]) -> Listed:
         return Listed(
             id=self._watch.process(name) if name in active else None,
             name=name,
-            uuid=str(row.uuid) if row is not None else None,
+            uuid=str(row.uuid) if row is not None else self._watch.uuid(name),
             state=self._watch.state(name) if name in active else SHUT_OFF,
             title=None,
             autostart=row is not None and row.autostart,
@@ -131,7 +134,8 @@ class Domains(Starting):
     @served
     def info(self, name: str) -> Info:
         row = self._row(name)
-        machine = read_xml(row.xml).machine
+        definition = read_xml(row.xml)
+        machine = definition.machine
         listed = self._listed(row.name, row, running())
         return Info(
             id=listed["id"],
@@ -142,7 +146,8 @@ class Domains(Starting):
             memory_kib=machine.memory_mib * KIB,
             engine=machine.engine.value,
             autostart=row.autostart,
-            title=read_xml(row.xml).title,
+            persistent=row.persistent,
+            title=definition.title,
             managed_save=managed_file(row.uuid).exists(),
         )
 
@@ -154,8 +159,13 @@ class Domains(Starting):
 
     @served
     def xml(self, name: str) -> str:
-        """As it is kept."""
+        """As it is kept; of one that is transient, as it runs."""
         return self._row(name).xml
+
+    @served
+    def definition(self, name: str) -> str:
+        """As it is kept. Raises `ConfigError` for one that is transient."""
+        return self._kept(name).xml
 
     @served
     def toml(self, name: str) -> str:
@@ -170,6 +180,7 @@ class Domains(Starting):
         xml = normalised(text if text.lstrip().startswith("<") else as_xml(read_toml(text)))
         definition = read_xml(xml)
         with self._locks[definition.name], Store() as store:
+            check_free(store, definition.name, definition.uuid)
             new = store.put(definition.name, definition.uuid, xml)
         self._events.publish(definition.name, "defined", "added" if new else "updated")
         return Defined(name=definition.name, uuid=str(definition.uuid), new=new, unknown=unknown_parts(xml))
@@ -187,13 +198,14 @@ class Domains(Starting):
     ) -> Removed:
         """Forgets a machine, and with `storage` its disks' files, or those of some `disks`, with `nvram` that of its UEFI variables.
 
-        One that has snapshots only with `snapshots_metadata`: what they keep stays in the images. One that was saved only
-        with `managed_save`, and what it was doing with it.
+        One that runs is transient from then on: its files stay. One that has snapshots is forgotten only with
+        `snapshots_metadata`: what they keep stays in the images. One that was saved only with `managed_save`, and what it was doing with it.
         """
-        row = self._row(name)
+        row = self._kept(name)
         with self._locks[row.name], Store() as store:
-            if row.name in running():
-                raise HostError(f"machine {row.name} runs; end it first, with inn destroy {row.name}")
+            active = row.name in running()
+            if active:
+                check_transient(SnapshotTable(store, row), files=storage or bool(disks) or nvram)
             count = len(SnapshotTable(store, row).all())
             if count and not snapshots_metadata:
                 raise ConfigError(
@@ -210,11 +222,11 @@ class Domains(Starting):
             store.remove(row.name, debris=files)
         self._events.publish(row.name, "undefined", "removed")
         removed, failed = remove_debris()
-        return Removed(name=row.name, removed=removed, failed=failed)
+        return Removed(name=row.name, runs=active, removed=removed, failed=failed)
 
     @served
     def autostart(self, name: str, *, on: bool) -> str:
-        name = self._row(name).name
+        name = self._kept(name).name
         with Store() as store:
             store.set_autostart(name, on=on)
         return name
@@ -337,6 +349,10 @@ class Domains(Starting):
         self._sweep_installations()
         return row_of(name)
 
+    def _kept(self, name: str) -> Row:
+        self._sweep_installations()
+        return kept_row(name)
+
     def _sweep_installations(self) -> None:
         """What commands left that were killed while they made a machine."""
 
@@ -354,3 +370,19 @@ class Domains(Starting):
         if not active:
             raise HostError(f"machine {name} does not run; inn start {name} starts it")
         return name
+
+
+def check_transient(table: SnapshotTable, *, files: bool) -> None:
+    """Raises `HostError` unless a machine that runs can go on without its definition. `files` of its are to go too."""
+    name = table.domain.name
+    if files:
+        raise HostError(
+            f"machine {name} runs, and uses the files that are to be removed; end it first, with inn destroy {name}, or leave the "
+            "files where they are"
+        )
+    try:
+        saving = ask(control_of(name), "save-progress", patience_s=ANSWER_S) is not None
+    except HostError as error:
+        raise HostError(f"machine {name} is about to start or to end, or busy with snapshots; try again") from error
+    if saving or table.noted():
+        raise HostError(f"machine {name} is being saved, or its disks are being changed; undefine it when that is done")

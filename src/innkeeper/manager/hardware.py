@@ -6,9 +6,11 @@ definition), persistent (the definition, and what runs if it does); none means c
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from threading import Lock
 from typing import TypedDict, cast
@@ -24,13 +26,15 @@ from innkeeper.machine.names import control_of
 from innkeeper.manager import changes
 from innkeeper.manager.device_xml import read_disk, read_interface
 from innkeeper.manager.elements import Element, attribute, parse
-from innkeeper.manager.naming import find
+from innkeeper.manager.naming import find, kept_row, live_xml, row_of
 from innkeeper.manager.networks.resolve import resolve_card
 from innkeeper.manager.served import served
 from innkeeper.manager.store import Store
 
 FLAGS = frozenset({"live", "config", "current", "persistent"})
 MAC_PREFIX = "52:54:00"
+
+logger = logging.getLogger(__name__)
 
 
 class Changed(TypedDict):
@@ -70,15 +74,20 @@ class Hardware:
         part = changes.device_of(device)
         if part.tag == "interface" and part.find("mac") is None:
             part.insert(0, ET.Element("mac", address=new_address()))
+        plugged = deepcopy(part)  # with the name that it gets
 
         def live(name: str) -> bool:
             if part.tag == "interface":
                 ask(control_of(name), "attach-card", card=to_plain(resolve_card(read_interface(part))))
             else:
-                ask(control_of(name), "attach-disk", disk=to_plain(read_disk(part)))
+                now = ask(control_of(name), "attach-disk", disk=to_plain(read_disk(part)))
+                changes.name_disk(plugged, now["target"])
             return True
 
-        return self._change(name, flags, live, lambda xml: changes.add_device(xml, part))
+        def document(xml: str) -> str:
+            return changes.add_device(xml, plugged)
+
+        return self._change(name, flags, live, lambda xml: changes.add_device(xml, part), document)
 
     @served
     def detach(self, name: str, device: str, flags: list[str]) -> Changed:
@@ -121,7 +130,11 @@ class Hardware:
             ask(control_of(name), "set-link", card=card, up=up)
             return True
 
-        return self._change(name, flags, live, lambda xml: changes.set_link(xml, card, up=up))
+        def document(xml: str) -> str:
+            found = [now["mac"] for now in self.cards(name) if card.lower() == now["mac"] or card == now["target"]]
+            return changes.set_link(xml, found[0] if found else card, up=up)
+
+        return self._change(name, flags, live, lambda xml: changes.set_link(xml, card, up=up), document)
 
     @served
     def change_media(
@@ -200,24 +213,25 @@ class Hardware:
         if active:
             figures = self.figures(name)
             live = VcpuCount(maximum=figures["vcpus_maximum"], current=len(figures["vcpus"]))
-        try:
-            vcpu = self._document(name).find("vcpu")
-        except ConfigError:
-            return VcpuCounts(live=live, config=None)  # it runs without being kept
+        with Store() as store:
+            kept = store.find(name)
+        if kept is None:
+            return VcpuCounts(live=live, config=None)
+        vcpu = parse(kept.xml, "the domain").find("vcpu")
         maximum = int(vcpu.text or "1") if vcpu is not None else 1
         current = int(vcpu.get("current", maximum)) if vcpu is not None else 1
         return VcpuCounts(live=live, config=VcpuCount(maximum=maximum, current=current))
 
     @served
     def xml(self, name: str, *, inactive: bool = False) -> str:
-        """The definition, with as many vCPUs as a running machine has, unless it is asked for as it is kept."""
+        """As a machine runs, unless it is asked for as it is kept; a transient one is always as it runs."""
         name, active = find(name)
-        with Store() as store:
-            xml = store.get(name).xml
-        if not active or inactive:
-            return xml
-        figures = self.figures(name)
-        return changes.with_vcpus(xml, len(figures["vcpus"]), figures["vcpus_maximum"])
+        row = row_of(name)
+        if not active or (inactive and row.persistent):
+            return row.xml
+        figures, xml = self.figures(name), live_xml(name) or row.xml
+        count, maximum = len(figures["vcpus"]), figures["vcpus_maximum"]
+        return changes.as_running(xml, count, maximum, figures["memory"]["current_kib"])
 
     @served
     def reboot(self, name: str) -> str:
@@ -243,16 +257,25 @@ class Hardware:
         return name
 
     def _change(
-        self, name: str, flags: list[str], live: Callable[[str], bool], config: Callable[[str], str] | None
+        self,
+        name: str,
+        flags: list[str],
+        live: Callable[[str], bool],
+        config: Callable[[str], str] | None,
+        document: Callable[[str], str] | None = None,
     ) -> Changed:
-        """Looks whether the definition can be changed, then changes what runs, then stores the definition."""
+        """Looks whether the definition can be changed, then changes what runs, then stores the definition.
+
+        `document` is how the document of what runs changes, where its process does not see that by itself.
+        """
         name, active = find(name)
         with self._locks[name]:
             to_live, to_config = scope(name, flags, active=active)
             if to_config and config is not None:
-                with Store() as store:
-                    config(store.get(name).xml)
+                config(kept_row(name).xml)
             done = live(name) if to_live else True
+            if to_live and document is not None:
+                redescribe(name, document)
             if to_config and config is not None:
                 with Store() as store:
                     store.revise(name, config)
@@ -265,8 +288,7 @@ class Hardware:
 
     @staticmethod
     def _document(name: str) -> Element:
-        with Store() as store:
-            return parse(store.get(name).xml, "the domain")
+        return parse(row_of(name).xml, "the domain")
 
 
 def scope(name: str, flags: list[str], *, active: bool) -> tuple[bool, bool]:
@@ -287,6 +309,17 @@ def scope(name: str, flags: list[str], *, active: bool) -> tuple[bool, bool]:
     if given <= {"current"}:
         return active, not active
     return "live" in given, "config" in given
+
+
+def redescribe(name: str, change: Callable[[str], str]) -> None:
+    """The document of a machine that runs is changed as its device was."""
+    xml = live_xml(name)
+    if xml is None:
+        return  # it is one of inn run
+    try:
+        ask(control_of(name), "redescribe", xml=change(xml))
+    except ConfigError as error:
+        logger.warning("the document of %s does not say how it was changed: %s", name, error)
 
 
 def refuse(why: str) -> Callable[[str], bool]:

@@ -20,8 +20,8 @@ from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
 from innkeeper.manager.installation.journal import clear
+from innkeeper.manager.live_document import LiveDocument
 from innkeeper.manager.networks.resolve import resolve
-from innkeeper.manager.snapshots.drives import with_files
 
 Answer = Callable[[dict[str, Any]], None]
 INSTALLED = (OutcomeKind.POWERED_OFF, OutcomeKind.RESET)
@@ -60,7 +60,9 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     while True:
         gc.collect()  # a machine before this one has closed its files, and holds megabytes in cycles
         machine = Machine(config_of(definition, goes_on=goes_on))
-        machine.description = lambda machine=machine: {"xml": with_files(order["xml"], machine.changed_files())}
+        document = LiveDocument(order["xml"], machine)
+        machine.description = lambda document=document: {"xml": document.now()}
+        machine.redescribe = document.revise
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
         machine.relocated, machine.bypasses_cache = bool(order.get("relocated")), bool(order.get("bypass_cache"))

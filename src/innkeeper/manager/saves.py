@@ -15,6 +15,7 @@ from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, running
 from innkeeper.machine.state_file import describe_anew, description_of
 from innkeeper.manager.domain_xml import read_xml
+from innkeeper.manager.naming import check_free, kept_row, row_of
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.served import served
 from innkeeper.manager.storage.work import Progress, Work
@@ -121,6 +122,8 @@ class Saves:
                 f"the machine in {path} is {name} with UUID {uuid}, and there is a machine {other.name} with "
                 f"UUID {other.uuid}; undefine that one first"
             )
+        with Store() as store:
+            check_free(store, name, uuid)
         self._domains.launch(name, order, "restored")
         return name
 
@@ -152,26 +155,30 @@ class Saves:
     def managed_define(self, name: str, xml: str | None = None, *, paused: bool | None = None) -> str:
         """As `image_define`, of a machine that goes on with its next start. Gives its name."""
         self.image_define(str(self._managed(name)), xml, paused=paused)
-        return kept(name).name
+        return kept_row(name).name
 
     # ---- until the next start ---------------------------------------------------------------------
 
     @served
     def managed_save(self, name: str, *, paused: bool | None = None, bypass_cache: bool = False) -> Work[str]:
         """Saves a machine where its next start finds it, and ends it; yields how far that is, and gives its name."""
-        row = next((row for row in rows() if name in (row.name, str(row.uuid))), None)
+        name = self._domains.running_name(name)
+        with Store() as store:
+            row = store.find(name)
         if row is None:
-            name = self._domains.running_name(name)
             raise ConfigError(f"machine {name} is not kept, so it has no next start; inn save {name} FILE saves it")
-        self._domains.running_name(row.name)
         about = {} if paused is None else {"paused": paused}
-        yield from self._written(row.name, managed_file(row.uuid), about, bypass_cache=bypass_cache)
-        return row.name
+        file = managed_file(row.uuid)
+        yield from self._written(name, file, about, bypass_cache=bypass_cache)
+        with Store() as store:
+            if store.find(name) is None:
+                raise HostError(f"machine {name} was undefined while it was saved; inn restore {file} goes on with it")
+        return name
 
     @served
     def managed_save_remove(self, name: str) -> bool:
         """Forgets where a machine was saved, so that its next start is from the beginning; tells whether it was."""
-        row = kept(name)
+        row = kept_row(name)
         try:
             managed_file(row.uuid).unlink()
         except FileNotFoundError:
@@ -182,9 +189,8 @@ class Saves:
 
     @staticmethod
     def _document_of(name: str, xml: str) -> str:
-        row = next((row for row in rows() if row.name == name), None)
         given = read_xml(xml)
-        if given.name != name or "<uuid>" not in xml or (row is not None and row.uuid != given.uuid):
+        if given.name != name or "<uuid>" not in xml or row_of(name).uuid != given.uuid:
             raise ConfigError(
                 f"the document is of another machine than {name}; change what inn dumpxml {name} shows, and neither its name "
                 "nor its UUID"
@@ -193,7 +199,7 @@ class Saves:
 
     @staticmethod
     def _managed(name: str) -> Path:
-        row = kept(name)
+        row = kept_row(name)
         file = managed_file(row.uuid)
         if not file.exists():
             raise HostError(
@@ -243,11 +249,6 @@ def watched(name: str, work: Callable[[], Result]) -> Work[Result]:
 def rows() -> list[Row]:
     with Store() as store:
         return store.all()
-
-
-def kept(name: str) -> Row:
-    with Store() as store:
-        return store.get(name)
 
 
 def progress(name: str) -> Progress | None:

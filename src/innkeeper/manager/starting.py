@@ -5,6 +5,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
+from uuid import UUID
 
 from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.happenings import RUNNING
@@ -13,6 +14,7 @@ from innkeeper.machine.suspending import PAUSED
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
+from innkeeper.manager.naming import check_free
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.saves import going_on, managed_file
 from innkeeper.manager.served import served
@@ -63,6 +65,8 @@ class Starting:
         folder with the installation's files, which go then. Without `installs` only a restart leads on to `then`.
         """
         row = self._row(name)
+        if not row.persistent:
+            raise HostError(f"machine {row.name} runs already")
         with self._locks[row.name]:
             saved = managed_file(row.uuid)
             active = row.name in running()
@@ -126,23 +130,7 @@ class Starting:
         definition = read_xml(xml)
         name = definition.name
         with self._locks[name]:
-            with Store() as store:
-                rows = store.all()
-            known = next((row for row in rows if row.name == name), None)
-            if known is not None and not (given and known.uuid == definition.uuid):
-                raise ConfigError(
-                    f"a machine named {name} exists already; inn start {name} starts it, and with its UUID, {known.uuid}, "
-                    "in the document it starts as that says"
-                )
-            if known is None and (other := next((row for row in rows if row.uuid == definition.uuid), None)):
-                raise ConfigError(
-                    f"UUID {other.uuid} is that of machine {other.name}; leave it out to have one made up"
-                )
-            if known is not None and managed_file(known.uuid).exists():
-                raise HostError(
-                    f"machine {name} has a managed save, which goes on from its disks as they are; start it, or forget what "
-                    f"it was doing with inn managedsave-remove {name}"
-                )
+            check_creatable(definition.name, definition.uuid, given=given)
             if reset_nvram and name not in running():
                 reset_variables(xml)
             order = {"xml": xml, "then": then, "scratch": scratch, "installs": False, "paused": paused}
@@ -160,6 +148,26 @@ class Starting:
             except InnkeeperError as error:
                 logger.warning("%s is marked to start, and cannot: %s", name, error)
                 self._events.publish(name, "failed", str(error))
+
+
+def check_creatable(name: str, uuid: UUID, *, given: bool) -> None:
+    """Raises `InnkeeperError` unless a document may be started: of a machine that nobody knows, or with its UUID `given` of one that is kept."""
+    with Store() as store:
+        known, other = store.find(name), store.find(str(uuid))
+        if known is not None and not (given and known.uuid == uuid):
+            raise ConfigError(
+                f"a machine named {name} exists already; inn start {name} starts it, and with its UUID, {known.uuid}, "
+                "in the document it starts as that says"
+            )
+        if known is None and other is not None:
+            raise ConfigError(f"UUID {other.uuid} is that of machine {other.name}; leave it out to have one made up")
+        if name not in running():
+            check_free(store, name, uuid)
+    if known is not None and managed_file(known.uuid).exists():
+        raise HostError(
+            f"machine {name} has a managed save, which goes on from its disks as they are; start it, or forget what "
+            f"it was doing with inn managedsave-remove {name}"
+        )
 
 
 def reset_variables(xml: str) -> None:

@@ -91,12 +91,13 @@ MIGRATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One machine, as it is stored."""
+    """One machine, as it is stored; or as it runs, if it is not `persistent`."""
 
     name: str
     uuid: UUID
     xml: str
     autostart: bool
+    persistent: bool = True
 
 
 class Store:
@@ -148,13 +149,18 @@ class Store:
 
     def get(self, name: str) -> Row:
         """By name or UUID. Raises `ConfigError` if there is none."""
+        found = self.find(name)
+        if found is None:
+            raise no_machine(name)
+        return found
+
+    def find(self, name: str) -> Row | None:
+        """By name or UUID."""
         with self._told():
             found = self._database.execute(
                 "SELECT name, uuid, xml, autostart FROM domains WHERE name = ?1 OR uuid = lower(?1)", (name,)
             ).fetchone()
-        if found is None:
-            raise ConfigError(f"there is no machine {name!r}; inn list --all shows all")
-        return row(found)
+        return row(found) if found is not None else None
 
     def all(self) -> list[Row]:
         """In the order of their names."""
@@ -243,6 +249,10 @@ class Store:
             full = os.statvfs(self._file.parent).f_bavail == 0  # SQLite calls that an input/output error
             why = "no space left on device; make some first" if full else error
             raise HostError(f"cannot use {self._file}: {why}") from error
+
+
+def no_machine(word: str) -> ConfigError:
+    return ConfigError(f"there is no machine {word!r}; inn list --all shows all")
 
 
 def row(found: tuple[str, str, str, int]) -> Row:

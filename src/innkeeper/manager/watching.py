@@ -8,7 +8,9 @@ from innkeeper.errors import HostError
 from innkeeper.machine.control import watch
 from innkeeper.machine.happenings import RUNNING
 from innkeeper.machine.names import control_of, process_of, running
+from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.events import Events
+from innkeeper.manager.naming import live_xml
 
 PATIENCE_S = 20.0  # for a process that has hung up
 PAUSED = "paused"
@@ -26,6 +28,7 @@ class Watch:
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}
         self._processes: dict[str, int] = {}
+        self._uuids: dict[str, tuple[int | None, str | None]] = {}
 
     def begin(self, name: str, state: str | None = None) -> None:
         """Listens to a machine that runs, unless that is done already. `state` is known of one that has just been started."""
@@ -51,6 +54,20 @@ class Watch:
             self._processes[name] = process
         return self._processes[name]
 
+    def uuid(self, name: str) -> str | None:
+        """Of a transient machine that runs, which is asked once; None if it does not say, or is one of `inn run`."""
+        process = self.process(name)
+        known = self._uuids.get(name)
+        if known is None or known[0] != process:
+            try:
+                xml = live_xml(name)
+            except HostError as error:
+                logger.info("%s does not say its UUID: %s", name, error)
+                return None
+            known = process, None if xml is None else str(read_xml(xml).uuid)
+            self._uuids[name] = known
+        return known[1]
+
     def _listen(self, name: str) -> None:
         end, process = "its process was killed", self.process(name)
         try:
@@ -70,6 +87,7 @@ class Watch:
             with self._lock:
                 state = self._states.pop(name, None)
                 self._processes.pop(name, None)
+                self._uuids.pop(name, None)
         if name in running():  # it was started again meanwhile
             self.begin(name, state if state in BEGINNINGS else None)
 

@@ -45,7 +45,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         from innkeeper.manager import changes
 
-        changed = changes.change_media(manager.domains.xml(name), drive, file, how)
+        changed = changes.change_media(manager.hardware.xml(name, inactive=changing.kept_one(flags)), drive, file, how)
         xml = changing.kept_device(changed, lambda root: changes.find_disk(root, drive))
         results.put(arguments, xml, {"xml": xml})
         return Status.DONE

@@ -33,6 +33,11 @@ def flags_of(arguments: argparse.Namespace) -> list[str]:
     return [flag for flag in FLAGS if getattr(arguments, flag, False)]
 
 
+def kept_one(flags: list[str]) -> bool:
+    """Whether they mean the definition alone."""
+    return "config" in flags and "live" not in flags
+
+
 def size_of(text: str, what: str) -> int:
     """Bytes of a scaled number, whose unit is KiB if it has none."""
     from innkeeper.manager.storage.sizes import size
@@ -95,7 +100,7 @@ def interface_of(kind: str, source: str | None, **options: str | None) -> str:
 
 
 def kept_device(xml: str, find: Callable[[ET.Element], ET.Element]) -> str:
-    """A device's XML, as a machine's definition has it. `find` is one of those in `manager.changes`, which raise `ConfigError`."""
+    """A device's XML, as a machine's document has it. `find` is one of those in `manager.changes`, which raise `ConfigError`."""
     device = find(ET.fromstring(xml))  # noqa: S314 - our own
     device.tail = None
     ET.indent(device)

@@ -22,8 +22,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         from innkeeper.manager.changes import find_disk
 
-        kept = manager.domains.xml(common.name_of(arguments))
-        xml = changing.kept_device(kept, lambda root: find_disk(root, arguments.target))
+        kept = changing.kept_one(changing.flags_of(arguments))
+        document = manager.hardware.xml(common.name_of(arguments), inactive=kept)
+        xml = changing.kept_device(document, lambda root: find_disk(root, arguments.target))
         results.put(arguments, xml, {"xml": xml})
         return Status.DONE
     hardware = manager.hardware

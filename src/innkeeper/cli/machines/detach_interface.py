@@ -22,11 +22,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
-    kind, mac = arguments.type, arguments.mac
+    kind, mac, kept = arguments.type, arguments.mac, changing.kept_one(flags)
     manager = common.manager(arguments)
     hardware = manager.hardware
     if mac is None:
-        cards = hardware.cards(name, inactive="config" in flags and "live" not in flags)
+        cards = hardware.cards(name, inactive=kept)
         found = [card for card in cards if card["type"] in (kind, KINDS.get(kind))]
         if len(found) != 1:
             how = f"has {len(found)} of them; say which with --mac" if found else "has none"
@@ -35,7 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         from innkeeper.manager.changes import find_interface
 
-        xml = changing.kept_device(manager.domains.xml(name), lambda root: find_interface(root, mac))
+        xml = changing.kept_device(hardware.xml(name, inactive=kept), lambda root: find_interface(root, mac))
         results.put(arguments, xml, {"xml": xml})
         return Status.DONE
     changed = hardware.detach(name, changing.interface_of(kind, None, mac=mac), flags)

@@ -29,7 +29,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.print_xml:
         from innkeeper.manager import changes
 
-        changed = changes.set_link(manager.domains.xml(name), card, up=state == "up")
+        changed = changes.set_link(
+            manager.hardware.xml(name, inactive=changing.kept_one(flags)), card, up=state == "up"
+        )
         xml = changing.kept_device(changed, lambda root: changes.find_interface(root, card))
         results.put(arguments, xml, {"xml": xml})
         return Status.DONE

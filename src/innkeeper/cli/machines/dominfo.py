@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
         "Max memory": f"{info['memory_kib']} KiB",
         "Used memory": "" if figures is None else f"{figures['memory']['current_kib']} KiB",
         "Engine": info["engine"],
-        "Persistent": translate("yes"),
+        "Persistent": translate("yes" if info["persistent"] else "no"),
         "Autostart": translate("enable" if info["autostart"] else "disable"),
         "Managed save": translate("yes" if info["managed_save"] else "no"),
     }

@@ -1,4 +1,4 @@
-"""`inn dumpxml`: a machine's XML, as it is kept; of one that runs, with as many vCPUs as it has."""
+"""`inn dumpxml`: a machine's XML, as it is kept; of one that runs, as its devices, its memory and its vCPUs are now."""
 
 import argparse
 

@@ -17,8 +17,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     machines = common.manager(arguments).domains
+    kept = machines.definition(common.name_of(arguments))
     name = machines.info(common.name_of(arguments))["name"]
-    text, ending = (machines.toml(name), "toml") if arguments.toml else (machines.xml(name), "xml")
+    text, ending = (machines.toml(name), "toml") if arguments.toml else (kept, "xml")
     done = edit(text, f"{name}.{ending}", machines.define)
     if done is None:
         results.say(arguments, f"Domain '{name}' XML configuration not changed.", {"name": name, "changed": False})

@@ -1,6 +1,7 @@
-"""`inn undefine`: forgets a machine, and with it its disks if asked."""
+"""`inn undefine`: forgets a machine, and with it its disks if asked. One that runs goes on, without being kept."""
 
 import argparse
+import sys
 
 from innkeeper.cli import results
 from innkeeper.cli.machines import common
@@ -52,6 +53,8 @@ def execute(arguments: argparse.Namespace) -> int:
         results.show_json(gone)
     else:
         say(f"Domain '{gone['name']}' has been undefined")
+    if gone["runs"]:
+        say(f"machine {gone['name']} runs on, and is forgotten when it ends", file=sys.stderr)
     for file in gone["removed"] if not arguments.json else ():
         say(f"{file} removed")
     for file, reason in gone["failed"].items():

@@ -16,6 +16,7 @@ from innkeeper.errors import ConfigError, HostError, InnkeeperError
 from innkeeper.machine.names import running
 from innkeeper.manager.agents import quiet
 from innkeeper.manager.elements import parse, text_of
+from innkeeper.manager.naming import kept_in, row_in
 from innkeeper.manager.saves import watched, xml_of
 from innkeeper.manager.served import served
 from innkeeper.manager.snapshots import external, internal, live, memory
@@ -102,11 +103,11 @@ class Snapshots:
     @served
     def xml(self, domain: str, name: str | None = None) -> str:
         with Store(self._file) as store:
-            return write_snapshot(SnapshotTable(store, store.get(domain)).get(name))
+            return write_snapshot(SnapshotTable(store, row_in(store, domain)).get(name))
 
     def _settled(self, store: Store, domain: str) -> SnapshotTable:
         """What a manager before this one had begun may have ended meanwhile."""
-        row = store.get(domain)
+        row = row_in(store, domain)
         table = SnapshotTable(store, row)
         if table.noted() and row.name in running() and self.alone.acquire(blocking=False):
             try:
@@ -134,7 +135,7 @@ class Snapshots:
         """
         request, wanted = read_request(xml), Flags.of(flags)
         with Store(self._file) as store:
-            name = store.get(domain).name
+            name = kept_in(store, domain).name
         return (yield from watched(name, lambda: self._take(name, request, wanted)))
 
     def _take(self, name: str, request: Request, flags: Flags) -> Taken:
@@ -173,7 +174,7 @@ class Snapshots:
         """Keeps that there is a snapshot, as its document says: for one whose metadata were lost."""
         snapshot = read_snapshot(xml)
         with Store(self._file) as store:
-            table = SnapshotTable(store, store.get(domain))
+            table = SnapshotTable(store, kept_in(store, domain))
             check_fits(table, snapshot, snapshot.name)
             with store.transaction() as database:
                 table.insert(database, snapshot, current=current)
@@ -186,7 +187,7 @@ class Snapshots:
         """Keeps another document of a snapshot: with another name it is called so (`rename`), or is another one (`clone`). Returns its name."""
         snapshot = read_snapshot(xml)
         with Store(self._file) as store:
-            table = SnapshotTable(store, store.get(domain))
+            table = SnapshotTable(store, kept_in(store, domain))
             before = table.get(name)
             check_fits(table, snapshot, before.name)
             if snapshot.name != before.name:
@@ -203,7 +204,7 @@ class Snapshots:
     def set_current(self, domain: str, name: str) -> str:
         """Marks one, whose child the next will be. The machine stays as it is."""
         with Store(self._file) as store:
-            table = SnapshotTable(store, store.get(domain))
+            table = SnapshotTable(store, kept_in(store, domain))
             found = table.get(name).name
             with store.transaction() as database:
                 table.mark(database, found)
@@ -221,7 +222,7 @@ class Snapshots:
         if begin not in (None, *ACTIVE):
             raise ConfigError(f"the machine cannot be {begin!r} afterwards, only {' or '.join(ACTIVE)}")
         with Store(self._file) as store:
-            row = store.get(domain)
+            row = kept_in(store, domain)
             snapshot = SnapshotTable(store, row).get(name)
             memory.check_there(snapshot)
             if reset_nvram and snapshot.memory is not None:
@@ -266,7 +267,7 @@ class Snapshots:
     ) -> Work[str]:
         """Forgets one, with `children` all below it too; the disks stay as they are now. Ends with the snapshot's name."""
         with Store(self._file) as store:
-            row = store.get(domain)
+            row = kept_in(store, domain)
             if metadata_only:
                 return forget(SnapshotTable(store, row), name, children=children, itself=itself)
             if row.name in running():
