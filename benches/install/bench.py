@@ -5,19 +5,30 @@ the serial console. Turns alternate. Run it as `python -m benches.install.bench`
 """
 
 import argparse
-import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
-import tty
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from tests.boot.inn import Line
-from tests.soak.install import DISK_GIB, LIMIT_S, LOGIN_S, MEMORY_MIB, NAME, PASSWORD, Home, Took, converse, install
+from tests.soak.install import (
+    ANSWER_S,
+    DISK_GIB,
+    LIMIT_S,
+    LOGIN_S,
+    MEMORY_MIB,
+    NAME,
+    PASSWORD,
+    Home,
+    Took,
+    converse,
+    install,
+)
 
 from innkeeper.config import EngineChoice
 from innkeeper.errors import InnkeeperError
@@ -117,21 +128,22 @@ def install_with_qemu(folder: Path, disc: Path, answers: Path) -> Took:
     said = (folder / "serial.log").read_text(errors="replace")
     if done.returncode != 0 or "The installation is complete." not in said:
         raise BenchError(f"QEMU's installation did not end well; it said last: {said[-300:]!r}")
-    start_installed([*common, "-serial", "stdio"])
+    start_installed(common, folder / "serial")
     return Took(ended - begun, time.monotonic() - ended)
 
 
-def start_installed(command: list[str]) -> None:
-    master, slave = os.openpty()
-    tty.setraw(slave)  # as the guest sends it
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        try:
-            converse(Line(master))
-            process.wait(LOGIN_S)
-        finally:
-            process.kill()
-            os.close(master)
+def start_installed(command: list[str], serial: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(serial))
+        listener.listen()
+        listener.settimeout(ANSWER_S)
+        with subprocess.Popen([*command, "-serial", f"unix:{serial}"], stdin=subprocess.DEVNULL) as process:
+            try:
+                with listener.accept()[0] as line:
+                    converse(Line(line.fileno()))
+                    process.wait(LOGIN_S)
+            finally:
+                process.kill()
 
 
 def render(ours: Times, theirs: Times) -> str:

@@ -52,7 +52,10 @@ disk=$(answer grub-installer/bootdev)
 [ -b "$disk" ] || disk=$(cat /var/lib/innkeeper-disk)
 words=$(user-params | tr '\n' ' ')
 words=${words% }
-echo "grub-pc grub-pc/install_devices multiselect $disk" | log-output -t innkeeper in-target debconf-set-selections
+# In a file: in-target asks debconf, whose answers come on its standard input.
+echo "grub-pc grub-pc/install_devices multiselect $disk" >/target/root/selections
+log-output -t innkeeper in-target debconf-set-selections /root/selections
+rm /target/root/selections
 log-output -t innkeeper apt-install grub-pc || fail innkeeper/no-loader "grub-pc cannot be installed"
 {
     printf 'GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX="%s"\n' "$words"
