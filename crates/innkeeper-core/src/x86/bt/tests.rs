@@ -63,3 +63,26 @@ fn a_block_that_changes_itself_is_left() {
     assert!(matches!(cpu.run(), Exit::Halt));
     assert_eq!(cpu.regs[RBX], 5);
 }
+
+/// Found by GRUB's printf, as Debian builds it for UEFI: a comparison that all cases of a switch begin with is moved by the compiler to before
+/// the jump through the table.
+#[test]
+fn flags_go_with_a_jump_through_a_table() {
+    // lea rdx,[rip+target]; lea rdi,[rip+512]; mov [rdi],rdx; xor esi,esi; xor ebx,ebx; mov ecx,3; again: cmp ecx,100
+    let before = |jump: u8| {
+        [
+            [0x48, 0x8D, 0x15, 22 + jump, 0, 0, 0, 0x48, 0x8D, 0x3D, 0, 2, 0, 0, 0x48, 0x89, 0x17].as_slice(),
+            &[0x31, 0xF6, 0x31, 0xDB, 0xB9, 3, 0, 0, 0, 0x83, 0xF9, 100],
+        ]
+        .concat()
+    };
+    for jump in [&[0xFF, 0xE2][..], &[0xFF, 0x24, 0xF7], &[0xFF, 0x27], &[0x48, 0x8B, 7, 0xFF, 0xE0]] {
+        let again = 0xF5 - jump.len() as u8;
+        // target: jnb over; inc ebx; over: dec ecx; jnz again
+        let target = [0x73, 2, 0xFF, 0xC3, 0xFF, 0xC9, 0x75, again];
+        let code = [&before(jump.len() as u8)[..], jump, &target].concat();
+        let Some(mut cpu) = translating(&code, Settings::default()) else { return };
+        assert!(matches!(cpu.run(), Exit::Halt));
+        assert_eq!(cpu.regs[RBX], 3, "{jump:02X?}");
+    }
+}

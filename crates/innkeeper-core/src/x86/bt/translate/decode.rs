@@ -65,7 +65,9 @@ impl Emitter<'_> {
             Kind::Jump => self.live_at(end.near_branch_target()),
             // By every calling convention flags do not survive a call or a return. Where code shows that it
             // has its own, this is given up: see `FlagReturns`.
-            Kind::Return | Kind::JumpIndirect => self.live_across_calls(&end),
+            Kind::Return => self.live_across_calls(&end),
+            Kind::JumpIndirect if jumps_to_function(list) => self.live_across_calls(&end),
+            Kind::JumpIndirect => STATUS,
             Kind::Emulate => STATUS,
             _ => self.live_at(end.next_ip()),
         };
@@ -167,6 +169,7 @@ impl Emitter<'_> {
             read |= reads & pending;
             pending &= !killed;
             match class(instruction.code()).kind {
+                Kind::JumpIndirect if !is_stub(&instruction) => break,
                 Kind::Call | Kind::CallIndirect | Kind::Return | Kind::JumpIndirect => {
                     if !self.flags_cross_calls() {
                         pending = 0;
@@ -193,6 +196,26 @@ impl Emitter<'_> {
         }
         (read, pending)
     }
+}
+
+/// Whether the indirect jump that ends a block surely leaves the function, or the flags are those of the sum that is its target: nobody
+/// wants them then. Within a function compilers do hand them on: a comparison that all cases of a switch begin with is moved to
+/// before its jump.
+fn jumps_to_function(list: &[Decoded]) -> bool {
+    let Some((end, before)) = list.split_last() else { return false };
+    if end.instruction.op0_kind() != OpKind::Register {
+        return is_stub(&end.instruction);
+    }
+    let target = end.instruction.op0_register().full_register();
+    let mut backwards = before.iter().rev().map(|it| &it.instruction);
+    let last = backwards.find(|it| it.rflags_modified() & STATUS != 0);
+    last.is_some_and(|it| it.mnemonic() == Mnemonic::Add && it.op0_register().full_register() == target)
+}
+
+/// Whether an indirect jump is that of a procedure linkage table: through a place that it names itself.
+fn is_stub(jump: &Instruction) -> bool {
+    let named = matches!(jump.memory_base(), Register::None | Register::RIP);
+    jump.op0_kind() == OpKind::Memory && named && jump.memory_index() == Register::None
 }
 
 /// How far a look ahead has come.
