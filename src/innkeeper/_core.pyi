@@ -265,11 +265,12 @@ class NetLink:
         name_servers: list[tuple[str, int]],
         host_name: str | None,
         forwards: list[tuple[bool, str, int, int]],
-        boot: tuple[str | None, str | None] = (None, None),
+        boot: tuple[str | None, str | None, list[tuple[int, str]]] = ...,
     ) -> NetLink:
         """The built-in network. Forwards: whether UDP, the host's address and port, the guest's port.
 
-        `boot` is the folder of files for guests that boot from the network, and the first of them.
+        `boot` is the folder of files for guests that boot from the network, and the first of them; or those that may be, each
+        for guests of an architecture (RFC 4578, 2.1): the first that is there is told.
         """
     @staticmethod
     def tap(name: str, bridge: str | None, /) -> NetLink:

@@ -145,6 +145,18 @@ def test_ways_to_install(made: Making, options: list[str], first: list[BootDevic
     assert kept.order[0] is BootDevice.HD
 
 
+def test_a_folder_of_boot_files_must_have_one_for_the_firmware(made: Making, folders: Path) -> None:
+    words = ["--pxe", "--disk", "none", "--network", f"user,tftp={folders}"]
+    assert "no boot file of firmware bios is known; say which it is with bootfile=" in made.refused(*words)
+    (folders / "pxelinux.0").touch()
+    assert made(*words).machine.networks[0].tftp == folders
+    assert "no boot file of firmware uefi is known" in made.refused(*words, "--boot", "uefi")
+    (folders / "grubx64.efi").touch()
+    firmware = made(*words, "--boot", "uefi").machine.firmware
+    assert firmware is not None
+    assert firmware.kind is FirmwareKind.UEFI
+
+
 def test_uefi_keeps_its_variables(made: Making, folders: Path) -> None:
     firmware = made.machine("--boot", "uefi").firmware
     assert firmware is not None

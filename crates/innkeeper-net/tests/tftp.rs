@@ -3,14 +3,14 @@
 mod guest;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use guest::{ALL, GATEWAY, Guest, Random};
 use innkeeper_net::user::{Boot, Settings};
-use innkeeper_net::wire::{UDP, word};
+use innkeeper_net::wire::{Head, Ip, UDP, word};
 
 const PORT: u16 = 2000;
 
@@ -30,7 +30,7 @@ impl Folder {
     }
 
     fn guest(&self) -> Guest {
-        let boot = Boot { folder: Some(self.0.join("root")), file: Some("start".into()) };
+        let boot = Boot { folder: Some(self.0.join("root")), file: Some("start".into()), ..Boot::default() };
         Guest::new(Settings { boot, ..Settings::default() }, ALL)
     }
 }
@@ -73,6 +73,57 @@ fn rest(guest: &Guest, bytes: usize) -> Vec<u8> {
         }
     }
     unreachable!()
+}
+
+/// What a guest that asks for an address is told to start, which must be the same in both places of the answer. `says` are
+/// options: of what kind it is.
+fn told(guest: &Guest, says: &[u8]) -> Option<String> {
+    let mut message = [&[1, 1, 6][..], &[0; 233], &[99, 130, 83, 99, 53, 1, 1], says, &[255]].concat();
+    message.resize(message.len().max(300), 0);
+    let mut head = Head::default();
+    head.udp(68, 67, message.len(), 0);
+    let broadcast = Ip::new(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into(), UDP);
+    guest.send_packet(broadcast, &[head.as_slice(), &message].concat());
+    let (from, to, answer) = guest.udp();
+    assert_eq!((from, to), ((GATEWAY, 67).into(), 68));
+    let field = answer[108..236].split(|&byte| byte == 0).next().unwrap();
+    let mut options = &answer[240..];
+    let mut option = None;
+    while let [kind @ 1..255, length, rest @ ..] = options {
+        let (value, after) = rest.split_at(usize::from(*length));
+        option = option.or((*kind == 67).then_some(value));
+        options = after;
+    }
+    assert_eq!(option.unwrap_or_default(), field);
+    option.map(|name| String::from_utf8(name.to_vec()).unwrap())
+}
+
+#[test]
+fn a_guest_starts_what_its_kind_of_firmware_can() {
+    let folder = Folder::new("kinds");
+    let known = [(0, "bios"), (0, "other"), (7, "deep/uefi"), (7, "late"), (9, "late")];
+    let boot = |file| Boot {
+        folder: Some(folder.0.join("root")),
+        file,
+        known: known.map(|(kind, name)| (kind, name.to_owned())).to_vec(),
+    };
+    let guest = Guest::new(Settings { boot: boot(None), ..Settings::default() }, ALL);
+    let (bios, uefi, others) = (&[93, 2, 0, 0][..], &[93, 2, 0, 7][..], &[93, 6, 0, 6, 0, 9, 0, 7][..]);
+    assert_eq!(told(&guest, bios), None, "nothing is there");
+    folder.put("other", b"");
+    folder.put("late", b"");
+    fs::create_dir(folder.0.join("root/bios")).unwrap();
+    assert_eq!(told(&guest, bios).as_deref(), Some("other"), "a folder is nothing to start");
+    assert_eq!(told(&guest, uefi).as_deref(), Some("late"));
+    folder.put("deep/uefi", b"");
+    assert_eq!(told(&guest, uefi).as_deref(), Some("deep/uefi"));
+    assert_eq!(told(&guest, others).as_deref(), Some("late"), "what it likes better comes first");
+    assert_eq!(told(&guest, &[93, 2, 0, 6]), None);
+    assert_eq!(told(&guest, &[]), None, "it does not boot from the network");
+    let guest = Guest::new(Settings { boot: boot(Some("chosen".into())), ..Settings::default() }, ALL);
+    for says in [bios, uefi, &[]] {
+        assert_eq!(told(&guest, says).as_deref(), Some("chosen"));
+    }
 }
 
 #[test]
@@ -203,6 +254,6 @@ fn a_host_without_a_folder_serves_nothing() {
     request(&guest, &[b"file", b"octet"]);
     let (packet, _) = guest.packet(1); // unreachable
     assert_ne!(packet.protocol, UDP);
-    let boot = Boot { folder: Some("/nonexistent".into()), file: None };
+    let boot = Boot { folder: Some("/nonexistent".into()), ..Boot::default() };
     assert!(innkeeper_net::user::UserNet::new(Settings { boot, ..Settings::default() }).is_err());
 }

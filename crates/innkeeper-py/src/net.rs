@@ -61,16 +61,16 @@ impl NetLink {
 #[pymethods]
 impl NetLink {
     #[staticmethod]
-    #[pyo3(signature = (mac, /, *, loopback, name_servers, host_name, forwards, boot = (None, None)))]
+    #[pyo3(signature = (mac, /, *, loopback, name_servers, host_name, forwards, boot = (None, None, vec![])))]
     fn user(
         mac: [u8; 6],
         loopback: bool,
         name_servers: Vec<(String, u16)>,
         host_name: Option<String>,
         forwards: Vec<Asked>,
-        boot: (Option<PathBuf>, Option<String>),
+        boot: (Option<PathBuf>, Option<String>, Vec<(u16, String)>),
     ) -> PyResult<Self> {
-        let boot = Boot { folder: boot.0, file: boot.1 };
+        let boot = Boot { folder: boot.0, file: boot.1, known: boot.2 };
         let forwards = forwards
             .into_iter()
             .map(|(udp, host, port, guest_port)| Ok(Forward { udp, host: address(&host, port)?, guest_port }))

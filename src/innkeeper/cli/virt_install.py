@@ -125,7 +125,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
     first = first_start(definition, wanted, unattended is not None, cloud is not None)
     if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
-        devices.check_server(first.networks)
+        devices.check_server(first)
     if wanted.first is None and arguments.noreboot:
         raise ConfigError("--noreboot is for installations, and nothing is installed; leave it out")
     if wanted.ejects:
@@ -161,7 +161,7 @@ def plan_again(arguments: argparse.Namespace) -> Plan:
     started = replace(definition, machine=machine)
     first = first_start(started, wanted, unattended is not None, cloud is not None)
     if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
-        devices.check_server(first.networks)
+        devices.check_server(first)
     documents = replace(definitions.documents(started, first), kept=kept)
     return Plan(definition, first, wanted, Disks([]), unattended, cloud, documents, again=True)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.config import NetworkConfig, NetworkKind, UserBackend
 from innkeeper.errors import HostError
+from innkeeper.net import boot_files
 from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opene
             name_servers=list(config.name_servers),
             host_name=host_name,
             forwards=forwards,
-            boot=(str(config.tftp) if config.tftp is not None else None, config.bootfile or None),
+            boot=(str(config.tftp) if config.tftp is not None else None, config.bootfile or None, boot_files.known()),
         )
     except OSError as error:
         raise refused_forward(error) from error
@@ -77,8 +78,17 @@ def open_user(config: NetworkConfig, mac: bytes, host_name: str | None) -> Opene
         f"{host}:{port} leads to the guest's port {it.guest_port}{' (udp)' if it.udp else ''}"
         for (host, port), it in zip(link.forwarded, config.forwards, strict=True)
     ]
-    serves = [f"guests boot from {config.tftp or config.bootfile}"] if config.tftp or config.bootfile else []
-    return Opened(link, "; ".join(["user, by the built-in address translation", *listening, *serves]))
+    return Opened(link, "; ".join(["user, by the built-in address translation", *listening, *serves(config)]))
+
+
+def serves(config: NetworkConfig) -> list[str]:
+    """What a guest finds that boots from the network, in words."""
+    if config.tftp is None or config.bootfile:
+        return [f"guests boot from {config.tftp or config.bootfile}"] if config.tftp or config.bootfile else []
+    bios, uefi = (boot_files.first_in(config.tftp, uefi=uefi) for uefi in (False, True))
+    if bios is None and uefi is None:
+        return [f"{config.tftp} has no boot file that is known: say with bootfile= which it is"]
+    return [f"guests boot from {config.tftp}: {', '.join(name for name in (bios, uefi) if name is not None)}"]
 
 
 def refused_forward(error: OSError) -> HostError:

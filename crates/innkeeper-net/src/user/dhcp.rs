@@ -1,6 +1,6 @@
 //! The DHCP server: one guest, one address, always the same.
 //!
-//! Spec: RFC 2131, RFC 2132. Left out: leases that end (ours is as good as forever, and asked for again every half day),
+//! Spec: RFC 2131, RFC 2132; RFC 4578 (what a client that boots from the network is). Left out: leases that end (ours is as good as forever, and asked for again every half day),
 //! relays, and options that nobody asked us to give.
 
 use std::net::Ipv4Addr;
@@ -38,6 +38,7 @@ const RENEW: u8 = 58;
 const REBIND: u8 = 59;
 const TFTP_SERVER: u8 = 66;
 const BOOT_FILE: u8 = 67;
+const ARCHITECTURE: u8 = 93;
 const END: u8 = 255;
 
 const DISCOVER: u8 = 1;
@@ -52,8 +53,6 @@ const INFORM: u8 = 8;
 pub struct Lease {
     pub host_name: Option<String>,
     pub mtu: u16,
-    /// What a guest that boots from the network fetches from the gateway.
-    pub boot_file: Option<String>,
 }
 
 /// The value of an option; the first of that kind.
@@ -75,6 +74,12 @@ fn option(message: &[u8], kind: u8) -> Option<&[u8]> {
     }
 }
 
+/// What the client can start, if it boots from the network: numbers of RFC 4578, 2.1, what it likes best first.
+pub fn architectures(message: &[u8]) -> impl Iterator<Item = u16> {
+    let pairs = option(message, ARCHITECTURE).unwrap_or_default().chunks_exact(2);
+    pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+}
+
 /// An answer, and where it goes.
 pub struct Answer {
     pub message: Vec<u8>,
@@ -83,8 +88,9 @@ pub struct Answer {
     pub leased: Option<Mac>,
 }
 
-/// Answers a message to the server's port; None if it deserves none.
-pub fn answer(message: &[u8], lease: &Lease) -> Option<Answer> {
+/// Answers a message to the server's port; None if it deserves none. `boot_file` is what a guest that boots from the network
+/// fetches from the gateway.
+pub fn answer(message: &[u8], lease: &Lease, boot_file: Option<&str>) -> Option<Answer> {
     if *message.first()? != BOOT_REQUEST || array(message, HEADER)? != COOKIE {
         return None;
     }
@@ -104,10 +110,10 @@ pub fn answer(message: &[u8], lease: &Lease) -> Option<Answer> {
     };
     let to = if reply == NAK || current.is_unspecified() { Ipv4Addr::BROADCAST } else { current };
     let leased = if kind == REQUEST && reply == ACK { array(message, 28) } else { None };
-    Some(Answer { message: write(message, kind, reply, lease), to, leased })
+    Some(Answer { message: write(message, (kind, reply), lease, boot_file), to, leased })
 }
 
-fn write(request: &[u8], kind: u8, reply: u8, lease: &Lease) -> Vec<u8> {
+fn write(request: &[u8], (kind, reply): (u8, u8), lease: &Lease, boot_file: Option<&str>) -> Vec<u8> {
     let mut out = request[..HEADER].to_vec();
     out[0] = BOOT_REPLY;
     out[3] = 0; // hops
@@ -119,7 +125,7 @@ fn write(request: &[u8], kind: u8, reply: u8, lease: &Lease) -> Vec<u8> {
     }
     out[20..24].copy_from_slice(&GATEWAY_V4.octets());
     out[44..HEADER].fill(0); // server's name and boot file
-    let boot_file = lease.boot_file.as_deref().filter(|_| reply != NAK).unwrap_or_default().as_bytes();
+    let boot_file = boot_file.filter(|_| reply != NAK).unwrap_or_default().as_bytes();
     let boot_file = &boot_file[..boot_file.len().min(BOOT_FILE_BYTES)];
     out[BOOT_FILE_AT..BOOT_FILE_AT + boot_file.len()].copy_from_slice(boot_file);
     out.extend(COOKIE);
@@ -169,7 +175,7 @@ mod tests {
     }
 
     fn lease() -> Lease {
-        Lease { host_name: Some("guest".into()), mtu: 1500, boot_file: None }
+        Lease { host_name: Some("guest".into()), mtu: 1500 }
     }
 
     fn kind_of(message: &[u8]) -> u8 {
@@ -178,11 +184,11 @@ mod tests {
 
     #[test]
     fn a_guest_is_offered_its_address_and_gets_it() {
-        let offer = answer(&request(DISCOVER, &[]), &lease()).unwrap();
+        let offer = answer(&request(DISCOVER, &[]), &lease(), None).unwrap();
         assert_eq!((kind_of(&offer.message), offer.to), (OFFER, Ipv4Addr::BROADCAST));
         assert_eq!((&offer.message[4..8], &offer.message[16..20]), (&[1, 2, 3, 4][..], &[10, 0, 2, 15][..]));
         let taken =
-            answer(&request(REQUEST, &[REQUESTED, 4, 10, 0, 2, 15, SERVER, 4, 10, 0, 2, 2]), &lease())
+            answer(&request(REQUEST, &[REQUESTED, 4, 10, 0, 2, 15, SERVER, 4, 10, 0, 2, 2]), &lease(), None)
                 .unwrap();
         assert_eq!((kind_of(&taken.message), offer.leased, taken.leased), (ACK, None, Some([0; 6])));
         for (kind, value) in [
@@ -198,39 +204,57 @@ mod tests {
     #[test]
     fn a_guest_that_boots_is_told_what_and_from_where() {
         for name in ["pxelinux.0".to_owned(), "x".repeat(300)] {
-            let lease = Lease { boot_file: Some(name.clone()), ..lease() };
-            let offer = answer(&request(DISCOVER, &[]), &lease).unwrap().message;
+            let offer = answer(&request(DISCOVER, &[]), &lease(), Some(&name)).unwrap().message;
             let told = &name.as_bytes()[..name.len().min(BOOT_FILE_BYTES)];
             assert_eq!(option(&offer, BOOT_FILE), Some(told));
             assert_eq!(option(&offer, TFTP_SERVER), Some(&b"10.0.2.2"[..]));
             assert_eq!(&offer[20..24], &[10, 0, 2, 2]);
             assert_eq!((&offer[108..108 + told.len()], offer[108 + told.len()]), (told, 0));
-            let refused = answer(&request(REQUEST, &[REQUESTED, 4, 192, 168, 0, 5]), &lease).unwrap().message;
+            let elsewhere = request(REQUEST, &[REQUESTED, 4, 192, 168, 0, 5]);
+            let refused = answer(&elsewhere, &lease(), Some(&name)).unwrap().message;
             assert_eq!((option(&refused, BOOT_FILE), refused[108]), (None, 0));
         }
-        assert_eq!(option(&answer(&request(DISCOVER, &[]), &lease()).unwrap().message, BOOT_FILE), None);
+        assert_eq!(
+            option(&answer(&request(DISCOVER, &[]), &lease(), None).unwrap().message, BOOT_FILE),
+            None
+        );
+    }
+
+    #[test]
+    fn a_client_says_what_it_can_start() {
+        for (options, found) in [
+            (&[ARCHITECTURE, 2, 0, 7][..], &[7][..]),
+            (&[ARCHITECTURE, 4, 0, 9, 0, 7], &[9, 7]),
+            (&[ARCHITECTURE, 3, 0, 9, 0], &[9]),
+            (&[ARCHITECTURE, 1, 9], &[]),
+            (&[ARCHITECTURE, 0], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(architectures(&request(DISCOVER, options)).collect::<Vec<_>>(), found);
+        }
+        assert_eq!(architectures(&[]).count(), 0);
     }
 
     #[test]
     fn an_address_of_elsewhere_is_refused() {
-        let refused = answer(&request(REQUEST, &[REQUESTED, 4, 192, 168, 0, 5]), &lease()).unwrap();
+        let refused = answer(&request(REQUEST, &[REQUESTED, 4, 192, 168, 0, 5]), &lease(), None).unwrap();
         assert_eq!((kind_of(&refused.message), refused.to), (NAK, Ipv4Addr::BROADCAST));
         assert_eq!(option(&refused.message, ROUTER), None);
     }
 
     #[test]
     fn whoever_chose_another_server_is_left_alone() {
-        assert!(answer(&request(REQUEST, &[SERVER, 4, 10, 0, 2, 9]), &lease()).is_none());
+        assert!(answer(&request(REQUEST, &[SERVER, 4, 10, 0, 2, 9]), &lease(), None).is_none());
     }
 
     #[test]
     fn a_broken_message_gets_no_answer() {
         let whole = request(DISCOVER, &[REQUESTED, 4, 1, 2, 3, 4]);
         for length in 0..HEADER + 6 {
-            assert!(answer(&whole[..length], &lease()).is_none(), "{length} bytes");
+            assert!(answer(&whole[..length], &lease(), None).is_none(), "{length} bytes");
         }
         for length in HEADER + 6..whole.len() {
-            drop(answer(&whole[..length], &lease()));
+            drop(answer(&whole[..length], &lease(), None));
         }
     }
 }

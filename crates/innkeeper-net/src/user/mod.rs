@@ -32,7 +32,7 @@ pub use forward::Forward;
 use forward::Listener;
 pub use layout::{GATEWAY_MAC, GUEST_V4, Reach};
 pub use out::MTU;
-use stack::{Outside, Stack};
+use stack::{Outside, Stack, Told};
 
 use crate::sys::{Event, Interest, Poll, Wake};
 use crate::wire::Mac;
@@ -60,6 +60,8 @@ pub struct Boot {
     pub folder: Option<PathBuf>,
     /// The first of them, or an address that its boot ROM knows how to fetch.
     pub file: Option<String>,
+    /// Without that, the first of these that is in the folder and of the guest's architecture (RFC 4578, 2.1).
+    pub known: Vec<(u16, String)>,
 }
 
 struct Shared {
@@ -93,10 +95,11 @@ impl UserNet {
             forwarded.push(listener.address().map_err(about)?);
             listeners.push(listener);
         }
-        let files = settings.boot.folder.as_deref().map(tftp::Server::new).transpose().map_err(plainly)?;
-        let lease =
-            dhcp::Lease { host_name: settings.host_name, mtu: MTU as u16, boot_file: settings.boot.file };
-        let stack = Stack::new(settings.guest, settings.reach, (lease, files), listeners, Arc::clone(&poll));
+        let Boot { folder, file, known } = settings.boot;
+        let files = folder.map(|folder| tftp::Server::new(&folder, known)).transpose().map_err(plainly)?;
+        let lease = dhcp::Lease { host_name: settings.host_name, mtu: MTU as u16 };
+        let told = Told { lease, boot_file: file, files };
+        let stack = Stack::new(settings.guest, settings.reach, told, listeners, Arc::clone(&poll));
         let shared = Arc::new(Shared { stack: stack.into(), poll, wake, ending: AtomicBool::new(false) });
         let waiter = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("innkeeper-nat".into()).spawn(move || waiter.wait());

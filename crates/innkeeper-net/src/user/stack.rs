@@ -55,13 +55,19 @@ impl Outside {
     }
 }
 
+/// What a guest is told of itself, and of what it starts.
+pub struct Told {
+    pub lease: dhcp::Lease,
+    pub boot_file: Option<String>,
+    pub files: Option<tftp::Server>,
+}
+
 /// The gateway with all that it knows.
 pub struct Stack {
     pub outside: Outside,
     pub flows: Flows,
     pub listeners: Vec<Listener>,
-    lease: dhcp::Lease,
-    files: Option<tftp::Server>,
+    told: Told,
     /// Who was last given the guest's address.
     pub leased: Option<Mac>,
     fragments: Fragments,
@@ -74,13 +80,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    pub fn new(
-        guest: Mac,
-        reach: Reach,
-        (lease, files): (dhcp::Lease, Option<tftp::Server>),
-        listeners: Vec<Listener>,
-        poll: Arc<Poll>,
-    ) -> Self {
+    pub fn new(guest: Mac, reach: Reach, told: Told, listeners: Vec<Listener>, poll: Arc<Poll>) -> Self {
         let outside = Outside {
             out: Out::new(guest),
             pool: Pool::default(),
@@ -95,8 +95,7 @@ impl Stack {
             outside,
             flows: Flows::default(),
             listeners,
-            lease,
-            files,
+            told,
             leased: None,
             fragments: Fragments::default(),
             turns: VecDeque::new(),
@@ -115,7 +114,7 @@ impl Stack {
             }
             self.flows.remove(id);
         }
-        if let Some(files) = &mut self.files {
+        if let Some(files) = &mut self.told.files {
             files.clear();
         }
         self.fragments.clear();
@@ -303,7 +302,7 @@ impl Stack {
             return;
         }
         let ends = (SocketAddr::new(packet.source, from), SocketAddr::new(packet.destination, to));
-        if self.files.is_some() && tftp::is_for_us(packet.destination, to) {
+        if self.told.files.is_some() && tftp::is_for_us(packet.destination, to) {
             return self.file(ends.0, payload);
         }
         self.datagram(wire::UDP, ends, payload, |stack| match stack.outside.reach.target(ends.1, 0) {
@@ -316,7 +315,11 @@ impl Stack {
     fn dhcp(&mut self, payload: Payload<'_>) {
         let mut message = [0; MTU];
         let count = payload.copy_to(&mut message);
-        if let Some(answer) = dhcp::answer(&message[..count], &self.lease) {
+        let message = &message[..count];
+        let Told { lease, boot_file, files } = &self.told;
+        let found = || files.as_ref().and_then(|files| files.boot_file(dhcp::architectures(message)));
+        let boot_file = boot_file.as_deref().or_else(found);
+        if let Some(answer) = dhcp::answer(message, lease, boot_file) {
             self.leased = answer.leased.or(self.leased);
             let from = SocketAddr::from((GATEWAY_V4, dhcp::SERVER_PORT));
             self.outside.out.udp(from, (answer.to, dhcp::CLIENT_PORT).into(), &answer.message);
@@ -325,7 +328,7 @@ impl Stack {
 
     /// Words for the server of files.
     fn file(&mut self, guest: SocketAddr, payload: Payload<'_>) {
-        let Some(files) = &mut self.files else { return };
+        let Some(files) = &mut self.told.files else { return };
         let mut datagram = [0; MTU];
         let count = payload.copy_to(&mut datagram);
         files.take(guest, &datagram[..count], self.outside.now, &mut self.outside.out);
@@ -553,7 +556,7 @@ impl Stack {
                 None => {}
             }
         }
-        let files = self.files.as_mut().and_then(|files| {
+        let files = self.told.files.as_mut().and_then(|files| {
             files.tick(now, &mut self.outside.out);
             files.next_deadline()
         });

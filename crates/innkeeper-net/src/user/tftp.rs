@@ -23,6 +23,8 @@ const LIMIT: usize = 16;
 const TRIES: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(1);
 const PATIENCE_S: std::ops::RangeInclusive<u64> = 1..=255;
+/// How many of a client's architectures are looked at.
+const ARCHITECTURES: usize = 4;
 /// Bytes of a request that are looked at.
 const REQUEST_BYTES: usize = 512;
 const NAME_BYTES: usize = 255;
@@ -59,16 +61,27 @@ struct Transfer {
 
 pub struct Server {
     folder: File,
+    /// What may be started, each for clients of an architecture; the first that is there is.
+    known: Vec<(u16, String)>,
     transfers: Vec<Transfer>,
 }
 
 impl Server {
     /// # Errors
     /// The host's: there is no such folder, or it is not to be read.
-    pub fn new(folder: &Path) -> io::Result<Self> {
+    pub fn new(folder: &Path, known: Vec<(u16, String)>) -> io::Result<Self> {
         let folder = File::open(folder)?;
         drop(open_beneath(&folder, b".", libc::O_DIRECTORY | libc::O_PATH)?); // a host without openat2 says so at once
-        Ok(Self { folder, transfers: Vec::new() })
+        Ok(Self { folder, known, transfers: Vec::new() })
+    }
+
+    /// What a client of these architectures starts from the folder, as it now is.
+    pub fn boot_file(&self, architectures: impl Iterator<Item = u16>) -> Option<&str> {
+        let mut wanted = architectures.take(ARCHITECTURES);
+        wanted.find_map(|architecture| {
+            let names = self.known.iter().filter(|(of, _)| *of == architecture).map(|(_, name)| name);
+            names.map(String::as_str).find(|name| self.file(name.as_bytes()).is_ok())
+        })
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {

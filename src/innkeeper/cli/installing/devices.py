@@ -15,6 +15,7 @@ from innkeeper.config import (
     DiskConfig,
     DiskFormat,
     FilesystemConfig,
+    FirmwareKind,
     GraphicsConfig,
     InputKind,
     KeyValues,
@@ -124,12 +125,23 @@ def network(text: str) -> NetworkConfig:
     return replace(card, tftp=card.tftp.absolute()) if card.tftp is not None else card
 
 
-def check_server(cards: tuple[NetworkConfig, ...]) -> None:
+def check_server(machine: MachineConfig) -> None:
     """Raises `ConfigError` unless a machine that starts from the network may find something there."""
+    from innkeeper.net import boot_files
+
+    cards, uefi = machine.networks, machine.firmware is not None and machine.firmware.kind is FirmwareKind.UEFI
     if not cards:
         raise ConfigError("the first start is from the network, and the machine has no card; leave out --network none")
-    if all(card.kind is NetworkKind.USER and not card.bootfile for card in cards):
+    if any(card.kind is not NetworkKind.USER or card.bootfile for card in cards):
+        return
+    folders = [card.tftp for card in cards if card.tftp is not None]
+    if not folders:
         raise ConfigError(f"the first start is from the network, and {NET_BOOT}")
+    if not any(boot_files.first_in(folder, uefi=uefi) for folder in folders):
+        kind = FirmwareKind.UEFI if uefi else FirmwareKind.BIOS
+        raise ConfigError(
+            f"--network has tftp={folders[0]}, where no boot file of firmware {kind} is known; say which it is with bootfile="
+        )
 
 
 def graphics(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:

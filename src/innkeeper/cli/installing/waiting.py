@@ -74,7 +74,9 @@ def at_console(manager: Manager, name: str, *, installs: bool) -> None:
 
 
 def at_screen(arguments: argparse.Namespace, manager: Manager, name: str) -> None:
-    """In a window of this desktop, or without one on a page, until that is closed or ended by ^C."""
+    """In a window of this desktop, until that is closed; without one on a page, until ^C ends it. Who does not sit at a terminal, or waits
+    for the installer, is told where the screen is.
+    """
     from innkeeper.cli import virt_viewer
     from innkeeper.cli.machines import view
 
@@ -83,10 +85,25 @@ def at_screen(arguments: argparse.Namespace, manager: Manager, name: str) -> Non
         viewer = argparse.ArgumentParser()
         virt_viewer.register(viewer)
         virt_viewer.look(argparse.Namespace(**vars(viewer.parse_args([name])) | {"system": arguments.system}), name)
-        return
-    say(f"{why}: the screen is on this page", file=sys.stderr)
-    with suppress(KeyboardInterrupt):
-        view.serve(arguments, name, manager.domains.state(name))
+    elif arguments.destroy_on_exit or (sys.stdin.isatty() and arguments.wait is None):
+        say(f"{why}: the screen is on this page", file=sys.stderr)
+        with suppress(KeyboardInterrupt):
+            view.serve(arguments, name, manager.domains.state(name))
+    else:
+        say(f"{why}: {where(manager, name)}", file=sys.stderr)
+
+
+def where(manager: Manager, name: str) -> str:
+    """A machine's screen, in words."""
+    from innkeeper.cli.machines.domdisplay import address
+
+    try:
+        displays = manager.domains.control(name, "graphics")
+    except HostError:
+        displays = []  # the machine has just ended; the page waits for its next start
+    if not displays:
+        return f"inn view {name} shows the screen in a browser"
+    return f"inn view {name} shows the screen in a browser, and {address(displays[0], secret=False)} in a viewer"
 
 
 def runs(manager: Manager, name: str) -> bool:
