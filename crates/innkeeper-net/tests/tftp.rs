@@ -89,7 +89,7 @@ fn told(guest: &Guest, says: &[u8]) -> Option<String> {
     let field = answer[108..236].split(|&byte| byte == 0).next().unwrap();
     let mut options = &answer[240..];
     let mut option = None;
-    while let [kind @ 1..255, length, rest @ ..] = options {
+    while let [kind @ 1..=254, length, rest @ ..] = options {
         let (value, after) = rest.split_at(usize::from(*length));
         option = option.or((*kind == 67).then_some(value));
         options = after;
