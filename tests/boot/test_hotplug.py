@@ -205,9 +205,13 @@ def test_the_verbs_change_a_machine_that_runs(debian: KernelImage, initramfs: In
         assert str(image) in user.inn("domblklist", "one")
         user.inn("virsh", "blockresize", "one", "vdb", "16M")
         assert f"block.0.capacity={16 << 20}" in user.inn("domstats", "one", "--block")
+        shown = user.inn("dumpxml", "one")
+        assert (mac in shown, str(image) in shown) == (True, True)
         assert "detached" in user.inn("virsh", "detach-interface", "one", "--type", "user", "--mac", mac)
         assert "detached" in user.inn("virsh", "detach-disk", "one", "vdb", "--live")
         assert str(image) in user.inn("domblklist", "one", "--inactive")
+        shown = user.inn("dumpxml", "one")
+        assert (mac in shown, str(image) in shown) == (False, False)
     finally:
         user.inn("destroy", "one")
     user.inn("undefine", "one")

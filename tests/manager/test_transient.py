@@ -2,8 +2,10 @@
 
 import os
 import signal
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,14 +17,20 @@ from innkeeper.image.iso9660 import write_disc
 from innkeeper.machine import Machine
 from innkeeper.manager import connect, read_xml
 from innkeeper.manager.domain_toml import read_toml
+from innkeeper.manager.domains import check_transient
+from innkeeper.manager.saves import Saves, managed_file
 from innkeeper.manager.service import Manager
 from innkeeper.manager.snapshots.drives import written_drives
+from innkeeper.manager.snapshots.recovery import still
+from innkeeper.manager.snapshots.table import SnapshotTable
 from innkeeper.manager.storage.work import finish
+from innkeeper.manager.store import Store
 from innkeeper.testing.guests import SPIN, flat_guest
 
 MIB = 1 << 20
 UUID = "5f0c3a52-7b3e-4f39-9d7a-000000000001"
 OTHER = UUID.replace("1", "2")
+UUID_OF_WEB = uuid.UUID(UUID)
 MAC = "52:54:00:00:00:01"
 XML = """<domain type='bt'><name>{name}</name><uuid>{uuid}</uuid><title>one of them</title><memory unit='MiB'>16</memory>
 <os><type>hvm</type><kernel>{folder}/guest</kernel></os><devices>
@@ -237,3 +245,49 @@ def test_a_machine_of_inn_run_has_no_document(manager: Manager, user: Path) -> N
             manager.domains.info("tool")
         with pytest.raises(ConfigError, match="machine tool is transient"):
             manager.domains.undefine("tool")
+
+
+def test_a_machine_in_the_middle_of_something_is_not_undefined(
+    manager: Manager, xml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.domains.define(xml)
+    manager.domains.start("web")
+    with Store() as store:
+        table = SnapshotTable(store, store.get("web"))
+        check_transient(table, files=False)
+        number = table.note("live", {})
+        with pytest.raises(HostError, match="its disks are being changed; undefine it when that is done"):
+            manager.domains.undefine("web")
+        table.forget(number)
+        monkeypatch.setattr("innkeeper.manager.domains.ask", lambda *_, **__: [1, 2, 3])
+        with pytest.raises(HostError, match="machine web is being saved"):
+            check_transient(table, files=False)
+    monkeypatch.undo()
+    manager.domains.undefine("web")
+
+
+def test_a_machine_whose_disks_are_being_changed_while_it_is_shut_off_is_not_undefined(
+    manager: Manager, xml: str
+) -> None:
+    manager.domains.define(xml)
+    busy = "is about to start or to end, or busy with snapshots; try again"
+    with Store() as store, still(store, store.get("web")), pytest.raises(HostError, match=busy):
+        manager.domains.undefine("web")
+    assert listed(manager) == [("web", UUID, True)]
+
+
+def test_a_managed_save_whose_machine_was_undefined_meanwhile_is_not_lost(
+    xml: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store() as store:
+        store.put("web", UUID_OF_WEB, xml)
+
+    def written(*_: object, **__: object) -> Iterator[None]:
+        with Store() as store:
+            store.remove("web")
+        yield from ()
+
+    monkeypatch.setattr(Saves, "_written", written)
+    saves = Saves(SimpleNamespace(running_name=lambda name: name))  # type: ignore[arg-type]
+    with pytest.raises(HostError, match=f"inn restore {managed_file(UUID_OF_WEB)} goes on with it"):
+        finish(saves.managed_save("web"))

@@ -14,7 +14,7 @@ from innkeeper.machine.suspending import PAUSED
 from innkeeper.manager.domain_xml import read_xml, unknown_parts
 from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
-from innkeeper.manager.naming import check_free
+from innkeeper.manager.naming import check_free, kept_row
 from innkeeper.manager.normal import normalised
 from innkeeper.manager.saves import going_on, managed_file
 from innkeeper.manager.served import served
@@ -68,6 +68,7 @@ class Starting:
         if not row.persistent:
             raise HostError(f"machine {row.name} runs already")
         with self._locks[row.name]:
+            row = kept_row(row.name)  # nobody has undefined it meanwhile
             saved = managed_file(row.uuid)
             active = row.name in running()
             if force_boot:
