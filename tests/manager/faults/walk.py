@@ -47,7 +47,7 @@ LIVE = {
     "save",
     "managedsave",
 }
-STILL = {"start", "undefine", "snapshot-create", "snapshot-revert", "snapshot-delete", "restore"}
+STILL = {"start", "snapshot-create", "snapshot-revert", "snapshot-delete", "restore"}
 """What a verb needs of its machine."""
 
 Act = Callable[[Manager, str], Any]
