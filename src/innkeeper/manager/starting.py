@@ -69,8 +69,7 @@ class Starting:
             raise HostError(f"machine {row.name} runs already")
         with self._locks[row.name]:
             row = kept_row(row.name)  # nobody has undefined it meanwhile
-            saved = managed_file(row.uuid)
-            active = row.name in running()
+            saved, active = managed_file(row.uuid), row.name in running()
             if force_boot:
                 saved.unlink(missing_ok=True)
             if saved.exists() and not active:
