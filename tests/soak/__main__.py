@@ -17,6 +17,7 @@ from .install import soak_install
 from .kernels import soak_kernels
 from .machines import soak_machines
 from .report import say
+from .starts import soak_starts
 from .stress import soak_stress
 
 Soak = Callable[[argparse.Namespace, Path], bool]
@@ -25,6 +26,7 @@ SOAKS: dict[str, Soak] = {
     "kernels": soak_kernels,
     "machines": soak_machines,
     "boots": soak_boots,
+    "starts": soak_starts,
     "install": soak_install,
     "cloud": soak_cloud,
     "stress": soak_stress,

@@ -19,6 +19,8 @@ def test_a_preseed_file_has_accounts_and_a_name() -> None:
     assert "d-i netcfg/hostname string web-1" in lines
     assert "d-i partman/confirm boolean true" in lines
     assert "tasksel tasksel/first multiselect " in lines
+    assert {"d-i mirror/http/hostname string deb.debian.org", "d-i mirror/http/directory string /debian"} <= set(lines)
+    assert "d-i mirror/http/proxy string" in lines  # none, and that is not asked for
     alone = preseed(Unattended(admin_password="x"), "a").splitlines()
     assert "d-i passwd/make-user boolean false" in alone
 

@@ -13,6 +13,7 @@ from innkeeper.records import dataclass
 FAMILIES = ("debian",)
 LOGIN = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 TASKS = {"jeos": "", "desktop": "standard, desktop"}
+MIRROR = "deb.debian.org"  # which leads to one nearby
 HOST_NAME = re.compile(r"[^A-Za-z0-9-]+")
 
 
@@ -52,6 +53,9 @@ def preseed(unattended: Unattended, name: str) -> str:
         "apt-setup/cdrom/set-first boolean false",
         "apt-setup/use_mirror boolean true",
         "mirror/country string manual",
+        f"mirror/http/hostname string {MIRROR}",
+        "mirror/http/directory string /debian",
+        "mirror/http/proxy string",
         "clock-setup/utc boolean true",
         "time/zone string Etc/UTC",
         "partman-auto/method string regular",
