@@ -1,5 +1,6 @@
 """Installations as users start them: to the end, cut short at any point, and by documents that the real virt-install makes."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,11 @@ class Installer:
         listed = self.user.inn("list", "--all", "--name")
         files = list((state / "installations").glob("*")) if (state / "installations").exists() else []
         return listed.strip() == "" and not self.disk.exists() and not files
+
+    def wait_for_the_manager(self) -> None:
+        """Until it is not at it any more: it hears that the command was killed when it has something to say."""
+        with suppress(FileNotFoundError), (self.home / "state/innkeeper/installations/one/lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def wait_for_words_in_the_log(self, words: str) -> None:
         log, deadline = self.home / "state/innkeeper/one.log", time.monotonic() + LIMIT_S
@@ -156,10 +163,11 @@ def test_an_installation_whose_machine_is_killed_leaves_nothing(make: Make) -> N
     installer = make(NEVER_ENDS)
     for _ in range(2):  # the same command can be run again
         with installer.start("--wait") as command:
-            installer.wait_until_it_runs()
+            assert command.stderr is not None
+            while "Domain installation started." not in command.stderr.readline():
+                assert command.poll() is None
             installer.kill("one/lock")
             assert command.wait(LIMIT_S) == 2
-            assert command.stderr is not None
             said = command.stderr.read()
             assert f"is removed, and {installer.disk}; the same command can be run again" in said
             assert "machine one has ended, and its installer had not" in said
@@ -204,6 +212,7 @@ def test_a_killed_command_leaves_a_machine_or_nothing(make: Make) -> None:
         with installer.start("--noautoconsole") as command:
             time.sleep(tenth / 10)
             command.kill()
+        installer.wait_for_the_manager()
         deadline = time.monotonic() + LIMIT_S
         while not (gone := installer.has_left_nothing()) and "one" not in installer.user.inn("list", "--name"):
             assert time.monotonic() < deadline  # its process may just be starting

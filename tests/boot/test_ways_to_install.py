@@ -324,6 +324,27 @@ class Verb(Terminal):
             super().__init__(*words)
 
 
+def test_a_terminal_shows_how_far_it_is(
+    home: Home, debian: KernelImage, initramfs: Initramfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the manager does: the disk, and what the guest says on its serial port. ^C undoes it."""
+    for key, value in home.environment.items():
+        monkeypatch.setenv(key, value)
+    tree = home.home / "tree/install.amd"
+    tree.mkdir(parents=True)
+    shutil.copy(debian.vmlinuz, tree / "vmlinuz")
+    shutil.copy(initramfs("while :; do echo still copy''ing; sleep 0.3; done"), tree / "initrd.gz")
+    words = ["--name", "one", *ALONE, *OFFLINE, "--location", str(tree.parent), "--extra-args", QUIET]
+    with Verb("virt-install", *words, "--disk", f"{home.home}/disk,size=0.1,sparse=no", "--wait") as terminal:
+        terminal.line.wait_for(f"Allocating '{home.home}/disk' ", limit_s=90)
+        terminal.line.wait_for("Installing 'one' 0:", limit_s=90)
+        terminal.line.wait_for("still copying", limit_s=90)
+        terminal.line.type("\x03")
+        assert terminal.status(limit_s=60) == 130
+    assert not (home.home / "disk").exists()
+    assert "one" not in home.inn("list", "--all", "--name")
+
+
 def test_a_machine_is_installed_again(home: Home, debian: KernelImage, initramfs: Initramfs) -> None:
     tree = home.home / "tree/install.amd"
     tree.mkdir(parents=True)

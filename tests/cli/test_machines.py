@@ -122,7 +122,8 @@ def test_mistakes_are_named_and_nothing_is_made(
 ) -> None:
     assert main(["virt-install", "--name", "myvm", *options]) == 2
     assert words in capsys.readouterr().err
-    assert not list(folders.glob("state/innkeeper/*.log"))
+    assert not list(folders.glob("state/innkeeper/myvm*"))
+    assert not list(folders.glob("state/innkeeper/installations/*"))
 
 
 def test_a_failed_installation_leaves_nothing(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

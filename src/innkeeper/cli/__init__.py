@@ -19,7 +19,7 @@ from innkeeper.cli.parser import Parser
 from innkeeper.cli.status import Status
 from innkeeper.cli.terminal import LogHandler
 from innkeeper.cli.words import complain, ready
-from innkeeper.errors import EngineError, InnkeeperError, refused
+from innkeeper.errors import ConfigError, EngineError, InnkeeperError, refused
 
 VERBS = {
     "run": "run a guest until it powers off",
@@ -42,6 +42,8 @@ VERBS = {
 VERBS |= machines.VERBS | networks.VERBS | storage.VERBS | snapshots.VERBS | node.VERBS
 
 
+ALONE = ("run", "trace", "image", "doctor", "completion", "complete")
+"""Verbs that ask no manager."""
 ALLOCATIONS = 50_000
 """After which the collector looks for cycles: what modules are made of has none that end."""
 
@@ -63,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run() -> int:
         with ExitStack() as held:
             parsed = make_parser(words).parse_args(words, argparse.Namespace(held=held, session=None))
+            if parsed.system and parsed.verb_name in ALONE:
+                raise ConfigError(
+                    f"--system is about what the host's manager keeps, and inn {parsed.verb_name} asks no manager; leave it out"
+                )
             return cast("Verb", parsed.verb).execute(parsed)
 
     return guarded(run)
@@ -118,5 +124,5 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if asked == name:
             verb = load(name)
             verb.register(verb_parser)
-            verb_parser.set_defaults(verb=verb)
+            verb_parser.set_defaults(verb=verb, verb_name=name)
     return parser

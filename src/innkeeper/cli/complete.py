@@ -6,9 +6,11 @@ Verbs and options are those of the commands' own parsers; names of machines, net
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from innkeeper.cli.machines import connection
 from innkeeper.cli.parser import Parser, Refusal
 from innkeeper.cli.status import Status
 from innkeeper.errors import InnkeeperError
@@ -37,11 +39,12 @@ def execute(arguments: argparse.Namespace) -> int:
     return Status.DONE
 
 
-def possibilities(words: Sequence[str]) -> list[str]:
-    """What may stand in the last word's place. None where nothing is known."""
+def possibilities(words: Sequence[str], *, system: bool = False) -> list[str]:
+    """What may stand in the last word's place. None where nothing is known. `system` is what is meant if no word says it."""
     from innkeeper.cli import make_parser
 
     *before, last = words
+    system = is_system(before, by_itself=system)
     parser: argparse.ArgumentParser = make_parser(before)
     given: list[str] = []  # since the last verb
     for word in before:
@@ -58,7 +61,7 @@ def possibilities(words: Sequence[str]) -> list[str]:
             for name in action.option_strings
         )
     else:
-        found = verbs_of(parser) or values(parser, given)
+        found = verbs_of(parser) or values(parser, given, system=system)
     return sorted(word for word in found if word.startswith(last) or word == FILE)
 
 
@@ -72,7 +75,23 @@ def verbs_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentP
     return {}
 
 
-def values(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
+def is_system(words: Sequence[str], *, by_itself: bool) -> bool:
+    """Whether names of the host's things are meant.
+
+    >>> is_system(["virsh", "-c", "qemu:///system", "start"], by_itself=False), is_system(["start"], by_itself=False)
+    (True, False)
+    """
+    from innkeeper.cli.virsh import URI
+
+    known = connection.SESSION + connection.SYSTEM
+    named = [word.removeprefix("--connect=") for word in words if word.removeprefix("--connect=") in known]
+    if named:
+        return named[-1] in connection.SYSTEM
+    by_environment = "virsh" in words and os.environ.get(URI) in connection.SYSTEM
+    return by_itself or "--system" in words or by_environment
+
+
+def values(parser: argparse.ArgumentParser, given: Sequence[str], *, system: bool) -> list[str]:
     """Of the option before, or of the first argument in line that is not given yet."""
     actions = parser._actions  # noqa: SLF001
     taking = {name: action for action in actions for name in action.option_strings if action.nargs != 0}
@@ -88,15 +107,15 @@ def values(parser: argparse.ArgumentParser, given: Sequence[str]) -> list[str]:
         if action.choices is not None:
             return [str(choice) for choice in action.choices]
         if action.dest in NAMES:
-            return names(action.dest)
+            return names(action.dest, system=system)
         return [FILE] if action.metavar in FILES else []
     return []
 
 
-def names(kind: str) -> list[str]:
+def names(kind: str, *, system: bool) -> list[str]:
     """What there is of a kind. Nothing, if the manager cannot be asked: nobody wants to read of it here."""
     try:
-        with connect() as manager:
+        with connect(system=system) as manager:
             return list(NAMES[kind](manager))
     except InnkeeperError:
         return []

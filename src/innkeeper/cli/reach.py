@@ -2,8 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from innkeeper.errors import ConfigError
+from innkeeper.cli.machines import common
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.machine import control
 from innkeeper.machine.names import check_name, control_of
 
 
@@ -22,6 +25,19 @@ def control_path(text: str) -> Path:
     return Path(path)
 
 
-def socket_of(arguments: argparse.Namespace) -> Path:
-    control: Path | None = arguments.control
-    return control if control is not None else control_of(arguments.name)
+def ask(arguments: argparse.Namespace, do: str, **values: Any) -> Any:
+    """What the machine that is meant answers: of this user's by its socket, of the host's through their manager."""
+    if not arguments.system:
+        given: Path | None = arguments.control
+        return control.ask(given if given is not None else control_of(arguments.name), do, **values)
+    if arguments.control is not None:
+        raise ConfigError("--control is given with --system, whose machines are reached by their names; give --name")
+    manager = common.manager(arguments)
+    name = arguments.name
+    if name is None:
+        running = [each["name"] for each in manager.domains.all() if each["id"] is not None]
+        if len(running) != 1:
+            known = f"say which with --name: {', '.join(running)}" if running else "inn --system start NAME starts one"
+            raise HostError(f"{len(running)} machines of the host run; {known}")
+        name = running[0]
+    return manager.domains.control(name, do, values)

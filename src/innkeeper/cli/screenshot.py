@@ -8,7 +8,6 @@ from innkeeper.cli import reach
 from innkeeper.cli.status import Status
 from innkeeper.display.picture import Picture, PictureFormat, write_whole
 from innkeeper.errors import ConfigError
-from innkeeper.machine.control import ask
 
 STDOUT = Path("-")
 
@@ -24,7 +23,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    data = shot(reach.socket_of(arguments), format_of(arguments))
+    data = shot(arguments, format_of(arguments))
     if arguments.file == STDOUT:
         sys.stdout.buffer.write(data)
     else:
@@ -44,9 +43,9 @@ def format_of(arguments: argparse.Namespace) -> PictureFormat:
         raise ConfigError(f"{arguments.file} ends in .{ending}; name it .png, .ppm or .txt, or give --format") from None
 
 
-def shot(control: Path, kind: PictureFormat) -> bytes:
+def shot(arguments: argparse.Namespace, kind: PictureFormat) -> bytes:
     if kind is PictureFormat.TEXT:
-        text: str = ask(control, "text")
+        text: str = reach.ask(arguments, "text")
         return text.encode()
-    picture = Picture.from_answer(ask(control, "screenshot"))
+    picture = Picture.from_answer(reach.ask(arguments, "screenshot"))
     return picture.png() if kind is PictureFormat.PNG else picture.ppm()

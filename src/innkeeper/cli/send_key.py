@@ -5,7 +5,6 @@ import argparse
 from innkeeper.cli import reach
 from innkeeper.cli.status import Status
 from innkeeper.display.keys import chord, press
-from innkeeper.machine.control import ask
 
 DEFAULT_HOLD_MS = 30
 
@@ -24,5 +23,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     strokes = [stroke for codes in arguments.chords for stroke in press(codes)]
-    ask(reach.socket_of(arguments), "strike", strokes=strokes, pause_ms=arguments.hold)
+    reach.ask(arguments, "strike", strokes=strokes, pause_ms=arguments.hold)
     return Status.DONE

@@ -6,7 +6,6 @@ import sys
 from innkeeper.cli import reach
 from innkeeper.cli.status import Status
 from innkeeper.display.keys import typing
-from innkeeper.machine.control import ask
 
 DEFAULT_DELAY_MS = 15
 STDIN = ["-"]
@@ -26,5 +25,5 @@ def register(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     text = sys.stdin.read() if arguments.text == STDIN else " ".join(arguments.text)
     strokes = typing(text + "\n" if arguments.enter else text)
-    ask(reach.socket_of(arguments), "strike", strokes=strokes, pause_ms=arguments.delay)
+    reach.ask(arguments, "strike", strokes=strokes, pause_ms=arguments.delay)
     return Status.DONE

@@ -8,36 +8,29 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from innkeeper.cli.installing import again, answering, definitions, devices, options, refused, steps, waiting
+from innkeeper.cli.installing.going import Installation, tell
+from innkeeper.cli.installing.host import Host
 from innkeeper.cli.installing.words import taken
 from innkeeper.cli.machines import common, connection
-from innkeeper.cli.progress import ProgressBar
 from innkeeper.cli.status import Status
-from innkeeper.cli.words import say
-from innkeeper.config import BootDevice, DiskConfig, MachineConfig
+from innkeeper.config import DiskConfig, MachineConfig
+from innkeeper.config.plain import to_plain
 from innkeeper.errors import ConfigError, HostError
-from innkeeper.image.iso9660 import Disc
 from innkeeper.manager import Definition
 from innkeeper.manager.definition import Action
 from innkeeper.manager.domain_xml import read_xml
-from innkeeper.manager.installation import answers, engines, media, seed, systems
-from innkeeper.manager.installation.disks import Disks
-from innkeeper.manager.installation.journal import ANSWERS, INITRD, KERNEL, SEED, Forget, Journal, folder_of, sweep
+from innkeeper.manager.installation import answers, seed, systems
+from innkeeper.manager.installation.journal import INITRD, KERNEL, SEED
+from innkeeper.manager.installation.media import Location
+from innkeeper.manager.installation.order import CHECKS, Order, SeedFile, Wanted
 from innkeeper.records import dataclass
 
-if TYPE_CHECKING:
-    from innkeeper.manager.service import Manager
-
-CHECKS = ("path_in_use", "disk_size", "mac_in_use", "all")
-DEFAULT_POOL = "default"
 NOTICE_S = 10.0  # to notice a password, as the manual has it
 
 
@@ -47,12 +40,12 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is to be done. `first` is the machine at its first start, if that differs."""
+    """All that is to be done. `first` is the machine at its first start, if that differs; `disks` are those that are to be made."""
 
     definition: Definition
     first: MachineConfig | None
     steps: steps.Steps
-    disks: Disks
+    disks: tuple[DiskConfig, ...]
     unattended: answers.Unattended | None
     seed: seed.Seed | None
     documents: definitions.Documents
@@ -64,11 +57,33 @@ class Plan:
         """Whether an installer runs at first: it ends by restarting the machine, or by turning it off."""
         return self.steps.first is not None
 
-    def then(self, *, noreboot: bool) -> str | None:
-        """How it goes on when its first start has ended, if that was another."""
+    def then(self, *, noreboot: bool) -> bool:
+        """Whether it goes on when its first start has ended, if that was another."""
         if self.first is None or noreboot:
-            return None
-        return self.documents.kept if self.installs or self.definition.on_reboot is Action.RESTART else None
+            return False
+        return self.installs or self.definition.on_reboot is Action.RESTART
+
+    def order(self, arguments: argparse.Namespace) -> Order:
+        """What the manager is asked for. What this user alone may be able to read is in it."""
+        name, first = self.definition.name, self.steps.first
+        seeded = self.seed.files(name) if self.seed is not None else {}
+        return Order(
+            kept=self.documents.kept,
+            first=self.documents.first,
+            then=self.then(noreboot=arguments.noreboot),
+            installs=self.installs,
+            ends_by_itself=self.installs or self.definition.on_poweroff is Action.RESTART,
+            again=self.again,
+            transient=arguments.transient,
+            autostart=arguments.autostart,
+            disks=self.disks,
+            location=self.steps.location,
+            cdrom=self.steps.cdrom,
+            initrd=first.initrd if first is not None else None,
+            inject=tuple(path.absolute() for path in arguments.initrd_inject),
+            answers=answers.preseed(self.unattended, name) if self.unattended is not None else None,
+            seed=tuple(SeedFile(name=file, text=data.decode()) for file, data in seeded.items()),
+        )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -78,54 +93,52 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.osinfo == "list":
         print("\n".join(sorted(systems.known())))
         return Status.DONE
-    plan = plan_again(arguments) if arguments.reinstall is not None else make_plan(arguments)
+    off, host = [key for text in arguments.check for key in off_of(text)], Host(arguments)
+    plan = plan_again(arguments, host) if arguments.reinstall is not None else make_plan(arguments, host)
     if arguments.print_xml is not None:
         print(plan.documents.step(arguments.print_xml), end="")
         return Status.DONE
-    manager = common.manager(arguments)
-    tell_removed(sweep(forgets(manager)))
-    check(arguments, manager, plan)
+    order = to_plain(plan.order(arguments))
+    host.manager.installations.check(order, off)
     if arguments.dry_run:
         name = plan.definition.name
         tell(arguments, f"Domain '{name}' could be installed again" if plan.again else f"Domain '{name}' could be made")
         return Status.DONE
-    return install(arguments, manager, plan)
+    tell(arguments, "\nStarting install..." if plan.installs else "\nCreating domain...")
+    if plan.seed is not None and plan.seed.expires:
+        time.sleep(NOTICE_S)
+    return install(arguments, host, plan, order)
 
 
-def install(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> int:
+def install(arguments: argparse.Namespace, host: Host, plan: Plan, order: dict[str, object]) -> int:
     """Whatever ends it before the machine runs, or before the installer has ended that is waited for, undoes it."""
-    name, installs = plan.definition.name, plan.installs
-    with ending_signals(), Journal(name) as journal:
+    name = plan.definition.name
+    with ending_signals(), Installation(arguments, name, order) as installation:
+        installation.make()
         try:
-            make(arguments, manager, plan, journal)
-        except BaseException:
-            give_up(arguments, name, journal)
-            raise
-        try:
-            return waiting.follow(arguments, manager, name, installs=installs)
+            common.tell_notes(host.manager, name)
+            return waiting.follow(arguments, host.manager, name, installation if plan.installs else None)
         except (KeyboardInterrupt, SystemExit, waiting.InstallationFailed):
-            if installs:
-                give_up(arguments, name, journal)
+            if plan.installs:
+                installation.give_up()
             raise
 
 
 # ---- what is to be done -----------------------------------------------------------------------------
 
 
-def make_plan(arguments: argparse.Namespace) -> Plan:
+def make_plan(arguments: argparse.Namespace, host: Host) -> Plan:
     """Raises `ConfigError` for what cannot be."""
     name = definitions.name_of(arguments)
-    wanted = steps.read(arguments)
-    system = system_of(arguments, wanted)
-    disks = Disks(wanted_disks(arguments, name, wanted))
-    definition = definitions.define(arguments, wanted, disks.resolved(), system)
+    wanted = steps.read(arguments, host)
+    system = system_of(arguments, host, wanted)
+    disks, missing = host.disks(name, wanted_disks(arguments, wanted))
+    definition = definitions.define(arguments, host, wanted, disks, system)
     unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
     if unattended is not None and wanted.location is None:
         raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
     cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
-    first = first_start(definition, wanted, unattended is not None, cloud is not None)
-    if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
-        devices.check_server(first)
+    first = first_start(definition, host, wanted, answered=unattended is not None, cloud=cloud is not None)
     if wanted.first is None and arguments.noreboot:
         raise ConfigError("--noreboot is for installations, and nothing is installed; leave it out")
     if wanted.ejects:
@@ -134,23 +147,23 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         raise ConfigError(
             "--transient is for a machine that is forgotten when it ends; give --import or --boot, and no --autostart"
         )
-    return Plan(definition, first, wanted, disks, unattended, cloud, definitions.documents(definition, first))
+    documents = definitions.documents(definition, first)
+    return Plan(definition, first, wanted, tuple(missing), unattended, cloud, documents)
 
 
-def plan_again(arguments: argparse.Namespace) -> Plan:
+def plan_again(arguments: argparse.Namespace, host: Host) -> Plan:
     """Of a machine that there is. Raises `InnkeeperError`."""
     defaults = argparse.ArgumentParser()
     options.register(defaults)
     again.refuse_others(arguments, defaults.parse_args([]))
-    manager = common.manager(arguments)
-    kept = manager.domains.definition(arguments.reinstall)
+    kept = host.manager.domains.definition(arguments.reinstall)
     definition = read_xml(kept)
-    if waiting.runs(manager, definition.name):
+    if waiting.runs(host.manager, definition.name):
         raise HostError(f"machine {definition.name} runs; end it first, with inn destroy {definition.name}")
-    wanted = steps.read(arguments, again.start_of(definition.machine))
+    wanted = steps.read(arguments, host, again.start_of(definition.machine))
     if wanted.first is None:
         raise ConfigError("--reinstall needs what to install from; give --cdrom, --location or --pxe")
-    system = system_of(arguments, wanted)
+    system = system_of(arguments, host, wanted)
     unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
     if unattended is not None and wanted.location is None:
         raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
@@ -159,18 +172,19 @@ def plan_again(arguments: argparse.Namespace) -> Plan:
     if wanted.cdrom is not None:
         kept, machine = again.with_drive(kept, machine), again.with_disc(machine, wanted.cdrom)
     started = replace(definition, machine=machine)
-    first = first_start(started, wanted, unattended is not None, cloud is not None)
-    if first is not None and first.boot is not None and first.boot.order[0] is BootDevice.NETWORK:
-        devices.check_server(first)
+    first = first_start(started, host, wanted, answered=unattended is not None, cloud=cloud is not None)
     documents = replace(definitions.documents(started, first), kept=kept)
-    return Plan(definition, first, wanted, Disks([]), unattended, cloud, documents, again=True)
+    return Plan(definition, first, wanted, (), unattended, cloud, documents, again=True)
 
 
-def first_start(definition: Definition, wanted: steps.Steps, answered: bool, cloud: bool) -> MachineConfig | None:  # noqa: FBT001 - two facts
+def first_start(
+    definition: Definition, host: Host, wanted: steps.Steps, *, answered: bool, cloud: bool
+) -> MachineConfig | None:
     """The machine as it first starts: its kernel and its seed are in the folder of the installation."""
-    first, folder = wanted.first, folder_of(definition.name)
+    first = wanted.first
     if first is None and not cloud:
         return None
+    folder = host.folder(definition.name)
     machine = definition.machine
     if first is not None and wanted.location is not None:
         words = [first.append] if first.append else []
@@ -186,7 +200,7 @@ def first_start(definition: Definition, wanted: steps.Steps, answered: bool, clo
     return machine
 
 
-def system_of(arguments: argparse.Namespace, wanted: steps.Steps) -> systems.System | None:
+def system_of(arguments: argparse.Namespace, host: Host, wanted: steps.Steps) -> systems.System | None:
     """What `--osinfo` says, or the medium. Raises `ConfigError` if it must be known and is not."""
     text = arguments.osinfo or "detect=on,require=off"
     pairs = (
@@ -197,10 +211,8 @@ def system_of(arguments: argparse.Namespace, wanted: steps.Steps) -> systems.Sys
             raise ConfigError(f"--osinfo has {key}={pairs[key]}; it must be on or off")
     found = None
     if pairs.get("detect") in ("on", "yes"):
-        place = wanted.location or (media.Location(path=wanted.cdrom) if wanted.cdrom is not None else None)
-        if place is not None:
-            with place.open() as tree:
-                found = media.system_of(tree)
+        place = wanted.location or (Location(path=wanted.cdrom) if wanted.cdrom is not None else None)
+        found = host.system(place) if place is not None else None
     name = found or pairs.get("name") or pairs.get("short-id") or pairs.get("id")
     if name is None and pairs.get("require") in ("on", "yes"):
         raise ConfigError(
@@ -209,54 +221,12 @@ def system_of(arguments: argparse.Namespace, wanted: steps.Steps) -> systems.Sys
     return systems.system(name) if name is not None else None
 
 
-def wanted_disks(arguments: argparse.Namespace, name: str, wanted: steps.Steps) -> list[DiskConfig]:
+def wanted_disks(arguments: argparse.Namespace, wanted: steps.Steps) -> list[Wanted]:
     texts = [] if arguments.nodisks or arguments.disk == ["none"] else arguments.disk
     if not arguments.disk and not arguments.nodisks and not arguments.boot and not arguments.filesystem:
         raise ConfigError("no disk is given; write --disk path=FILE,size=GIB, or --disk none")
-    disks: list[DiskConfig] = []
-    for text in texts:
-        disk, places = devices.disk(text)
-        if places:
-            disk = devices.volume(places, disk, name, disks)
-        elif disk.path == Path(devices.UNNAMED):
-            if disk.size_gib is None:
-                raise ConfigError("--disk has neither a path nor a size; say which file, or size=GIB to have one made")
-            disk = devices.volume({"pool": DEFAULT_POOL}, disk, name, disks)
-        disks.append(disk)
-    if wanted.cdrom is not None:
-        disks.append(DiskConfig.cdrom(wanted.cdrom))
-    return disks
-
-
-def check(arguments: argparse.Namespace, manager: Manager, plan: Plan) -> None:
-    """What `--check` can turn off, and whether the host can run it. Raises `InnkeeperError`."""
-    off = {key for text in arguments.check for key in off_of(text)}
-    name, listed = plan.definition.name, manager.domains.all()
-    known = next((each for each in listed if each["name"] == name), None)
-    if known is not None and not plan.again:
-        if not known["persistent"]:
-            raise ConfigError(f"a machine named {name} runs already, without being kept; inn destroy {name} ends it")
-        raise ConfigError(f"a machine named {name} exists already; inn undefine {name} forgets it")
-    others = {
-        each["name"]: read_xml(manager.domains.xml(each["name"])).machine
-        for each in listed
-        if each["persistent"] and each["name"] != name
-    }
-    if not {"path_in_use", "all"} & off:
-        plan.disks.check_unused(others)
-    if not {"disk_size", "all"} & off:
-        plan.disks.check_space()
-    if not {"mac_in_use", "all"} & off:
-        devices.check_addresses(plan.definition.machine.networks, others)
-    for machine in (plan.first, plan.definition.machine):
-        if machine is not None:
-            engines.check(machine)
-    if plan.steps.location is not None:
-        with plan.steps.location.open() as tree:
-            media.boot_files(plan.steps.location, tree)
-    elif plan.steps.cdrom is not None:
-        with Disc(plan.steps.cdrom):
-            pass  # it is one
+    disks = [devices.disk(text) for text in texts]
+    return [*disks, Wanted(disk=DiskConfig.cdrom(wanted.cdrom))] if wanted.cdrom is not None else disks
 
 
 def off_of(text: str) -> list[str]:
@@ -265,63 +235,6 @@ def off_of(text: str) -> list[str]:
         if value not in ("on", "off", "yes", "no"):
             raise ConfigError(f"--check has {key}={value}; it must be on or off")
     return [key for key, value in pairs.items() if value in ("off", "no")]
-
-
-# ---- doing it ---------------------------------------------------------------------------------------
-
-
-def make(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
-    """Disks, the files of the first start, definition, machine. Each is written down before it is made."""
-    definition = plan.definition
-    tell(arguments, "\nStarting install..." if plan.installs else "\nCreating domain...")
-    for disk in plan.disks.missing():
-        assert disk.path is not None  # noqa: S101 - of those that are missing
-        journal.will_make(disk.path)
-        with ProgressBar(f"Allocating '{disk.path}'") as bar:
-            plan.disks.create(disk, bar)
-    prepare(arguments, plan, journal.folder)
-    scratch = str(journal.folder) if plan.first is not None else None
-    if plan.seed is not None and plan.seed.expires:
-        time.sleep(NOTICE_S)
-    first, then = plan.documents.first, plan.then(noreboot=arguments.noreboot)
-    if arguments.transient:
-        manager.domains.create(first or plan.documents.kept, then=then, scratch=scratch)
-    else:
-        keep(arguments, manager, plan, journal)
-        restarts = plan.installs or definition.on_poweroff is Action.RESTART
-        manager.domains.start(definition.name, first, then=then, scratch=scratch, installs=restarts)
-    common.tell_notes(manager, definition.name)
-    journal.succeeded(goes_on=plan.first is not None)
-
-
-def keep(arguments: argparse.Namespace, manager: Manager, plan: Plan, journal: Journal) -> None:
-    """Defines the machine. One that was there stays whatever happens, with the drive that it was given."""
-    if plan.again and manager.domains.definition(plan.definition.name) == plan.documents.kept:
-        return
-    if not plan.again:
-        journal.will_define(str(plan.definition.uuid))
-    for part in manager.domains.define(plan.documents.kept)["unknown"]:
-        if not plan.again:
-            say(f"note: {part}", file=sys.stderr)
-    if arguments.autostart:
-        manager.domains.autostart(plan.definition.name, on=True)
-
-
-def prepare(arguments: argparse.Namespace, plan: Plan, folder: Path) -> None:
-    """The files that only the first start needs."""
-    inject = list(arguments.initrd_inject)
-    if plan.unattended is not None:
-        answered = folder / ANSWERS
-        answered.touch(mode=0o600)
-        answered.write_text(answers.preseed(plan.unattended, plan.definition.name))
-        inject.append(answered)
-    if plan.steps.location is not None:
-        media.fetch(plan.steps.location, folder, inject)
-    elif plan.steps.first is not None and plan.steps.first.initrd is not None:
-        media.Folder(plan.steps.first.initrd.parent).extract(plan.steps.first.initrd.name, folder / INITRD)
-        media.add_to_initrd(folder / INITRD, inject)
-    if plan.seed is not None:
-        seed.write_seed(plan.seed, plan.definition.name, folder / SEED)
 
 
 @contextmanager
@@ -340,33 +253,3 @@ def ending_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def give_up(arguments: argparse.Namespace, name: str, journal: Journal) -> None:
-    """Nothing of a failed or interrupted installation stays."""
-    try:
-        manager = common.manager(arguments)  # the other may have been asked something that it has not answered yet
-        if manager.domains.settled(name):  # what asked for its start may have been interrupted before it had started
-            manager.domains.destroy(name)
-        tell_removed(journal.undo(forgets(manager)), always=True)
-    except HostError as error:  # the manager may have been killed
-        say(f"what the installation had made is removed by the next command: {error}", file=sys.stderr)
-
-
-def forgets(manager: Manager) -> Forget:
-    def forget(uuid: str) -> None:
-        if any(each["uuid"] == uuid for each in manager.domains.all()):
-            manager.domains.undefine(uuid)
-
-    return forget
-
-
-def tell_removed(files: list[str], *, always: bool = False) -> None:
-    if files or always:
-        also = f", and {', '.join(files)}" if files else ""
-        say(f"what the installation had made is removed{also}; the same command can be run again", file=sys.stderr)
-
-
-def tell(arguments: argparse.Namespace, words: str) -> None:
-    if not arguments.quiet:
-        say(words, file=sys.stderr)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 GIB = 1 << 30
 SECTOR = 512
+PIECE = 64 << 20  # bytes of space that are taken at once
 
 
 def open_disk(config: DiskConfig, held: ExitStack) -> Disk:
@@ -59,16 +60,28 @@ def create_if_missing(config: DiskConfig, progress: Progress | None = None) -> b
     if config.format is DiskFormat.QCOW2 or config.backing_store is not None:
         make_qcow2(config, size, progress)
         return True
-    try:
-        with config.path.open("xb") as file:
-            if config.sparse:
-                file.truncate(size)
-            else:
-                os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        config.path.unlink(missing_ok=True)
-        raise HostError(f"cannot make disk {config.path} of {size} bytes: {error.strerror}") from error
+    make_raw(config, size, progress)
     return True
+
+
+def make_raw(config: DiskConfig, size: int, progress: Progress | None) -> None:
+    assert config.path is not None  # noqa: S101 - as above
+    try:
+        file = config.path.open("xb")  # whatever has that name by now is somebody else's, and stays
+    except OSError as error:
+        raise HostError(f"cannot make disk {config.path} of {size} bytes: {error.strerror}") from error
+    try:
+        with file:
+            file.truncate(size)
+            for start in range(0, 0 if config.sparse else size, PIECE):
+                os.posix_fallocate(file.fileno(), start, min(PIECE, size - start))
+                if progress is not None:
+                    progress(min(start + PIECE, size), size)
+    except BaseException as error:
+        config.path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise HostError(f"cannot make disk {config.path} of {size} bytes: {error.strerror}") from error
+        raise
 
 
 def make_qcow2(config: DiskConfig, size: int, progress: Progress | None) -> None:

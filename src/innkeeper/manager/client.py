@@ -27,6 +27,10 @@ SYSTEM_SOCKET = Path("/run/innkeeper.sock")
 TRIES = 5  # a daemon may be about to leave when it is reached
 
 
+class ManagerUnavailable(HostError):  # noqa: N818 - what has happened
+    """The daemon has ended in the middle of a conversation; the next call starts another."""
+
+
 def socket_of(*, system: bool = False) -> Path:
     return SYSTEM_SOCKET if system else runtime_folder() / SOCKET
 
@@ -146,7 +150,7 @@ class Call:
         self._remote, self._name = remote, name
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
-        """What the method returns there. Raises what it raises, and `HostError` if the daemon ends meanwhile."""
+        """What the method returns there. Raises what it raises, and `ManagerUnavailable` if the daemon ends meanwhile."""
         with self._whole() as channel:
             channel.send({"call": self._name, "args": args, "kwargs": kwargs})
             answer = channel.receive()
@@ -159,7 +163,9 @@ class Call:
             yield self._remote.channel()
         except Hangup as error:
             self._remote.close()
-            raise HostError(f"the manager has ended meanwhile ({error}); inn list says what became of it") from error
+            raise ManagerUnavailable(
+                f"the manager has ended meanwhile ({error}); inn list says what became of it"
+            ) from error
         except BaseException:
             self._remote.close()
             raise

@@ -62,8 +62,16 @@ def bus_of(target: str) -> str:
     return next((bus for bus, prefix in PREFIXES.items() if target.startswith(prefix)), DiskBus.VIRTIO)
 
 
+def is_block(path: Path | None) -> bool:
+    """Whoever writes a document for another's manager may not be able to look; either word is read as either kind."""
+    try:
+        return path is not None and path.is_block_device()
+    except PermissionError:
+        return False
+
+
 def write_disk(disk: DiskConfig, target: str) -> Element:
-    part = ET.Element("disk", type="block" if disk.path and disk.path.is_block_device() else "file", device=disk.device)
+    part = ET.Element("disk", type="block" if is_block(disk.path) else "file", device=disk.device)
     driver = ET.SubElement(part, "driver", name="innkeeper")
     settings = {"type": disk.format, "cache": disk.cache, "discard": disk.discard, "detect_zeroes": disk.detect_zeroes}
     for key, value in settings.items():

@@ -104,7 +104,7 @@ class Domains(Starting):
     @served
     def all(self, *, titles: bool = False) -> list[Listed]:
         """All machines, by name: those that are kept, and those that run without being kept. Titles cost time."""
-        self._sweep_installations()
+        self.sweep_installations()
         active = running()
         with Store() as store:
             rows = {row.name: row for row in store.all()}
@@ -153,7 +153,7 @@ class Domains(Starting):
 
     @served
     def state(self, name: str) -> str:
-        self._sweep_installations()
+        self.sweep_installations()
         name, active = find(name)
         return self._watch.state(name) if active else SHUT_OFF
 
@@ -346,26 +346,28 @@ class Domains(Starting):
     # ---- parts ----------------------------------------------------------------------------------
 
     def _row(self, name: str) -> Row:
-        self._sweep_installations()
+        self.sweep_installations()
         return row_of(name)
 
     def _kept(self, name: str) -> Row:
-        self._sweep_installations()
+        self.sweep_installations()
         return kept_row(name)
 
-    def _sweep_installations(self) -> None:
-        """What commands left that were killed while they made a machine."""
+    def sweep_installations(self) -> list[str]:
+        """Undoes what was being made when a manager was killed; tells which files went."""
 
         def forget(uuid: str) -> None:
             with suppress(ConfigError), Store() as store:
                 store.remove(uuid)
 
-        for path in sweep(forget):
+        removed = sweep(forget)
+        for path in removed:
             logger.info("%s is removed: its installation was cut short", path)
+        return removed
 
     def _running(self, name: str) -> str:
         """Raises `InnkeeperError` unless it runs."""
-        self._sweep_installations()
+        self.sweep_installations()
         name, active = find(name)
         if not active:
             raise HostError(f"machine {name} does not run; inn start {name} starts it")

@@ -32,7 +32,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     """Runs the machine of `order["xml"]` to its end, and if it was installed that of `order["then"]`; returns an exit status.
 
     Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
-    the first start needs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
+    the first start needs, `order["journal"]` a file and the name that it gets before it is answered that the guest runs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
     `order["consume"]` is true; for `vouched`, `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
     """
     definition = read_xml(order["xml"])
@@ -40,7 +40,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     if definition.name in running():
         answer({"error": f"machine {definition.name} runs already"})
         return 1
-    outcome = run_once(order, answer)
+    outcome = run_once(order, marking(order.get("journal"), answer))
     if outcome is not None and scratch is not None:
         clear(Path(scratch))
     ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
@@ -48,6 +48,26 @@ def run(order: dict[str, Any], answer: Answer) -> int:
         logging.info("%s starts from what was installed", definition.name)
         outcome = run_once({"xml": then, "goes_on": True}, log_answer)
     return 0 if outcome is not None and outcome.error is None else 1
+
+
+def marking(journal: tuple[str, str] | None, answer: Answer) -> Answer:
+    """Whoever is killed before the answer is heard, what the file is called says that the guest runs. A guest whose file is gone does not."""
+    if journal is None:
+        return answer
+    before, after = journal
+
+    def marked(words: dict[str, Any]) -> None:
+        if "process" not in words:
+            answer(words)
+            return
+        Path(before).rename(after)
+        try:
+            answer(words)
+        except OSError:  # nobody hears it any more, and so the machine ends
+            Path(after).rename(before)
+            raise
+
+    return marked
 
 
 def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:

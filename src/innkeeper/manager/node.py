@@ -93,6 +93,18 @@ class Node:
         return {kind: number * unit for kind, number in kinds.items()}
 
     @served
+    def kind(self, path: str) -> str:
+        """What the manager finds there: file, block, folder, other or nothing. Raises `ConfigError` unless it is a whole path."""
+        place = Path(path)
+        if not place.is_absolute():
+            raise ConfigError(f"{path[:80]} is in no folder that the manager knows; give its whole path, from / on")
+        if place.is_file():
+            return "file"
+        if place.is_block_device():
+            return "block"
+        return "folder" if place.is_dir() else "other" if place.exists() else "nothing"
+
+    @served
     def hostname(self) -> str:
         return socket.gethostname()
 

@@ -15,6 +15,7 @@ from innkeeper.manager.descriptions import Descriptions
 from innkeeper.manager.domains import Domains
 from innkeeper.manager.events import Events
 from innkeeper.manager.hardware import Hardware
+from innkeeper.manager.installation.service import Installations
 from innkeeper.manager.jobs import Jobs
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.networks import Networks
@@ -52,6 +53,7 @@ class Manager:
         self.node = Node()
         self.networks = Networks()
         self.domains = Domains(launcher, self.events)
+        self.installations = Installations(self.domains)
         self.hardware = Hardware()
         self.saves = Saves(self.domains)
         self.jobs = Jobs(self.domains, self.saves)

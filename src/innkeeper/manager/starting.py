@@ -44,14 +44,11 @@ class Starting:
         raise NotImplementedError
 
     @served
-    def start(  # noqa: PLR0913 - virsh's words
+    def start(
         self,
         name: str,
         xml: str | None = None,
         *,
-        then: str | None = None,
-        scratch: str | None = None,
-        installs: bool = True,
         force_boot: bool = False,
         paused: bool = False,
         bypass_cache: bool = False,
@@ -60,9 +57,6 @@ class Starting:
         """Returns the number of its process. `xml` is for this time only. A managed save is gone on with, unless it is
         to be forgotten: `force_boot`; without the host's cache if that is to be bypassed. With `paused` it stands still from the
         start, with `reset_nvram` its UEFI variables are its firmware's.
-
-        It may be an installation: with `then`, the machine starts as that says when the installer has ended; `scratch` is a
-        folder with the installation's files, which go then. Without `installs` only a restart leads on to `then`.
         """
         row = self._row(name)
         if not row.persistent:
@@ -80,10 +74,9 @@ class Starting:
                     )
                 return self._go_on(row.name, saved, paused=paused, bypass_cache=bypass_cache)
             document = row.xml if xml is None else xml
-            order = {"xml": document, "then": then, "scratch": scratch, "installs": installs, "paused": paused}
             if reset_nvram and not active:
                 reset_variables(document)
-            return self.launch(row.name, order, "booted")
+            return self.launch(row.name, {"xml": document, "paused": paused}, "booted")
 
     def _go_on(self, name: str, saved: Path, *, paused: bool, bypass_cache: bool) -> int:
         try:
@@ -94,7 +87,7 @@ class Starting:
                 f"{error}; inn start --force-boot {name} forgets it and starts from the beginning"
             ) from error
 
-    def launch(self, name: str, order: dict[str, Any], how: str) -> int:
+    def launch(self, name: str, order: dict[str, Any], how: str = "booted") -> int:
         """Starts a machine's process; see `manager.host`."""
         paused = bool(order.get("paused"))
         with self._locks[name]:
@@ -106,25 +99,13 @@ class Starting:
         return process
 
     @served
-    def settled(self, name: str) -> bool:
-        """Whether it runs, once nobody is starting it any more."""
-        with self._locks[name]:
-            return name in running()
+    def create(self, xml: str, *, paused: bool = False, reset_nvram: bool = False) -> Created:
+        """Starts a machine that is forgotten when it ends, or one that is kept as this document says, for this time only."""
+        made, _ = self.create_by(xml, {"paused": paused}, reset_nvram=reset_nvram)
+        return made
 
-    @served
-    def create(
-        self,
-        xml: str,
-        *,
-        then: str | None = None,
-        scratch: str | None = None,
-        paused: bool = False,
-        reset_nvram: bool = False,
-    ) -> Created:
-        """Starts a machine that is forgotten when it ends, or one that is kept as this document says, for this time only.
-
-        With `then` it goes on as that says when the guest restarts; `scratch` is a folder with files of its first start alone.
-        """
+    def create_by(self, xml: str, order: dict[str, Any], *, reset_nvram: bool = False) -> tuple[Created, int]:
+        """The same with more of an order (see `manager.host`), and the number of its process."""
         given = "<uuid>" in xml
         xml = normalised(xml)
         definition = read_xml(xml)
@@ -133,9 +114,8 @@ class Starting:
             check_creatable(definition.name, definition.uuid, given=given)
             if reset_nvram and name not in running():
                 reset_variables(xml)
-            order = {"xml": xml, "then": then, "scratch": scratch, "installs": False, "paused": paused}
-            self.launch(name, order, "booted")
-        return Created(name=name, unknown=unknown_parts(xml))
+            process = self.launch(name, {"xml": xml} | order)
+        return Created(name=name, unknown=unknown_parts(xml)), process
 
     def start_marked(self) -> None:
         """Those that are to start with the manager; what goes wrong with one is told as an event."""

@@ -11,7 +11,7 @@ import pytest
 from innkeeper.errors import ConfigError
 from innkeeper.machine.names import Registration
 from innkeeper.manager import Store
-from innkeeper.manager.installation.journal import Journal, folder_of, installations, sweep
+from innkeeper.manager.installation.journal import JOURNAL, STARTED, Journal, folder_of, installations, sweep
 
 XML = "<domain type='qemu'><name>{}</name><memory unit='MiB'>64</memory></domain>"
 
@@ -39,6 +39,11 @@ def names() -> list[str]:
         return [row.name for row in store.all()]
 
 
+def begin(journal: Journal) -> None:
+    """As the machine's process does."""
+    (journal.folder / JOURNAL).rename(journal.folder / STARTED)
+
+
 def test_what_was_made_is_undone(home: Path) -> None:
     with Journal("a") as journal:
         journal.will_make(home / "disk")
@@ -58,6 +63,7 @@ def test_what_succeeded_stays(home: Path) -> None:
         journal.will_make(home / "disk")
         (home / "disk").touch()
         (journal.folder / "kernel").touch()
+        begin(journal)
         journal.succeeded(goes_on=True)
     assert (folder_of("a") / "kernel").exists()
     registered = Registration("a")
@@ -72,7 +78,9 @@ def test_what_succeeded_stays(home: Path) -> None:
 def test_two_commands_do_not_make_the_same_machine() -> None:
     with Journal("a"), pytest.raises(ConfigError, match="machine a is being made by another command"):
         Journal("a")
-    Journal("a").close()
+    with Journal("a") as journal:
+        journal.undo(forget)
+    assert not folder_of("a").exists()
 
 
 def test_a_sweep_leaves_those_alone_who_are_still_at_it(home: Path) -> None:
@@ -105,7 +113,55 @@ def test_what_a_killed_command_left_is_swept_up(home: Path) -> None:
     assert list(installations().iterdir()) == []
 
 
-@pytest.mark.parametrize("words", ["", "{}", "[]", '{"name": 1, "files": 7, "uuid": null}'])
+def test_a_machine_that_runs_is_given_up_by_who_asks_for_it_alone(home: Path) -> None:
+    with Journal("a") as journal:
+        journal.will_make(home / "disk")
+        (home / "disk").touch()
+        begin(journal)
+        token = journal.token
+    registered = Registration("a")
+    assert sweep(forget) == []
+    with Journal("a", resumes=True) as journal:
+        assert journal.token == token
+        assert not journal.claim()
+        assert journal.undo(forget) == [str(home / "disk")]
+    registered.close()
+    assert not folder_of("a").exists()
+
+
+def test_a_machine_does_not_begin_whose_making_is_undone() -> None:
+    """Its process may be about to, when its manager is killed."""
+    journal = Journal("a")
+    assert journal.claim()
+    with pytest.raises(FileNotFoundError):
+        begin(journal)
+    journal.close()
+    folder = folder_of("a")
+    assert sweep(forget) == []
+    assert not folder.exists()
+    journal = Journal("a")
+    os.close(journal._lock)  # as when it is killed
+    assert sweep(forget) == []
+    with pytest.raises(FileNotFoundError):
+        begin(journal)
+
+
+def test_a_file_that_cannot_be_removed_is_in_nobodys_way(home: Path) -> None:
+    journal = Journal("a")
+    journal.will_make(home / "folder")
+    (home / "folder").mkdir()
+    os.close(journal._lock)  # as when it is killed
+    assert sweep(forget) == []
+    (home / "folder").rmdir()
+    (home / "folder").touch()
+    assert sweep(forget) == [str(home / "folder")]
+    assert list(installations().iterdir()) == []
+
+
+BROKEN = ["", "{}", "[]", '{"name": 1, "token": "x", "files": 7, "folders": [], "uuid": null}', '{"files": {"a": 1}}']
+
+
+@pytest.mark.parametrize("words", BROKEN)
 def test_a_journal_that_is_none_removes_nothing(words: str) -> None:
     folder = folder_of("a")
     folder.mkdir(parents=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from innkeeper.cli.installing import devices
+from innkeeper.cli.installing.host import Host
 from innkeeper.cli.installing.steps import Steps
 from innkeeper.cli.installing.words import taken
 from innkeeper.config import DiskConfig, DiskDevice, FirmwareKind, MachineConfig
 from innkeeper.errors import ConfigError
-from innkeeper.folders import state_folder
 from innkeeper.manager import Definition, write_xml
 from innkeeper.manager.definition import Action
 from innkeeper.manager.domain_toml import lost_in
@@ -56,7 +56,9 @@ def metadata(arguments: argparse.Namespace) -> dict[str, str]:
     return {key: value for key in ("uuid", "title", "description") if (value := getattr(arguments, key))} | given
 
 
-def define(arguments: argparse.Namespace, steps: Steps, disks: list[DiskConfig], system: System | None) -> Definition:
+def define(
+    arguments: argparse.Namespace, host: Host, steps: Steps, disks: list[DiskConfig], system: System | None
+) -> Definition:
     """The machine as it is kept. Raises `ConfigError` for what cannot be."""
     check_fixed(arguments)
     name, about, memory, current = name_of(arguments), metadata(arguments), *read_memory(arguments.memory)
@@ -86,19 +88,19 @@ def define(arguments: argparse.Namespace, steps: Steps, disks: list[DiskConfig],
         uuid=read_uuid(about["uuid"]) if "uuid" in about else uuid4(),
         title=about.get("title", ""),
         description=about.get("description", ""),
-        machine=with_variables(steps.later.of(machine), name),
+        machine=with_variables(steps.later.of(machine), name, host),
         on_reboot=action("on_reboot", events, Action.RESTART),
         on_poweroff=action("on_poweroff", events, Action.DESTROY),
         os_id=system.identity if system is not None else "",
     )
 
 
-def with_variables(machine: MachineConfig, name: str) -> MachineConfig:
+def with_variables(machine: MachineConfig, name: str, host: Host) -> MachineConfig:
     """UEFI's variables outlive each start."""
     firmware = machine.firmware
     if firmware is None or firmware.kind is not FirmwareKind.UEFI or firmware.vars is not None:
         return machine
-    return replace(machine, firmware=replace(firmware, vars=state_folder() / f"{name}.nvram"))
+    return replace(machine, firmware=replace(firmware, vars=host.variables(name)))
 
 
 def without_disc(machine: MachineConfig, disc: Path | None) -> MachineConfig:

@@ -2,10 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from innkeeper.cli.installing.host import whole
 from innkeeper.cli.installing.steps import REMOTE
 from innkeeper.cli.installing.words import quoted, renamed, taken
 from innkeeper.config import (
@@ -13,13 +13,10 @@ from innkeeper.config import (
     ConsoleConfig,
     ConsoleKind,
     DiskConfig,
-    DiskFormat,
     FilesystemConfig,
-    FirmwareKind,
     GraphicsConfig,
     InputKind,
     KeyValues,
-    MachineConfig,
     NetworkConfig,
     VideoModel,
     VsockConfig,
@@ -28,6 +25,7 @@ from innkeeper.config.graphics import GraphicsKind
 from innkeeper.config.keyvalue import NO
 from innkeeper.config.network import NetworkKind
 from innkeeper.errors import ConfigError
+from innkeeper.manager.installation.order import Wanted
 from innkeeper.manager.small_devices_xml import AGENT, HERE, VSOCK
 
 DISK_NAMES = {
@@ -50,17 +48,13 @@ NETWORK_NAMES = {
 }
 OLD_SOURCE = re.compile(r"(bridge|network):([^,]+)")
 """How virt-install named a card's source once, and still takes it."""
-NET_BOOT = (
-    "a user network has no server of boot files by itself: name a folder of them, as in "
-    "--network user,tftp=/srv/tftp,bootfile=pxelinux.0, or give a bridge or network that has one"
-)
 SPICE = "spice cannot be had; its words are for --graphics vnc"
 ROOT_MODES = ("squash", "passthrough")
 CID_LIMIT = (1 << 32) - 2
 
 
-def disk(text: str) -> tuple[DiskConfig, dict[str, str]]:
-    """A disk, and what says where it is if no path does: pool and vol."""
+def disk(text: str) -> Wanted:
+    """With whole paths. Where no path, pool or volume is named, it is in the default pool."""
     pairs: dict[str, str] = {}
     for number, word in enumerate(KeyValues("--disk", "").words(text)):
         key, equals, value = word.partition("=")
@@ -76,20 +70,30 @@ def disk(text: str) -> tuple[DiskConfig, dict[str, str]]:
         raise ConfigError(
             f"--disk has path={pairs['path']}, an address; it must be a file of this host: fetch it first"
         )
-    places: dict[str, str] = {key: pairs.pop(key) for key in ("pool", "vol") if key in pairs}
-    if places and "path" in pairs:
+    pool, vol = pairs.pop("pool", None), pairs.pop("vol", None)
+    if "path" in pairs and (pool, vol) != (None, None):
         raise ConfigError("--disk has both a path and a pool's volume; give one of them")
     for key, (fine, why) in FIXED.items():
         value = pairs.pop(key, fine[0])
         if value not in fine:
             raise ConfigError(f"--disk has {key}={value}; {why}")
-    if "path" not in pairs and pairs.get("device") != "cdrom":
-        pairs["path"] = UNNAMED
-    return DiskConfig.parse(",".join(f"{key}={quoted(value)}" for key, value in pairs.items())), places
+    return somewhere(pairs, pool, vol)
+
+
+def somewhere(pairs: dict[str, str], pool: str | None, vol: str | None) -> Wanted:
+    unplaced = (pool, vol) == (None, None)
+    named = "path" in pairs or (unplaced and pairs.get("device") == "cdrom")
+    words = pairs if named else pairs | {"path": UNNAMED}
+    config = DiskConfig.parse(",".join(f"{key}={quoted(value)}" for key, value in words.items()))
+    if not named and vol is None and config.size_gib is None:
+        raise ConfigError("--disk has neither a path nor a size; say which file, or size=GIB to have one made")
+    return Wanted(disk=whole(config), pool=DEFAULT if unplaced and not named else pool, vol=vol)
 
 
 UNNAMED = "?"
 """The path of a disk whose place is yet to be found."""
+DEFAULT = "default"
+"""The pool that exists by itself."""
 FIXED = {
     "shareable": (NO, "a disk here is locked by the machine that writes to it"),
     "io": (("threads",), "it can be threads"),
@@ -123,25 +127,6 @@ def network(text: str) -> NetworkConfig:
         raise ConfigError(f"--network is {text!r}; macvtap cannot be had: give bridge=NAME, or user")
     card = NetworkConfig.parse(",".join(words))
     return replace(card, tftp=card.tftp.absolute()) if card.tftp is not None else card
-
-
-def check_server(machine: MachineConfig) -> None:
-    """Raises `ConfigError` unless a machine that starts from the network may find something there."""
-    from innkeeper.net import boot_files
-
-    cards, uefi = machine.networks, machine.firmware is not None and machine.firmware.kind is FirmwareKind.UEFI
-    if not cards:
-        raise ConfigError("the first start is from the network, and the machine has no card; leave out --network none")
-    if any(card.kind is not NetworkKind.USER or card.bootfile for card in cards):
-        return
-    folders = [card.tftp for card in cards if card.tftp is not None]
-    if not folders:
-        raise ConfigError(f"the first start is from the network, and {NET_BOOT}")
-    if not any(boot_files.first_in(folder, uefi=uefi) for folder in folders):
-        kind = FirmwareKind.UEFI if uefi else FirmwareKind.BIOS
-        raise ConfigError(
-            f"--network has tftp={folders[0]}, where no boot file of firmware {kind} is known; say which it is with bootfile="
-        )
 
 
 def graphics(arguments: argparse.Namespace) -> tuple[GraphicsConfig, ...]:
@@ -304,32 +289,3 @@ def vsock(text: str | None) -> VsockConfig | None:
     if not auto and address is None:
         raise ConfigError("--vsock has neither cid.auto=yes nor cid.address=N; give one")
     return VsockConfig(path=VSOCK) if address is None else VsockConfig(path=VSOCK, cid=address)
-
-
-def volume(places: dict[str, str], config: DiskConfig, name: str, others: Sequence[DiskConfig] = ()) -> DiskConfig:
-    """A pool's volume that exists, or with a pool alone one that is to be made beside the `others` of the machine."""
-    from innkeeper.manager.storage.resolve import resolve_volume
-
-    if "vol" in places and "pool" in places:
-        raise ConfigError("--disk has both pool and vol; vol=POOL/VOLUME says both")
-    found = resolve_volume(
-        vol=places.get("vol"),
-        pool=places.get("pool"),
-        machine=name,
-        image_format=config.format or DiskFormat.QCOW2,
-        besides=[str(disk.path) for disk in others],
-    )
-    kind = config.format or (DiskFormat(found["format"]) if found["format"] in list(DiskFormat) else None)
-    return replace(config, path=Path(found["path"]), format=kind)
-
-
-def check_addresses(cards: tuple[NetworkConfig, ...], others: Mapping[str, MachineConfig]) -> None:
-    """Raises `ConfigError` if a card has the address of another machine's."""
-    wanted = {card.mac.lower() for card in cards if card.mac is not None}
-    for name, machine in others.items():
-        for card in machine.networks:
-            if card.mac is not None and card.mac.lower() in wanted:
-                raise ConfigError(
-                    f"--network has mac={card.mac}, which is that of machine {name}; give another "
-                    "(--check mac_in_use=off takes it anyway)"
-                )

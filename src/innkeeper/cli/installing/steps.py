@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from innkeeper.cli.installing.host import FOLDER, NOTHING, Host
 from innkeeper.cli.installing.words import taken
 from innkeeper.config import BootConfig, BootDevice, FirmwareConfig, FirmwareKind, KeyValues, MachineConfig
 from innkeeper.config.keyvalue import YES
@@ -84,23 +85,23 @@ class Steps:
         return self.first is not None and self.cdrom is not None and order[:1] == (BootDevice.CDROM,)
 
 
-def read(arguments: argparse.Namespace, kept: Start | None = None) -> Steps:
+def read(arguments: argparse.Namespace, host: Host, kept: Start | None = None) -> Steps:
     """Raises `ConfigError` unless it is clear how the machine starts. `kept` is how one starts that there is."""
     given = [option for option, name in METHODS.items() if getattr(arguments, name)]
     if len(given) > 1 and given not in (["--cdrom", "--install"], ["--location", "--install"]):
         raise ConfigError(f"{' and '.join(given)} are given; one of them says how the first start goes")
-    later = read_boot(",".join(arguments.boot)) if kept is None else kept
+    later = read_boot(",".join(arguments.boot), host) if kept is None else kept
     check_location(arguments)
     if arguments.cdrom is not None:
         refuse_address("--cdrom", arguments.cdrom)
     if arguments.live and given != ["--cdrom"]:
         raise ConfigError("--live starts from the disc of --cdrom, each time; give that, and no other way to install")
     if arguments.location is not None:
-        return from_location(arguments, later)
+        return from_location(arguments, host, later)
     if arguments.install is not None:
-        return from_install(arguments, later)
+        return from_install(arguments, host, later)
     if arguments.cdrom is not None:
-        return from_cdrom(arguments, later)
+        return from_cdrom(arguments, host, later)
     if arguments.pxe:
         first = in_order(later, BootDevice.NETWORK, BootDevice.HD)
         return Steps(first=first, later=with_order(later, BootDevice.HD, BootDevice.NETWORK))
@@ -124,12 +125,12 @@ def in_order(start: Start, *order: BootDevice) -> Start:
     return replace(start, boot=replace(start.boot or BootConfig(), order=order), ordered=True)
 
 
-def from_cdrom(arguments: argparse.Namespace, later: Start) -> Steps:
+def from_cdrom(arguments: argparse.Namespace, host: Host, later: Start) -> Steps:
     disc = Path(arguments.cdrom).absolute()
     if arguments.live:  # nothing is installed from it
         return Steps(later=with_order(later, BootDevice.CDROM, BootDevice.HD), cdrom=disc)
     if arguments.unattended is not None:
-        return from_location(arguments, later, Location(path=disc))
+        return from_location(arguments, host, later, Location(path=disc))
     return from_disc(disc, later)
 
 
@@ -151,10 +152,10 @@ def check_location(arguments: argparse.Namespace) -> None:
             )
 
 
-def from_location(arguments: argparse.Namespace, later: Start, location: Location | None = None) -> Steps:
-    location = location or read_location(arguments.location)
+def from_location(arguments: argparse.Namespace, host: Host, later: Start, location: Location | None = None) -> Steps:
+    location = location or read_location(arguments.location, host)
     refuse_uefi(later, "--location")
-    disc = location.path if location.is_disc else None
+    disc = location.path if host.kind(location.path) != FOLDER else None
     later = with_order(later, BootDevice.HD, *([BootDevice.CDROM] if disc else []))
     words, only = list(arguments.extra_args), False
     if arguments.install is not None:
@@ -171,20 +172,20 @@ def refuse_uefi(later: Start, option: str) -> None:
         )
 
 
-def read_location(text: str) -> Location:
+def read_location(text: str, host: Host) -> Location:
     pairs = taken("--location", text, "location", "path", "kernel", "initrd", first="location")
     path = pairs.get("location") or pairs.get("path") or ""
     if "://" in path and not path.startswith("file://"):
         raise ConfigError(f"--location is {path}; it must be an ISO image or a folder: fetch it first")
     path = path.removeprefix("file://")
-    if not path or not Path(path).exists():
+    if not path or host.kind(Path(path).absolute()) == NOTHING:
         raise ConfigError(f"--location is {path!r}, and there is no such ISO image or folder")
     if ("kernel" in pairs) != ("initrd" in pairs):
         raise ConfigError("--location has a kernel or an initrd alone; give both")
     return Location(path=Path(path).absolute(), kernel=pairs.get("kernel"), initrd=pairs.get("initrd"))
 
 
-def from_install(arguments: argparse.Namespace, later: Start) -> Steps:
+def from_install(arguments: argparse.Namespace, host: Host, later: Start) -> Steps:
     pairs = taken("--install", arguments.install, *INSTALL_KEYS, first="os")
     if "os" in pairs:
         raise ConfigError(
@@ -204,28 +205,22 @@ def from_install(arguments: argparse.Namespace, later: Start) -> Steps:
         raise ConfigError("--install says neither kernel, bootdev nor no_install; give one")
     refuse_uefi(later, "--install kernel=…")
     words = " ".join([*([pairs["kernel_args"]] if "kernel_args" in pairs else []), *arguments.extra_args]).strip()
-    first = Start(kernel=existing(pairs["kernel"]), initrd=existing(pairs.get("initrd")), append=words)
+    first = Start(kernel=host.existing(pairs["kernel"]), initrd=host.existing(pairs.get("initrd")), append=words)
     return Steps(first=first, later=with_order(later, BootDevice.HD))
 
 
-def existing(path: str | None) -> Path | None:
-    if path is not None and not Path(path).is_file():
-        raise ConfigError(f"there is no file {path}")
-    return Path(path).absolute() if path is not None else None
-
-
-def read_boot(text: str) -> Start:
+def read_boot(text: str, host: Host) -> Start:
     """`--boot`: devices in their order, firmware, or a kernel."""
     names, pairs = boot_words(text)
     uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
     names = [name for name in names if name != "uefi"]
     if "kernel" in pairs:
-        return of_kernel(names, pairs)
+        return of_kernel(names, pairs, host)
     if extra := [key for key in ("initrd", "kernel_args") if key in pairs]:
         raise ConfigError(f"--boot has {extra[0]}, and no kernel to take it; give kernel=FILE")
     flags = [f"{key}={pairs[key]}" for key in ("menu", "useserial") if key in pairs]
     boot = BootConfig.parse(",".join([*names, *flags])) if names or flags else None
-    loader = existing(pairs.get("loader"))
+    loader = host.existing(pairs.get("loader"))
     variables, template = (Path(pairs[key]).absolute() if key in pairs else None for key in ("nvram", "nvram.template"))
     if not uefi and loader is None:
         if variables is not None or template is not None:
@@ -266,9 +261,9 @@ def check_features(pairs: dict[str, str]) -> None:
             raise ConfigError(f"--boot has {key}={value}; secure boot and its keys cannot be had: it must be no")
 
 
-def of_kernel(names: list[str], pairs: dict[str, str]) -> Start:
+def of_kernel(names: list[str], pairs: dict[str, str], host: Host) -> Start:
     """A kernel that starts each time, without firmware."""
     if extra := [*names, *(key for key in pairs if key not in ("kernel", "initrd", "kernel_args"))]:
         raise ConfigError(f"--boot has a kernel, which starts without firmware, and {extra[0]}; leave out one of them")
     words = pairs.get("kernel_args", "").strip()
-    return Start(kernel=existing(pairs["kernel"]), initrd=existing(pairs.get("initrd")), append=words)
+    return Start(kernel=host.existing(pairs["kernel"]), initrd=host.existing(pairs.get("initrd")), append=words)

@@ -5,27 +5,28 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from innkeeper.cli.installing.going import WatchUnavailable
 from innkeeper.cli.machines import console
 from innkeeper.cli.status import Status
 from innkeeper.cli.words import say
+from innkeeper.config import ConsoleKind
 from innkeeper.errors import ConfigError, HostError
-from innkeeper.manager.host_files import console_of, log_of
-from innkeeper.manager.installation.journal import folder_of
 
 if TYPE_CHECKING:
+    from innkeeper.cli.installing.going import Installation
     from innkeeper.manager.service import Manager
+    from innkeeper.manager.wire import Descriptor
 
 LOOK_S = 0.2
 REDRAW_S = 1.0
 COMING_S = 5.0  # until what was installed starts
 HEARD_LIMIT = 4096
+COLUMNS = 80
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()].|[^ -~\n\r]")
 SHUT_OFF = "shut off"
 TEXT, GRAPHICAL, NONE = "text", "graphical", "none"
@@ -48,12 +49,12 @@ def mode(arguments: argparse.Namespace) -> str:
     return str(given)
 
 
-def follow(arguments: argparse.Namespace, manager: Manager, name: str, *, installs: bool) -> int:
-    """Raises `KeyboardInterrupt` or `SystemExit` if it is interrupted while it waits."""
+def follow(arguments: argparse.Namespace, manager: Manager, name: str, installation: Installation | None) -> int:
+    """`installation` is that of an installer. Raises `KeyboardInterrupt` or `SystemExit` if it is interrupted while it waits."""
     if mode(arguments) == TEXT:
-        at_console(manager, name, installs=installs)
+        at_console(manager, name, installs=installation is not None)
     elif not arguments.quiet:
-        say("Domain installation started." if installs else "Domain creation completed.", file=sys.stderr)
+        say("Domain creation completed." if installation is None else "Domain installation started.", file=sys.stderr)
     if mode(arguments) == GRAPHICAL:
         at_screen(arguments, manager, name)
     if arguments.destroy_on_exit and mode(arguments) != NONE:
@@ -62,13 +63,13 @@ def follow(arguments: argparse.Namespace, manager: Manager, name: str, *, instal
         return Status.DONE
     if arguments.wait is None or arguments.wait == 0:
         return Status.DONE
-    return wait(arguments, manager, name, installs=installs)
+    return wait(arguments, manager, name, installation)
 
 
 def at_console(manager: Manager, name: str, *, installs: bool) -> None:
     """The serial console; and that of what was installed, when the installer has ended."""
     console.connect(manager, name)
-    if installs and not folder_of(name).exists() and comes(manager, name):
+    if installs and not manager.installations.goes_on(name) and comes(manager, name):
         say("Restarting guest.", file=sys.stderr)
         console.connect(manager, name)
 
@@ -125,26 +126,32 @@ def comes(manager: Manager, name: str) -> bool:
     return False
 
 
-def wait(arguments: argparse.Namespace, manager: Manager, name: str, *, installs: bool) -> int:
+def wait(arguments: argparse.Namespace, manager: Manager, name: str, installation: Installation | None) -> int:
     """Until the installation has ended; without one, until the machine has."""
     patience = arguments.wait * 60 if arguments.wait > 0 else None
-    done: Callable[[], bool] = (lambda: not folder_of(name).exists()) if installs else (lambda: not runs(manager, name))
-    with Elapsed(name, quiet=arguments.quiet) as elapsed:
-        while not done():
-            if installs and not runs(manager, name):
-                time.sleep(LOOK_S)  # it may be about to clear away
-                if not done():
-                    raise InstallationFailed(
-                        f"machine {name} has ended, and its installer had not; {log_of(name)} says why"
-                    )
+    with Elapsed(manager, name, quiet=arguments.quiet) as elapsed:
+        while goes_on(manager, name, installation):
             if patience is not None and elapsed.seconds > patience:
                 say(f"the installation goes on after {arguments.wait:g} min; inn console {name}", file=sys.stderr)
                 return Status.TIMEOUT
-            elapsed.listen(LOOK_S)
-    if installs and not arguments.quiet:
+            elapsed.listen()
+    if installation is not None and not arguments.quiet:
         minutes, seconds = divmod(round(elapsed.seconds), 60)
         say(f"Domain installation completed after {minutes}:{seconds:02d}.", file=sys.stderr)
     return Status.DONE
+
+
+def goes_on(manager: Manager, name: str, installation: Installation | None) -> bool:
+    """What is waited for, after a moment."""
+    if installation is None:
+        time.sleep(LOOK_S)
+        return runs(manager, name)
+    try:
+        return installation.goes_on()
+    except WatchUnavailable:
+        raise
+    except HostError as error:
+        raise InstallationFailed(str(error)) from error
 
 
 class InstallationFailed(HostError):  # noqa: N818 - what has happened
@@ -154,10 +161,10 @@ class InstallationFailed(HostError):  # noqa: N818 - what has happened
 class Elapsed:
     """A line on a terminal: how long it has taken, and what the guest said last on its serial port."""
 
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self._name, self._begun, self._drawn = name, time.monotonic(), 0.0
+    def __init__(self, manager: Manager, name: str, *, quiet: bool) -> None:
+        self._manager, self._name, self._begun, self._drawn = manager, name, time.monotonic(), 0.0
         self._shown = sys.stderr.isatty() and not quiet
-        self._line: socket.socket | None = None
+        self._line: Descriptor | None = None
         self._heard = ""
 
     @property
@@ -174,8 +181,7 @@ class Elapsed:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
 
-    def listen(self, seconds: float) -> None:
-        time.sleep(seconds)
+    def listen(self) -> None:
         if not self._shown:
             return
         self._receive()
@@ -183,18 +189,17 @@ class Elapsed:
             self._draw()
 
     def _receive(self) -> None:
-        if self._line is None:
-            line = socket.socket(socket.AF_UNIX)
-            try:
-                line.connect(str(console_of(self._name)))
-            except OSError:
-                line.close()  # it goes to a file, or the machine is about to end
-                return
-            line.settimeout(0)
-            self._line = line
-        with suppress(BlockingIOError, OSError):
-            while data := self._line.recv(HEARD_LIMIT):
+        """Of a socket, which others can read as well: of a pseudo-terminal each hears but a part."""
+        try:
+            if self._line is None:
+                if self._manager.domains.control(self._name, "console")["kind"] != ConsoleKind.UNIX:
+                    return
+                self._line = self._manager.domains.line(self._name)
+                os.set_blocking(self._line.fileno(), False)
+            while data := os.read(self._line.fileno(), HEARD_LIMIT):
                 self._heard = (self._heard + data.decode(errors="replace"))[-HEARD_LIMIT:]
+        except (HostError, OSError):
+            return  # there is nothing to hear so far, or the machine is about to end
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
@@ -216,6 +221,6 @@ def last_line(heard: str) -> str:
 
 def width() -> int:
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns
+        return os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS  # which some terminals do not say
     except OSError:
-        return 80
+        return COLUMNS

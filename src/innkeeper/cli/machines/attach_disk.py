@@ -58,13 +58,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def disk_of(arguments: argparse.Namespace) -> str:
-    """Libvirt's XML of the disk. The machine's process works elsewhere, so the path is absolute."""
+    """Libvirt's XML of the disk. The manager works elsewhere, so the path is absolute, and may see what this user cannot."""
     if arguments.mode not in (None, "readonly"):
         raise ConfigError(f"mode is {arguments.mode!r}; a disk is one machine's, so it can be readonly alone")
     source, target = Path(arguments.source).absolute(), arguments.target
-    if not source.exists():
+    found = common.manager(arguments).node.kind(str(source))
+    if found == "nothing":
         raise ConfigError(f"there is no file {source}; inn image create makes one")
-    kind = arguments.sourcetype or ("block" if source.is_block_device() else "file")
+    kind = arguments.sourcetype or ("block" if found == "block" else "file")
     driver = {"name": "innkeeper"}
     if arguments.subdriver is not None:
         driver["type"] = arguments.subdriver

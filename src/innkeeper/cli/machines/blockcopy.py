@@ -45,11 +45,12 @@ def execute(arguments: argparse.Namespace) -> int:
     manager, name, path = common.manager(arguments), common.name_of(arguments), arguments.path
     place, image_format = destination(arguments)
     reuse = arguments.reuse_external or arguments.blockdev
-    if arguments.blockdev and not place.is_block_device():
+    is_block = manager.node.kind(str(place)) == "block"
+    if arguments.blockdev and not is_block:
         raise ConfigError(f"--blockdev: {place} is no block device of this host")
     waits, limit = blocking.waits(arguments, "pivot", "finish"), blocking.bandwidth(arguments)
     if arguments.print_xml:
-        print(ET.tostring(described(place, image_format), encoding="unicode"))
+        print(ET.tostring(described(place, image_format, is_block=is_block), encoding="unicode"))
         return Status.DONE
     blocks = manager.blocks
     number = blocks.copy(
@@ -91,8 +92,8 @@ def destination(arguments: argparse.Namespace) -> tuple[Path, str | None]:
     return Path(file).absolute(), image_format or attribute(root, "driver", "type")
 
 
-def described(place: Path, image_format: str | None) -> ET.Element:
-    kind = "block" if place.is_block_device() else "file"
+def described(place: Path, image_format: str | None, *, is_block: bool) -> ET.Element:
+    kind = "block" if is_block else "file"
     root = ET.Element("disk", type=kind)
     ET.SubElement(root, "source", {"dev" if kind == "block" else "file": str(place)})
     if image_format is not None:

@@ -38,10 +38,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if how != "eject" and source is None:
         raise ConfigError(f"source is missing; name the disc to {how}, or --eject the one that is there")
     file = str(Path(source).absolute()) if source is not None else None
-    if arguments.block and not (file is not None and Path(file).is_block_device()):
-        raise ConfigError(f"--block is given, and {file or 'nothing'} is no block device; leave it out")
     name, flags = common.name_of(arguments), changing.flags_of(arguments)
     manager = common.manager(arguments)
+    if arguments.block and (file is None or manager.node.kind(file) != "block"):
+        raise ConfigError(f"--block is given, and {file or 'nothing'} is no block device; leave it out")
     if arguments.print_xml:
         from innkeeper.manager import changes
 

@@ -28,6 +28,8 @@ def interact(session: Session) -> int:
     session.interactive, status = True, int(Status.DONE)
     typed = sys.stdin.isatty()
     history = prepare() if typed else None
+    if typed:
+        complete_for(session)
     if typed and not session.quiet:
         say("inn virsh, a shell for virtual machines: help lists its commands, quit leaves it.\n")
     try:
@@ -66,11 +68,16 @@ def prepare() -> Path | None:
             readline.read_history_file(history)
     except (InnkeeperError, OSError) as error:
         say(f"there is no history: {error}", file=sys.stderr)
-    readline.set_completer(Completer())
+    return history
+
+
+def complete_for(session: Session) -> None:
+    import readline
+
+    readline.set_completer(Completer(session))
     readline.set_completer_delims(DELIMITERS)
     bsd = "libedit" in (readline.__doc__ or "")  # which some Pythons are built with instead
     readline.parse_and_bind("bind ^I rl_complete" if bsd else "tab: complete")
-    return history
 
 
 def keep(history: Path) -> None:
@@ -87,24 +94,26 @@ def keep(history: Path) -> None:
 class Completer:
     """What readline asks for its possibilities, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._found: list[str] = []
 
     def __call__(self, text: str, state: int) -> str | None:
         if state == 0:
             import readline
 
-            self._found = completions(readline.get_line_buffer()[: readline.get_endidx()], text)
+            line = readline.get_line_buffer()[: readline.get_endidx()]
+            self._found = completions(line, text, system=self._session.system)
         return self._found[state] if state < len(self._found) else None
 
 
-def completions(line: str, last: str) -> list[str]:
+def completions(line: str, last: str, *, system: bool) -> list[str]:
     """How the last word of a line could go on."""
     from innkeeper.cli.complete import FILE, possibilities
 
     words = line.rpartition(";")[2].split()
     before = words[:-1] if last else words
-    found = possibilities(["virsh", *before, last])
+    found = possibilities(["virsh", *before, last], system=system)
     return files(last) if FILE in found else [f"{each} " for each in found]
 
 

@@ -4,8 +4,6 @@ Spec: virt-install(1), and productmd's .treeinfo. Other trees are known by where
 behind a URL.
 """
 
-import configparser
-import gzip
 import shutil
 from pathlib import Path
 from typing import Self
@@ -103,6 +101,8 @@ def of_treeinfo(tree: Tree) -> list[tuple[str, str]]:
     text = tree.text(".treeinfo") or tree.text("treeinfo")
     if text is None:
         return []
+    import configparser  # which few need, and the manager imports all of this when it starts
+
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(text)
@@ -140,9 +140,13 @@ def add_to_initrd(initrd: Path, inject: list[Path]) -> None:
     """Files in the root of a RAM disk: a second archive, which the kernel unpacks over the first."""
     if not inject:
         return
+    import gzip
+
     archive = Archive()
     for path in inject:
         try:
+            if path.exists() and not path.is_file():
+                raise ConfigError(f"--initrd-inject has {path}, which is no file")
             if path.stat().st_size > INJECTED_LIMIT:
                 raise ConfigError(f"--initrd-inject has {path}, which is larger than {INJECTED_LIMIT >> 20} MiB")
             archive.add_file(f"/{path.name}", path.read_bytes(), permissions=path.stat().st_mode & 0o777)
