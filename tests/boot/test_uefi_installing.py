@@ -8,9 +8,21 @@ from uuid import UUID
 
 import pytest
 
+from innkeeper.config import (
+    BootConfig,
+    BootDevice,
+    EngineChoice,
+    FirmwareConfig,
+    FirmwareKind,
+    MachineConfig,
+    NetworkConfig,
+)
+from innkeeper.console import MemoryConsole
 from innkeeper.image import KernelImage
+from innkeeper.machine import Machine, OutcomeKind
 
 from .conftest import Initramfs
+from .inn import ended
 from .test_uefi import needs_ovmf
 from .test_ways_to_install import BLOCK, QUIET, Home, home, run
 
@@ -113,3 +125,27 @@ def test_what_a_disc_installs_starts_by_its_entry_in_the_variables(
     home.wait_for_state("shut off")
     assert "installed".encode("utf-16-le") in (home.home / "state/innkeeper/one.nvram").read_bytes()
     assert home.scratch == []
+
+
+@needs_grub
+def test_the_network_boots_grub_by_ovmf_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a host without iPXE: the file is the one for the firmware's architecture, and GRUB fetches its menu with the same lease."""
+    monkeypatch.setattr("innkeeper.machine.network.network_rom", lambda _model: None)
+    shutil.copy(GRUB / "grubnetx64.efi", tmp_path)
+    (tmp_path / "pxelinux.0").write_text("of another architecture")
+    (tmp_path / "grub").mkdir()
+    (tmp_path / "grub/grub.cfg").write_text("echo at $net_default_ip by $net_default_server\nhalt\n")
+    console = MemoryConsole()
+    config = MachineConfig(
+        memory_mib=256,
+        engine=EngineChoice.BT,
+        firmware=FirmwareConfig(kind=FirmwareKind.UEFI),
+        boot=BootConfig(order=(BootDevice.NETWORK,)),
+        networks=(NetworkConfig(tftp=tmp_path),),
+        timeout_s=120,
+    )
+    with Machine(config, console=console) as machine:
+        machine.start()
+        console.wait_for(b"NBP filename is grubnetx64.efi", timeout_s=90)
+        console.wait_for(b"at 10.0.2.15 by 10.0.2.2", timeout_s=60)
+        assert ended(machine, console, 60).kind is OutcomeKind.POWERED_OFF

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from innkeeper.config import BootDevice, CardModel, LinkState, MachineConfig, NetworkConfig, NetworkKind
+from innkeeper.config import BootDevice, CardModel, FirmwareKind, LinkState, MachineConfig, NetworkConfig, NetworkKind
 from innkeeper.devices.boot import NETWORK_PATH, BootEntry, BootKind
 from innkeeper.devices.e1000 import E1000Slot
 from innkeeper.devices.virtio import VirtioSlot
@@ -90,7 +90,8 @@ def boot_rom(config: MachineConfig, model: CardModel) -> bytes | None:
     path = network_rom(model)
     if path is not None:
         return read_file(path, "network boot ROM")
-    if config.boot is not None and BootDevice.NETWORK in config.boot.order:
+    by_itself = config.started_by.kind is FirmwareKind.UEFI and model is CardModel.VIRTIO  # OVMF has a driver, and PXE
+    if config.boot is not None and BootDevice.NETWORK in config.boot.order and not by_itself:
         raise HostError(
             "firmware boots from networks by iPXE, which Debian's package ipxe-qemu has; "
             "as root: apt-get install ipxe-qemu"
