@@ -53,6 +53,13 @@ def test_the_password_goes_in_by_a_private_file_and_not_by_a_command_line(tmp_pa
     assert [file.stat().st_mode & 0o777 for file in holders] == [0o600]
 
 
+def test_the_system_has_a_locale_so_that_cloud_init_makes_none(tmp_path: Path) -> None:
+    """cloud-init would else have en_US.UTF-8 be generated, which /etc/locale.gen does not list, and fail."""
+    debian.write_scripts(recipe(), uuid4(), tmp_path)
+    scripts = [file.read_text() for file in tmp_path.iterdir()]
+    assert any("\necho LANG=C.UTF-8 >/etc/default/locale\n" in script for script in scripts)
+
+
 @needs_sfdisk
 def test_the_partitions_follow_each_other_and_the_root_is_the_last(tmp_path: Path) -> None:
     image, layout, uuid = tmp_path / "disk", Layout(1024 * MIB), uuid4()

@@ -30,6 +30,7 @@ set -eu
 umask 022
 echo {hostname} >/etc/hostname
 printf '127.0.0.1\\tlocalhost\\n127.0.1.1\\t%s\\n::1\\tlocalhost ip6-localhost\\n' {hostname} >/etc/hosts
+echo LANG=C.UTF-8 >/etc/default/locale
 cat >/etc/fstab <<'END'
 UUID={root_uuid} / ext4 defaults,errors=remount-ro 0 1
 END
