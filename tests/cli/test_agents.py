@@ -11,8 +11,15 @@ from tests.cli.conftest import Inn
 from innkeeper.cli.machines import common
 from innkeeper.errors import HostError
 from innkeeper.manager import agents
+from innkeeper.manager.agent_answers import Disks
 from innkeeper.testing.guests import SPIN, flat_guest
 
+VIRTIO = {"bus-type": "virtio", "pci-controller": {"domain": 0, "bus": 0, "slot": 5, "function": 0}}
+DISKS: list[dict[str, Any]] = [
+    {"target": "vdc", "slot": 5, "serial": ""},  # which the guest calls vdb
+    {"target": "sda", "slot": None, "serial": "same"},
+    {"target": "sdb", "slot": None, "serial": "same"},
+]
 ANSWERS: dict[str, Any] = {
     "guest-get-time": 1_700_000_000_500_000_000,
     "guest-set-time": {},
@@ -23,6 +30,7 @@ ANSWERS: dict[str, Any] = {
     "guest-get-fsinfo": [
         {"mountpoint": "/", "name": "vda1", "type": "ext4", "total-bytes": 100, "used-bytes": 40,
          "disk": [{"dev": "/dev/vda1", "serial": "A1"}]},
+        {"mountpoint": "/home", "name": "vdb1", "type": "ext4", "disk": [{"dev": "/dev/vdb1"} | VIRTIO]},
     ],
     "guest-get-host-name": {"host-name": "inside"},
     "guest-network-get-interfaces": [
@@ -35,7 +43,10 @@ ANSWERS: dict[str, Any] = {
     "guest-get-users": [{"user": "root", "login-time": 5.5, "domain": "d"}],
     "guest-get-osinfo": {"id": "debian", "pretty-name": "Debian 12"},
     "guest-get-timezone": {"zone": "UTC", "offset": 0},
-    "guest-get-disks": [{"name": "/dev/vda", "partition": False, "alias": "vda", "dependencies": ["/dev/x"]}],
+    "guest-get-disks": [
+        {"name": "/dev/dm-0", "partition": False, "alias": "root", "dependencies": ["/dev/x"]},
+        {"name": "/dev/vdb", "partition": False, "address": VIRTIO | {"serial": "B2"}},
+    ],
     "guest-shutdown": {},
     "guest-set-user-password": {},
     "guest-ping": {},
@@ -48,9 +59,13 @@ class Script:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.answers = dict(ANSWERS)
+        self.disks: list[dict[str, Any]] = DISKS
 
-    def __call__(self, _path: Path, do: str, *, command: dict[str, Any], **_: object) -> Any:
+    def __call__(self, _path: Path, do: str, *, command: dict[str, Any] | None = None, **_: object) -> Any:
+        if do == "devices":
+            return {"disks": self.disks}
         assert do == "agent"
+        assert command is not None
         self.asked.append(command)
         if command["execute"] == "guest-info":
             return {"supported_commands": [{"name": name, "enabled": True} for name in self.answers]}
@@ -102,7 +117,8 @@ def test_file_systems_are_frozen_thawed_trimmed_and_shown(inn: Inn, script: Scri
     assert script.asked[-1]["arguments"] == {"minimum": 4096}
     script.answers["guest-fstrim"] = {"paths": [{"path": "/", "error": "not supported"}]}
     assert "/ in the guest is not trimmed: not supported" in inn("domfstrim web", status=2)
-    assert inn("domfsinfo web").splitlines()[2].split() == ["/", "vda1", "ext4", "/dev/vda1"]
+    rows = [line.split() for line in inn("domfsinfo web").splitlines()[2:4]]
+    assert rows == [["/", "vda1", "ext4", "/dev/vda1"], ["/home", "vdb1", "ext4", "vdc"]]
     assert json.loads(inn("domfsinfo web --json"))[0]["used"] == 40
 
 
@@ -126,12 +142,36 @@ def test_all_that_is_known_is_told(inn: Inn, script: Script) -> None:
     assert found["user.0.login-time"] == "5500"
     assert found["os.pretty-name"] == "Debian 12"
     assert found["fs.0.disk.0.serial"] == "A1"
+    assert "fs.0.disk.0.alias" not in found  # which it is among the machine's is not to be known
+    assert found["fs.1.disk.0.alias"] == found["disk.1.alias"] == "vdc"
+    assert (found["disk.0.guest_alias"], found["disk.1.serial"]) == ("root", "B2")
     assert found["if.1.addr.1.prefix"] == "64"
     assert found["disk.0.dependency.0.name"] == "/dev/x"
     assert json.loads(inn("guestinfo web --timezone --json")) == {"timezone.name": "UTC", "timezone.offset": "0"}
     del script.answers["guest-get-disks"]
     assert "\ndisk.count" not in inn("guestinfo web")
     assert "cannot do guest-get-disks" in inn("virsh guestinfo web --disk", status=1)
+
+
+@pytest.mark.parametrize(
+    ("told", "target"),
+    [
+        ({"serial": "A1"}, "sda"),
+        ({"serial": "same"}, None),
+        (VIRTIO | {"serial": "A1"}, "vdc"),
+        (VIRTIO | {"pci-controller": {"domain": 0, "bus": 1, "slot": 5, "function": 0}}, None),
+        (VIRTIO | {"pci-controller": {"domain": 0, "bus": 0, "slot": [5], "function": 0}}, None),
+        (VIRTIO | {"bus-type": "scsi"}, None),
+        ({"serial": ["A1"], "pci-controller": 3}, None),
+        ("nonsense", None),
+        (None, None),
+    ],
+)
+def test_a_disk_is_that_at_the_address_or_of_the_serial_number_that_a_guest_tells(
+    told: object, target: str | None
+) -> None:
+    disks: Any = [*DISKS, {"target": "sda", "slot": None, "serial": "A1"}]
+    assert Disks(disks).target(told) == target
 
 
 def test_a_guest_is_ended_by_the_way_that_works(inn: Inn, script: Script) -> None:

@@ -50,6 +50,7 @@ def test_what_is_there_is_listed_by_the_names_it_has(live: Live, tmp_path: Path)
 
     found = live.describe()
     assert [disk["target"] for disk in found["disks"]] == ["vdc", "hda", "vda", "vdb"]
+    assert [disk["slot"] for disk in found["disks"]] == [2, None, 3, 5]  # the first card is in slot 4
     assert [(card["mac"], card["model"]) for card in found["cards"]] == [
         ("52:54:00:00:00:01", "virtio"),
         ("52:54:00:00:00:0a", "e1000"),

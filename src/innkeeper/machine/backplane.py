@@ -126,6 +126,11 @@ class Backplane:
         with self._changed:
             return [place for place in self._places if isinstance(place, Plugged)]
 
+    def index_of(self, item: Plugged) -> int | None:
+        """Its slot, as `Surroundings.slots` counts; None if it is in none."""
+        with self._changed:
+            return self._find(item)
+
     def close(self) -> None:
         """Lets go of everything."""
         with self._changed:

@@ -32,6 +32,7 @@ from innkeeper.machine.network import Card, open_card
 from innkeeper.machine.peripherals import Peripherals
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.virtio import VirtioDisk
+from innkeeper.platforms.pc_slots import FIRST_FREE
 from innkeeper.records import dataclass
 
 KIB = 1024
@@ -105,6 +106,8 @@ class DiskNow(TypedDict):
     device: str
     readonly: bool
     size: int
+    serial: str
+    slot: int | None  # PCI's, of a virtio disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +305,11 @@ class Live:
 
     def describe(self) -> dict[str, list[Any]]:
         """Cards and disks as they are now."""
-        return {"cards": [card_now(card) for card in self.cards()], "disks": [disk_now(disk) for disk in self.disks()]}
+        return {"cards": [card_now(card) for card in self.cards()], "disks": [self._now(disk) for disk in self.disks()]}
+
+    def _now(self, disk: VirtioDisk | Drive) -> DiskNow:
+        index = self.there().backplane.index_of(disk) if isinstance(disk, VirtioDisk) else None
+        return disk_now(disk, None if index is None else FIRST_FREE + index)
 
     def commands(self) -> dict[str, Command]:
         """For the control socket."""
@@ -310,7 +317,7 @@ class Live:
             "devices": lambda _asked: self.describe(),
             "disk-errors": lambda _asked: self.disk_errors(),
             "attach-card": lambda asked: card_now(self.attach_card(from_plain(NetworkConfig, asked.get("card")))),
-            "attach-disk": lambda asked: disk_now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
+            "attach-disk": lambda asked: self._now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
             "detach-card": lambda asked: {"gone": self.detach_card(text(asked, "card"))},
             "detach-disk": lambda asked: {"gone": self.detach_disk(text(asked, "disk"))},
             "set-link": lambda asked: self.card(text(asked, "card")).set_link(up=bool(asked.get("up"))),
@@ -353,7 +360,7 @@ def card_now(card: Card) -> CardNow:
     }
 
 
-def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
+def disk_now(disk: VirtioDisk | Drive, slot: int | None) -> DiskNow:
     core = image_of(disk)
     return {
         "target": disk.target,
@@ -364,4 +371,6 @@ def disk_now(disk: VirtioDisk | Drive) -> DiskNow:
         "device": disk.config.device.value,
         "readonly": disk.config.readonly,
         "size": core.size if core is not None else 0,
+        "serial": disk.config.serial,
+        "slot": slot,
     }

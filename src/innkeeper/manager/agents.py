@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.control import ask
 from innkeeper.machine.names import control_of, process_of
+from innkeeper.manager.agent_answers import KINDS, Disks, known_commands, number, parts, whole, word
 from innkeeper.manager.served import served
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Interface(TypedDict):
 
 
 class FileSystem(TypedDict):
-    """One that is mounted in the guest; `disks` are serial numbers or device nodes, as far as it tells them."""
+    """One that is mounted in the guest; `disks` are targets of the machine's, or what the guest calls those that are not known."""
 
     mountpoint: str
     name: str
@@ -57,6 +58,10 @@ def execute(name: str, command: str, patience_s: float = PATIENCE_S, **arguments
 def forward(name: str, asked: Mapping[str, Any], patience_s: float) -> Any:
     """The same in the agent's own words."""
     return ask(control_of(name), "agent", command=asked, timeout_s=patience_s, patience_s=patience_s + 30)
+
+
+def disks_of(name: str) -> Disks:
+    return Disks(ask(control_of(name), "devices")["disks"])
 
 
 @contextmanager
@@ -135,7 +140,8 @@ class Agents:
 
     @served
     def file_systems(self, name: str) -> list[FileSystem]:
-        found = parts(execute(self._domains.running_name(name), "guest-get-fsinfo"), "file systems")
+        name = self._domains.running_name(name)
+        found, machine = parts(execute(name, "guest-get-fsinfo"), "file systems"), disks_of(name)
         return [
             FileSystem(
                 mountpoint=word(each.get("mountpoint")),
@@ -143,7 +149,10 @@ class Agents:
                 type=word(each.get("type")),
                 total=number(each.get("total-bytes")),
                 used=number(each.get("used-bytes")),
-                disks=[word(disk.get("dev") or disk.get("serial")) for disk in parts(each.get("disk", []), "disks")],
+                disks=[
+                    machine.target(disk) or word(disk.get("dev") or disk.get("serial"))
+                    for disk in parts(each.get("disk", []), "disks")
+                ],
             )
             for each in found
         ]
@@ -175,11 +184,12 @@ class Agents:
         """All that is to be known of a guest, by virsh's names; of all kinds that the agent knows, unless some are asked for."""
         name = self._domains.running_name(name)
         known = None if kinds else known_commands(execute(name, "guest-info"))
+        machine = disks_of(name)
         found: dict[str, str] = {}
         for kind in kinds or KINDS:
             command, flat = KINDS[kind]
             if known is None or command in known:
-                found |= flat(execute(name, command))
+                found |= flat(execute(name, command), machine)
         return found
 
     # ---- what it does ---------------------------------------------------------------------------
@@ -204,122 +214,3 @@ class Agents:
         coded = base64.b64encode(password.encode()).decode()
         name = self._domains.running_name(name)
         execute(name, "guest-set-user-password", username=user, password=coded, crypted=encrypted)
-
-
-# ---- answers --------------------------------------------------------------------------------------------
-
-
-def whole(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise HostError(f"the guest agent does not say {what}")
-    return value
-
-
-def number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def word(value: Any) -> str:
-    """A text of the guest's, however long it may be."""
-    return str(value)[:4096] if isinstance(value, str | int) else "-"
-
-
-def parts(value: Any, what: str) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
-        raise HostError(f"the guest agent does not say which {what} there are")
-    return value
-
-
-def known_commands(answer: Any) -> set[str]:
-    """What an agent can do that is not forbidden to it."""
-    listed = parts(answer.get("supported_commands") if isinstance(answer, dict) else None, "commands")
-    return {word(each.get("name")) for each in listed if each.get("enabled") is True}
-
-
-def told(prefix: str, known: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
-    """Those that the agent tells, by their names here."""
-    return {f"{prefix}.{name}": word(known[key]) for key, name in names.items() if key in known}
-
-
-def flat_users(answer: Any) -> dict[str, str]:
-    users = parts(answer, "users")
-    found = {"user.count": str(len(users))}
-    for index, user in enumerate(users):
-        found[f"user.{index}.name"] = word(user.get("user"))
-        found |= told(f"user.{index}", user, {"domain": "domain"})
-        login = user.get("login-time")
-        if isinstance(login, int | float):
-            found[f"user.{index}.login-time"] = str(int(login * 1000))
-    return found
-
-
-def flat_os(answer: Any) -> dict[str, str]:
-    names = (
-        *("id", "name", "pretty-name", "version", "version-id", "machine", "variant", "variant-id"),
-        *("kernel-release", "kernel-version"),
-    )
-    known = answer if isinstance(answer, dict) else {}
-    return told("os", known, {each: each for each in names})
-
-
-def flat_timezone(answer: Any) -> dict[str, str]:
-    known = answer if isinstance(answer, dict) else {}
-    return told("timezone", known, {"zone": "name"}) | {"timezone.offset": word(known.get("offset"))}
-
-
-def flat_host_name(answer: Any) -> dict[str, str]:
-    return {"hostname": word(answer.get("host-name") if isinstance(answer, dict) else None)}
-
-
-def flat_file_systems(answer: Any) -> dict[str, str]:
-    systems = parts(answer, "file systems")
-    found = {"fs.count": str(len(systems))}
-    for index, each in enumerate(systems):
-        for key, name in (("name", "name"), ("mountpoint", "mountpoint"), ("type", "fstype")):
-            found[f"fs.{index}.{name}"] = word(each.get(key))
-        found |= told(f"fs.{index}", each, {"total-bytes": "total-bytes", "used-bytes": "used-bytes"})
-        disks = parts(each.get("disk", []), "disks")
-        found[f"fs.{index}.disk.count"] = str(len(disks))
-        for place, disk in enumerate(disks):
-            found |= told(f"fs.{index}.disk.{place}", disk, {"serial": "serial", "dev": "device"})
-    return found
-
-
-def flat_disks(answer: Any) -> dict[str, str]:
-    disks = parts(answer, "disks")
-    found = {"disk.count": str(len(disks))}
-    for index, each in enumerate(disks):
-        found[f"disk.{index}.name"] = word(each.get("name"))
-        found[f"disk.{index}.partition"] = "yes" if each.get("partition") is True else "no"
-        needs: Sequence[Any] = each["dependencies"] if isinstance(each.get("dependencies"), list) else ()
-        if needs:
-            found[f"disk.{index}.dependency.count"] = str(len(needs))
-        found |= {f"disk.{index}.dependency.{place}.name": word(one) for place, one in enumerate(needs)}
-        found |= told(f"disk.{index}", each, {"alias": "guest_alias"})
-    return found
-
-
-def flat_interfaces(answer: Any) -> dict[str, str]:
-    interfaces = parts(answer, "interfaces")
-    found = {"if.count": str(len(interfaces))}
-    for index, each in enumerate(interfaces):
-        found[f"if.{index}.name"] = word(each.get("name"))
-        found |= told(f"if.{index}", each, {"hardware-address": "hwaddr"})
-        addresses = parts(each.get("ip-addresses", []), "addresses")
-        found[f"if.{index}.addr.count"] = str(len(addresses))
-        for place, one in enumerate(addresses):
-            for key, name in (("ip-address-type", "type"), ("ip-address", "addr"), ("prefix", "prefix")):
-                found[f"if.{index}.addr.{place}.{name}"] = word(one.get(key))
-    return found
-
-
-KINDS = {
-    "user": ("guest-get-users", flat_users),
-    "os": ("guest-get-osinfo", flat_os),
-    "timezone": ("guest-get-timezone", flat_timezone),
-    "hostname": ("guest-get-host-name", flat_host_name),
-    "filesystem": ("guest-get-fsinfo", flat_file_systems),
-    "disk": ("guest-get-disks", flat_disks),
-    "interface": ("guest-network-get-interfaces", flat_interfaces),
-}
-"""What the agent is asked for each kind, and how its answer is told."""

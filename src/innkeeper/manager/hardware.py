@@ -363,4 +363,6 @@ def disk_kept(part: Element, target: str) -> DiskNow:
         "device": disk.device.value,
         "readonly": disk.readonly,
         "size": 0,
+        "serial": disk.serial,
+        "slot": None,
     }
