@@ -16,19 +16,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from tests.boot.inn import Line
-from tests.soak.install import (
-    ANSWER_S,
-    DISK_GIB,
-    LIMIT_S,
-    LOGIN_S,
-    MEMORY_MIB,
-    NAME,
-    PASSWORD,
-    Home,
-    Took,
-    converse,
-    install,
-)
+from tests.soak.home import ANSWER_S, LIMIT_S, LOGIN_S, Home
+from tests.soak.install import DISK_GIB, MEMORY_MIB, NAME, PASSWORD, Took, converse, install
 
 from innkeeper.config import EngineChoice
 from innkeeper.errors import InnkeeperError

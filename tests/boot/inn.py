@@ -96,6 +96,13 @@ class Line:
         start, self._passed = self._passed, found.end()
         return self.said[start : self._passed].decode(errors="replace").replace("\r\n", "\n")
 
+    def skip(self, limit_s: float) -> None:
+        """Passes over what comes within that time."""
+        deadline = time.monotonic() + limit_s
+        while self._receive(deadline):
+            pass
+        self._passed = len(self.said)
+
     def type(self, text: str) -> None:
         data = memoryview(text.encode())
         while data:

@@ -10,6 +10,7 @@ from innkeeper.config import EngineChoice
 from innkeeper.errors import InnkeeperError
 from tests.engines import reason_against
 
+from .agent import soak_agent
 from .boots import soak_boots
 from .checked import soak_checked
 from .cloud import soak_cloud
@@ -29,6 +30,7 @@ SOAKS: dict[str, Soak] = {
     "starts": soak_starts,
     "install": soak_install,
     "cloud": soak_cloud,
+    "agent": soak_agent,
     "stress": soak_stress,
 }
 

@@ -1,9 +1,6 @@
 """Debian installed without a question, from a disc made of its packages: to the end, and a login in what was installed."""
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +10,12 @@ from innkeeper.errors import ImageError
 from innkeeper.image.installer import InstallerRecipe, build_installer
 from tests.boot.inn import Line
 
+from .console import console
+from .home import ANSWER_S, LOGIN_S, Home
 from .report import say, spread
 
 NAME, PASSWORD = "installed", "secret word"
 MEMORY_MIB, DISK_GIB = 1024, 3
-LIMIT_S = 3 * 3600.0  # an hour on a busy host
-LOGIN_S = 1200.0
-ANSWER_S = 120.0
 WHERE = "findmnt -no SOURCE,FSTYPE /; cat /etc/hostname; systemctl is-system-running --wait"
 
 
@@ -29,31 +25,6 @@ class Took:
 
     installing: float
     starting: float
-
-
-class Home:
-    """A user's folders, and `inn` with them."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "run").mkdir(mode=0o700, parents=True)
-        self.folder = folder
-        state = {"XDG_STATE_HOME": str(folder / "state"), "XDG_RUNTIME_DIR": str(folder / "run")}
-        self.environment = {**os.environ, **state, "XDG_DATA_HOME": str(folder / "data")}
-
-    def inn(self, *words: str, limit_s: float = LIMIT_S) -> str:
-        """Raises `AssertionError` with its complaint."""
-        command = [sys.executable, "-m", "innkeeper.cli", *words]
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            env=self.environment,
-            check=False,
-        )
-        assert done.returncode == 0, f"{words[0]}: {done.stderr}"
-        return done.stdout
 
 
 def soak_install(arguments: argparse.Namespace, folder: Path) -> bool:
@@ -88,32 +59,18 @@ def install(home: Home, disc: Path, engine: EngineChoice, *options: str) -> Took
     try:
         log_in(home)
         started = time.monotonic()
-        deadline = started + ANSWER_S
-        while home.inn("domstate", NAME).strip() != "shut off":
-            assert time.monotonic() < deadline, "it was told to turn off, and still runs"
-            time.sleep(1)
+        home.wait_until(NAME, "shut off")
     finally:
-        if home.inn("domstate", NAME).strip() == "running":
-            home.inn("destroy", NAME)
+        home.end(NAME)
     return Took(ended - begun, started - ended)
 
 
 def log_in(home: Home) -> None:
     """At the serial console of the machine that was installed: asks where it runs from, and turns it off."""
-    deadline = time.monotonic() + LOGIN_S
-    while home.inn("domstate", NAME).strip() != "running":
-        assert time.monotonic() < deadline, "what was installed does not start"
-        time.sleep(0.5)
-    master, slave = os.openpty()
-    command = [sys.executable, "-m", "innkeeper.cli", "console", NAME]
-    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=home.environment) as console:
-        os.close(slave)
-        try:
-            converse(Line(master))
-            console.wait(ANSWER_S)  # until the machine hangs up
-        finally:
-            console.kill()
-            os.close(master)
+    home.wait_until(NAME, "running", limit_s=LOGIN_S)
+    with console(home, NAME) as (line, process):
+        converse(line)
+        process.wait(ANSWER_S)  # until the machine hangs up
 
 
 def converse(line: Line) -> None:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .install import PASSWORD, Home
+from .home import Home
+from .install import PASSWORD
 from .report import say
 
 TREE = Path("/usr/lib/debian-installer/images/12/amd64/text")

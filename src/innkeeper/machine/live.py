@@ -360,7 +360,7 @@ def card_now(card: Card) -> CardNow:
     }
 
 
-def disk_now(disk: VirtioDisk | Drive, slot: int | None) -> DiskNow:
+def disk_now(disk: VirtioDisk | Drive, slot: int | None = None) -> DiskNow:
     core = image_of(disk)
     return {
         "target": disk.target,
