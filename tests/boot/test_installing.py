@@ -77,6 +77,13 @@ class Installer:
             time.sleep(0.2)
 
 
+def wait_until_told(command: "subprocess.Popen[str]") -> None:
+    """That the machine runs: until then a manager or a machine that is killed undoes it."""
+    assert command.stderr is not None
+    while "Domain installation started." not in command.stderr.readline():
+        assert command.poll() is None
+
+
 Make = Callable[[str], Installer]
 
 
@@ -163,11 +170,10 @@ def test_an_installation_whose_machine_is_killed_leaves_nothing(make: Make) -> N
     installer = make(NEVER_ENDS)
     for _ in range(2):  # the same command can be run again
         with installer.start("--wait") as command:
-            assert command.stderr is not None
-            while "Domain installation started." not in command.stderr.readline():
-                assert command.poll() is None
+            wait_until_told(command)
             installer.kill("one/lock")
             assert command.wait(LIMIT_S) == 2
+            assert command.stderr is not None
             said = command.stderr.read()
             assert f"is removed, and {installer.disk}; the same command can be run again" in said
             assert "machine one has ended, and its installer had not" in said
@@ -177,7 +183,7 @@ def test_an_installation_whose_machine_is_killed_leaves_nothing(make: Make) -> N
 def test_an_installation_goes_on_whose_manager_is_killed(make: Make) -> None:
     installer = make("sleep 4; echo installed; reboot -f")
     with installer.start("--wait") as command:
-        installer.wait_until_it_runs()
+        wait_until_told(command)
         installer.kill("manager.lock")
         assert command.wait(LIMIT_S) == 0, command.stderr and command.stderr.read()
     installer.wait_until_it_runs()

@@ -349,6 +349,26 @@ def test_an_installation_that_is_waited_for_can_be_interrupted(host: Host) -> No
     assert has_left_nothing(host)
 
 
+def test_an_installation_that_is_waited_for_outlives_its_manager(host: Host) -> None:
+    """A member cannot start another, but goes on with one that root starts."""
+    with host.begin(*install(*INSTALLER, "--disk", "size=0.01", "--wait")) as command:
+        assert command.stdin is not None
+        assert command.stderr is not None
+        command.stdin.write("\n")
+        command.stdin.flush()
+        while "Domain installation started." not in command.stderr.readline():
+            assert command.poll() is None
+        host.kill()
+        assert command.wait(60) == 2
+        said = command.stderr.read()
+        assert "inn daemon --system starts it; the installation of web goes on by itself" in said
+        assert "removed" not in said
+    host.daemon = host.start()
+    assert "web" in host.shell(f"{sys.executable} -m innkeeper.cli --system list --name")
+    assert sorted(host.names("/var/lib/innkeeper/installations/web")) == ["initrd", "kernel", "lock", "started.json"]
+    assert not settle(host)
+
+
 def test_keys_text_and_pictures_are_for_the_hosts_machine(host: Host) -> None:
     words = install("--disk", "none", *BY_KERNEL)
     words[words.index("--graphics") + 1] = "vnc"
