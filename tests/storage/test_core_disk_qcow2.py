@@ -248,3 +248,17 @@ def test_an_image_that_was_not_closed_is_counted_anew(tmp_path: Path) -> None:
     disk.write(5 * MIB, b"x" * 65536)
     disk.close()
     check(path)
+
+
+def test_a_disk_that_has_settled_is_closed_without_a_trace(tmp_path: Path) -> None:
+    path = create(tmp_path / "disk.qcow2", "compat=1.1")
+    disk = Disk(path, format="qcow2")
+    disk.write(MIB, b"x" * MIB)
+    disk.flush()
+    grown = path.stat().st_size
+    disk.settle()
+    settled = path.stat()
+    assert settled.st_size < grown
+    disk.close()
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (settled.st_size, settled.st_mtime_ns)
+    check(path)

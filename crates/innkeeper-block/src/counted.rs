@@ -112,6 +112,10 @@ impl Disk for Counted {
         self.count(&self.flushed, 0, || self.inner.flush())
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.inner.settle()
+    }
+
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.count(&self.written, length, || self.inner.write_zeroes(offset, length, unmap))
     }

@@ -159,6 +159,10 @@ impl Disk for Filter {
         if self.rules.cache == Cache::Unsafe { Ok(()) } else { self.inner.flush() }
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.inner.settle()
+    }
+
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.inner.write_zeroes(offset, length, unmap && !self.rules.ignore_discard)?;
         self.written()

@@ -80,6 +80,11 @@ impl Disk for Mirror {
         self.follow(|target| target.flush())
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.source.settle()?;
+        self.follow(|target| target.settle())
+    }
+
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         let _claim = self.claims.take(offset..offset.saturating_add(length));
         self.source.write_zeroes(offset, length, unmap)?;

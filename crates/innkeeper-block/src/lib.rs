@@ -57,6 +57,13 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What the host answered; nothing is promised of what was written since the last flush.
     fn flush(&self) -> io::Result<()>;
+    /// The same, and leaves the file as closing it would: nothing is written there until the next request.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    fn settle(&self) -> io::Result<()> {
+        self.flush()
+    }
     /// The range reads as zeroes from now on. Its space may be given back if `unmap`.
     ///
     /// # Errors

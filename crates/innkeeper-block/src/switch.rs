@@ -181,6 +181,10 @@ impl Disk for Switch {
         self.now().flush()
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.now().settle()
+    }
+
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.now().write_zeroes(offset, length, unmap)
     }

@@ -173,6 +173,11 @@ impl Disk {
         Ok(py.detach(|| disk.flush())?)
     }
 
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        let disk = self.disk()?;
+        Ok(py.detach(|| disk.settle())?)
+    }
+
     #[pyo3(signature = (size, /))]
     fn grow(&self, py: Python<'_>, size: u64) -> PyResult<()> {
         let disk = self.disk()?;

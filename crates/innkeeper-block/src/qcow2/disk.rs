@@ -511,6 +511,10 @@ impl Disk for Qcow2 {
         if self.how.read_only { Ok(()) } else { self.flush_metadata() }
     }
 
+    fn settle(&self) -> io::Result<()> {
+        self.settle_metadata()
+    }
+
     fn write_zeroes(&self, offset: u64, length: u64, unmap: bool) -> io::Result<()> {
         self.check_write(offset, length)?;
         {

@@ -137,6 +137,16 @@ impl Qcow2 {
         Ok(())
     }
 
+    /// Leaves nothing to be written, and no room behind the last cluster.
+    pub(super) fn settle_metadata(&self) -> io::Result<()> {
+        if self.how.read_only || self.handed_over.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.flush_metadata()?;
+        self.flush_metadata()?; // makes what the first freed durable
+        self.space().refcounts.trim().map_err(|error| self.failed(error))
+    }
+
     /// After a request: flushes if too much waits for one.
     pub(super) fn relieve(&self) -> io::Result<()> {
         if self.strained.load(Ordering::Relaxed) && self.strained.swap(false, Ordering::Relaxed) {
@@ -148,12 +158,6 @@ impl Qcow2 {
 
 impl Drop for Qcow2 {
     fn drop(&mut self) {
-        if self.how.read_only || self.handed_over.load(Ordering::SeqCst) {
-            return;
-        }
-        // Who wants to know of an error flushes before. The second makes what the first freed durable.
-        if self.flush_metadata().and_then(|()| self.flush_metadata()).is_ok() {
-            let _ = self.space().refcounts.trim();
-        }
+        let _ = self.settle_metadata(); // who wants to know of an error flushes before
     }
 }

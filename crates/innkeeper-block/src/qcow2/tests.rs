@@ -213,3 +213,22 @@ fn what_lay_beyond_the_end_does_not_show_when_an_image_grows() {
     let disk = open(&memory, None).unwrap();
     assert_eq!(read(&disk, 10_240, 10_240).unwrap(), vec![0; 10_240]);
 }
+
+#[test]
+fn a_disk_that_has_settled_writes_nothing_when_it_is_closed() {
+    let memory = testing::memory(&testing::blank(3, 16, 4, 16 << 20));
+    let disk = open(&memory, None).unwrap();
+    write(&disk, 0, &vec![7; 1 << 20]).unwrap();
+    disk.discard(0, 1 << 19).unwrap();
+    disk.flush().unwrap();
+    let flushed = memory.bytes();
+    disk.settle().unwrap();
+    let settled = memory.bytes();
+    assert!(settled.len() < flushed.len(), "it had grown by more than it needed");
+    drop(disk);
+    assert!(memory.bytes() == settled);
+    let disk = open(&memory, None).unwrap();
+    disk.settle().unwrap();
+    write(&disk, 8 << 20, &vec![9; 1 << 20]).unwrap(); // it grows again all the same
+    assert_eq!(read(&disk, 8 << 20, 1 << 20).unwrap(), vec![9; 1 << 20]);
+}
