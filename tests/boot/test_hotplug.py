@@ -81,7 +81,9 @@ def test_a_card_and_a_disk_come_and_go(debian: KernelImage, initramfs: Initramfs
         guest.wait_for("ls /sys/class/net", r"\beth0\b")
         assert card.mac in guest.ask("cat /sys/class/net/eth0/address")
         assert "lease of 10.0.2.15 obtained" in guest.ask(LEASE)
-        assert card.opened.link.leases() == [(card.mac, "10.0.2.15")]
+        assert card.opened.link.leases() == [(card.mac, "10.0.2.15", None)]
+        guest.ask("udhcpc -i eth0 -n -q -x hostname:inn-guest")
+        assert card.opened.link.leases() == [(card.mac, "10.0.2.15", "inn-guest")]
         guest.wait_for("ls /dev", r"\bvda\b")
         assert re.search(r"PCI-MSI.*virtio1-req", guest.ask("cat /proc/interrupts"))
         guest.ask("echo kept over all this > /tmp/words; dd if=/tmp/words of=/dev/vda conv=fsync")

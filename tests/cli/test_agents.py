@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Inn
 
-from innkeeper.cli.machines import common
+from innkeeper.cli.machines import common, domhostname
 from innkeeper.errors import HostError
 from innkeeper.manager import agents
 from innkeeper.manager.agent_answers import Disks
@@ -124,7 +124,7 @@ def test_file_systems_are_frozen_thawed_trimmed_and_shown(inn: Inn, script: Scri
 
 def test_names_and_addresses_are_the_guests_own(inn: Inn, script: Script) -> None:
     assert inn("domhostname web --source agent") == "inside\n\n"
-    assert "it can be agent" in inn("domhostname web --source lease", status=2)
+    assert "it can be agent or lease" in inn("domhostname web --source dns", status=2)
     rows = inn("virsh domifaddr web --source agent").splitlines()[2:]
     assert [row.split() for row in rows if row] == [
         ["lo", "ipv4", "127.0.0.1/8"],
@@ -134,6 +134,18 @@ def test_names_and_addresses_are_the_guests_own(inn: Inn, script: Script) -> Non
     assert len(json.loads(inn("domifaddr web eth0 --source agent --json"))) == 2
     script.answers["guest-network-get-interfaces"] = {"nonsense": 1}
     assert "does not say which interfaces there are" in inn("domifaddr web --source agent", status=2)
+
+
+def test_leases_have_names_too(inn: Inn, monkeypatch: pytest.MonkeyPatch) -> None:
+    mac, other = "52:54:00:00:00:01", "52:54:00:00:00:02"
+    cards: list[dict[str, object]] = [{"mac": other, "leases": []}, {"mac": mac, "leases": [(mac, "10.0.2.15", None)]}]
+    manager = Namespace(hardware=Namespace(cards=lambda _: cards), close=lambda: None)
+    monkeypatch.setattr(common, "connect", lambda **_: manager)
+    monkeypatch.setattr(domhostname, "LEASES", ())
+    assert "no lease says what the guest of web is called" in inn("domhostname web --source lease", status=2)
+    cards[1]["leases"] = [(other, "10.0.2.15", "another"), (mac, "10.0.2.15", "inside")]
+    assert inn("virsh domhostname web --source lease") == "inside\n\n"
+    assert json.loads(inn("domhostname web --source lease --json")) == {"hostname": "inside"}
 
 
 def test_all_that_is_known_is_told(inn: Inn, script: Script) -> None:

@@ -123,9 +123,10 @@ def test_addresses_are_found_with_dnsmasq_and_among_neighbours(tmp_path: Path) -
         "duid 00:01",
         f"0 {MAC} nonsense x *",
         "1 52:54:00:00:00:02 192.0.2.8 x *",
+        f"1 {MAC} 192.0.2.9 * *",
     ]
     (folder / "dnsmasq.leases").write_text("\n".join(lines))
-    assert leased(MAC, tmp_path, ("/var/lib/misc/*.leases",)) == ["192.0.2.7"]
+    assert leased(MAC, tmp_path, ("/var/lib/misc/*.leases",)) == [("192.0.2.7", "web"), ("192.0.2.9", None)]
     table = tmp_path / "arp"
     head = "IP address       HW type     Flags       HW address            Mask     Device\n"
     table.write_text(

@@ -51,6 +51,18 @@ def test_a_name_is_taken_once_until_it_is_free_again() -> None:
     Registration("one").close()
 
 
+def test_who_is_at_a_machines_files_keeps_others_from_starting_it() -> None:
+    at_work = Registration("one", still=True)
+    assert (running(), running(taken=False), process_of("one")) == (["one"], [], None)
+    with pytest.raises(HostError, match="the files of machine one are being changed; try again in a moment"):
+        Registration("one")
+    at_work.close()
+    assert running() == []
+    with pytest.raises(ConfigError):
+        Registration("a/b", still=True)
+    Registration("one").close()
+
+
 def test_a_killed_run_leaves_its_name_free() -> None:
     code = "import os, sys; from innkeeper.machine.names import Registration; Registration('one'); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9

@@ -10,7 +10,7 @@ use innkeeper_devices::e1000::{E1000 as Card, MEMORY_BYTES, PORT_BYTES, Window};
 use innkeeper_devices::virtio::net::{Net, Settings};
 use innkeeper_net::passt::Stream;
 use innkeeper_net::tap::{Step, Tap};
-use innkeeper_net::user::{Boot, Forward, GUEST_V4, Reach, Settings as UserSettings, UserNet};
+use innkeeper_net::user::{Boot, Forward, GUEST_V4, Leased, Reach, Settings as UserSettings, UserNet};
 use innkeeper_net::{Counted, Link};
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -131,12 +131,11 @@ impl NetLink {
         Ok((it.received_bytes, it.received_frames, it.sent_bytes, it.sent_frames))
     }
 
-    fn leases(&self, py: Python<'_>) -> Vec<(String, String)> {
+    fn leases(&self, py: Python<'_>) -> Vec<(String, String, Option<String>)> {
         let user = self.user.as_ref().and_then(Weak::upgrade);
-        let mac = py.detach(|| user.and_then(|user| user.leased()));
-        mac.map(|mac| (mac.map(|byte| format!("{byte:02x}")).join(":"), GUEST_V4.to_string()))
-            .into_iter()
-            .collect()
+        let leased = py.detach(|| user.and_then(|user| user.leased()));
+        let mac = |leased: &Leased| leased.mac.map(|byte| format!("{byte:02x}")).join(":");
+        leased.map(|leased| (mac(&leased), GUEST_V4.to_string(), leased.host_name)).into_iter().collect()
     }
 
     fn close(&self, py: Python<'_>) {

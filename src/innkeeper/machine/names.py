@@ -15,6 +15,7 @@ from innkeeper.folders import runtime_folder
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 LOCK, CONTROL = "lock", "control"
+STILL = "still"  # in the lock of a machine that does not run
 LOOK_S, LOOKERS_S = 0.005, 0.1
 
 
@@ -35,9 +36,9 @@ def check_name(name: str) -> str:
 class Registration:
     """A name that nobody else has, until `close`."""
 
-    def __init__(self, name: str) -> None:
-        """Raises `HostError` if a machine of that name runs."""
-        self._name = check_name(name)
+    def __init__(self, name: str, *, still: bool = False) -> None:
+        """`still`: nothing runs, and nothing can be started as long as this holds. Raises `HostError` if a machine of that name runs."""
+        self._name, self._words = check_name(name), f"{os.getpid()} {STILL}" if still else f"{os.getpid()}"
         self.folder = runtime_folder() / self._name
         self._lock = self._take()
 
@@ -49,12 +50,15 @@ class Registration:
         except OSError as error:
             raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
         if not _lock(lock):
-            process = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "another process"
+            process, _, still = os.pread(lock, 40, 0).decode("ascii", "replace").strip().partition(" ")
             os.close(lock)
+            if still == STILL:
+                raise HostError(f"the files of machine {self._name} are being changed; try again in a moment")
+            process = process or "another process"
             raise HostError(f"a machine named {self._name} runs already, as process {process}; give another --name")
         try:
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(lock, f"{self._words}\n".encode(), 0)
         except OSError as error:  # the host is full
             os.close(lock)  # or the name would be taken as long as this process lives
             raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
@@ -105,12 +109,12 @@ def is_held(descriptor: int) -> bool:
     return False
 
 
-def running() -> list[str]:
-    """The names of this user's machines that run now."""
+def running(*, taken: bool = True) -> list[str]:
+    """The names of this user's machines that run now; unless `taken` is false also those that cannot, as somebody is at their files."""
     found = []
     for path in sorted(runtime_folder().glob(f"*/{LOCK}")):
         with suppress(FileNotFoundError), path.open() as file:  # somebody cleans up
-            if is_held(file.fileno()):
+            if is_held(file.fileno()) and (taken or not file.read(40).strip().endswith(STILL)):
                 found.append(path.parent.name)
     return found
 

@@ -105,7 +105,7 @@ class Domains(Starting):
     def all(self, *, titles: bool = False) -> list[Listed]:
         """All machines, by name: those that are kept, and those that run without being kept. Titles cost time."""
         self.sweep_installations()
-        active = running()
+        active = running(taken=False)
         with Store() as store:
             rows = {row.name: row for row in store.all()}
             snapshots = domains_with_snapshots(store)
@@ -136,7 +136,7 @@ class Domains(Starting):
         row = self._row(name)
         definition = read_xml(row.xml)
         machine = definition.machine
-        listed = self._listed(row.name, row, running())
+        listed = self._listed(row.name, row, running(taken=False))
         return Info(
             id=listed["id"],
             name=row.name,

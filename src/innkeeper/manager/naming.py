@@ -54,7 +54,7 @@ def find(word: str) -> tuple[str, bool]:
 
 def find_in(store: Store, word: str) -> tuple[str, bool]:
     """The name of a machine that runs or is kept, and whether it runs. Raises `ConfigError` if there is none."""
-    active = running()
+    active = running(taken=False)
     if word in active:
         return word, True
     kept = store.find(word)

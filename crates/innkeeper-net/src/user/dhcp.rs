@@ -19,6 +19,8 @@ pub const BOOT_FILE_BYTES: usize = 127;
 /// Small enough for every client (RFC 2131, 2).
 const MESSAGE_BYTES: usize = 548;
 const LEASE_S: u32 = 86_400;
+/// RFC 1035, 2.3.4, as it is written.
+const HOST_NAME_BYTES: usize = 253;
 
 const BOOT_REQUEST: u8 = 1;
 const BOOT_REPLY: u8 = 2;
@@ -85,7 +87,15 @@ pub struct Answer {
     pub message: Vec<u8>,
     pub to: Ipv4Addr,
     /// Whose the guest's address is from now on.
-    pub leased: Option<Mac>,
+    pub leased: Option<Leased>,
+}
+
+/// Who has the guest's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    pub mac: Mac,
+    /// What it says that it is called, if that can be a host's name.
+    pub host_name: Option<String>,
 }
 
 /// Answers a message to the server's port; None if it deserves none. `boot_file` is what a guest that boots from the network
@@ -109,8 +119,20 @@ pub fn answer(message: &[u8], lease: &Lease, boot_file: Option<&str>) -> Option<
         _ => return None, // DECLINE and RELEASE: the address is kept for it all the same
     };
     let to = if reply == NAK || current.is_unspecified() { Ipv4Addr::BROADCAST } else { current };
-    let leased = if kind == REQUEST && reply == ACK { array(message, 28) } else { None };
+    let leased = if kind == REQUEST && reply == ACK {
+        array(message, 28).map(|mac| Leased { mac, host_name: host_name(message) })
+    } else {
+        None
+    };
     Some(Answer { message: write(message, (kind, reply), lease, boot_file), to, leased })
+}
+
+fn host_name(message: &[u8]) -> Option<String> {
+    let name = option(message, HOST_NAME)?;
+    let name = name.strip_suffix(b"\0").unwrap_or(name);
+    let fits = (1..=HOST_NAME_BYTES).contains(&name.len())
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte));
+    fits.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 fn write(request: &[u8], (kind, reply): (u8, u8), lease: &Lease, boot_file: Option<&str>) -> Vec<u8> {
@@ -190,7 +212,8 @@ mod tests {
         let taken =
             answer(&request(REQUEST, &[REQUESTED, 4, 10, 0, 2, 15, SERVER, 4, 10, 0, 2, 2]), &lease(), None)
                 .unwrap();
-        assert_eq!((kind_of(&taken.message), offer.leased, taken.leased), (ACK, None, Some([0; 6])));
+        let leased = Leased { mac: [0; 6], host_name: None };
+        assert_eq!((kind_of(&taken.message), offer.leased, taken.leased), (ACK, None, Some(leased)));
         for (kind, value) in [
             (ROUTER, &[10, 0, 2, 2][..]),
             (NAME_SERVER, &[10, 0, 2, 3]),
@@ -233,6 +256,25 @@ mod tests {
             assert_eq!(architectures(&request(DISCOVER, options)).collect::<Vec<_>>(), found);
         }
         assert_eq!(architectures(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_guest_says_what_it_is_called() {
+        for (said, name) in [
+            (&b"web-1.example"[..], Some("web-1.example")),
+            (b"web\0", Some("web")),
+            (b"", None),
+            (b"\0", None),
+            (b"a b", None),
+            (b"a\x1b[2J", None),
+            (&[0xFF, 0x61], None),
+            (&[b'a'; 254], None),
+        ] {
+            let mut options = vec![REQUESTED, 4, 10, 0, 2, 15, HOST_NAME, said.len() as u8];
+            options.extend(said);
+            let leased = answer(&request(REQUEST, &options), &lease(), None).unwrap().leased.unwrap();
+            assert_eq!(leased.host_name.as_deref(), name);
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+pub use dhcp::Leased;
 use flows::Id;
 pub use forward::Forward;
 use forward::Listener;
@@ -112,8 +113,8 @@ impl UserNet {
     }
 
     /// Who was last given [`GUEST_V4`].
-    pub fn leased(&self) -> Option<Mac> {
-        self.shared.lock().leased
+    pub fn leased(&self) -> Option<dhcp::Leased> {
+        self.shared.lock().leased.clone()
     }
 
     /// Conversations that are open now.

@@ -69,7 +69,7 @@ pub struct Stack {
     pub listeners: Vec<Listener>,
     told: Told,
     /// Who was last given the guest's address.
-    pub leased: Option<Mac>,
+    pub leased: Option<dhcp::Leased>,
     fragments: Fragments,
     /// Who has something to do.
     turns: VecDeque<Id>,
@@ -320,7 +320,9 @@ impl Stack {
         let found = || files.as_ref().and_then(|files| files.boot_file(dhcp::architectures(message)));
         let boot_file = boot_file.as_deref().or_else(found);
         if let Some(answer) = dhcp::answer(message, lease, boot_file) {
-            self.leased = answer.leased.or(self.leased);
+            if answer.leased.is_some() {
+                self.leased = answer.leased;
+            }
             let from = SocketAddr::from((GATEWAY_V4, dhcp::SERVER_PORT));
             self.outside.out.udp(from, (answer.to, dhcp::CLIENT_PORT).into(), &answer.message);
         }

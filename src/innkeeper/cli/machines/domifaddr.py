@@ -44,8 +44,8 @@ def execute(arguments: argparse.Namespace) -> int:
             continue
         found: dict[str, None] = {}
         if arguments.source in (None, "lease"):
-            found |= dict.fromkeys(address for mac, address in card["leases"] if mac == card["mac"])
-            found |= dict.fromkeys(leased(card["mac"], Path("/"), LEASES))
+            found |= dict.fromkeys(address for mac, address, _ in card["leases"] if mac == card["mac"])
+            found |= dict.fromkeys(address for address, _ in leased(card["mac"], Path("/"), LEASES))
         if arguments.source in (None, "arp"):
             found |= dict.fromkeys(neighbours(card["mac"], NEIGHBOURS))
         for index, address in enumerate(found):
@@ -84,15 +84,19 @@ def show(arguments: argparse.Namespace, rows: list[list[str]]) -> None:
     print()
 
 
-def leased(mac: str, root: Path, patterns: tuple[str, ...]) -> list[str]:
-    """What dnsmasq has given: a line each, of expiry, address of the card, IP address, name."""
+def leased(mac: str, root: Path, patterns: tuple[str, ...]) -> list[tuple[str, str | None]]:
+    """What dnsmasq has given, IP addresses and hosts' names: a line each, of expiry, address of the card, IP address, name."""
     found = []
     for file in (file for pattern in patterns for file in root.glob(pattern.lstrip("/"))):
         try:
             lines = [line.split() for line in file.read_text().splitlines()]
         except (OSError, UnicodeDecodeError):
             continue  # root's, perhaps
-        found += [words[2] for words in lines if len(words) >= 3 and words[1].lower() == mac and is_address(words[2])]
+        found += [
+            (words[2], words[3] if words[3] != "*" else None)
+            for words in lines
+            if len(words) >= 4 and words[1].lower() == mac and is_address(words[2])
+        ]
     return found
 
 

@@ -33,7 +33,7 @@ def still(store: Store, domain: Row, *, replaces_save: bool = False) -> Iterator
     if domain.name in running():
         raise HostError(f"machine {domain.name} runs; shut it off first, with inn shutdown {domain.name}")
     try:
-        registration = Registration(domain.name)
+        registration = Registration(domain.name, still=True)
     except HostError as error:
         if domain.name not in running():
             raise  # the host is full, say
