@@ -174,6 +174,8 @@ class Disk:
         """How many bytes from there on are alike, whether they read as zeroes, and whether the image itself holds them."""
     def flush(self) -> None:
         """What was written survives a loss of power once this returns."""
+    def settle(self) -> None:
+        """The same, and leaves the file as `close` would: nothing is written there until the next request. Raises `OSError`."""
     def grow(self, size: int, /) -> None:
         """Makes it larger while it is in use; a virtio device's driver is told by `VirtioDevice.changed`. Raises `OSError`."""
     def traffic(self) -> DiskTraffic: ...
@@ -286,8 +288,8 @@ class NetLink:
         """Where the forwards listen."""
     def traffic(self) -> tuple[int, int, int, int]:
         """Bytes and frames received, and sent, as the guest sees it."""
-    def leases(self) -> list[tuple[str, str]]:
-        """Of the built-in network: who was last given which address."""
+    def leases(self) -> list[tuple[str, str, str | None]]:
+        """Of the built-in network: who was last given which address, and what that calls itself."""
     def close(self) -> None: ...
 
 @final

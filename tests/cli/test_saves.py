@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.cli import main
+from innkeeper.machine.names import Registration
 from innkeeper.manager import connect, read_xml
 from innkeeper.storage.images import create
 from innkeeper.testing.guests import SPIN, flat_guest
@@ -52,6 +53,73 @@ def test_a_machine_is_saved_to_a_file_and_restored(web: Path, capsys: pytest.Cap
     assert state() == "running"
 
 
+MAC = "52:54:00:00:00:07"
+CDROM = "<disk type='file' device='cdrom'><source file='{}'/><target dev='hda' bus='ide'/></disk></devices>"
+ISO = bytes(16 * 2048) + b"\x01CD001\x01".ljust(2048, b"\0") + bytes(2048)  # as little of one as shows what it is
+
+
+def now() -> tuple[list[tuple[str, str]], list[str]]:
+    """The running machine's disks, and the addresses of its cards."""
+    with connect() as manager:
+        disks = [(disk["target"], Path(disk["source"]).name) for disk in manager.hardware.disks("web")]
+        return disks, [card["mac"] for card in manager.hardware.cards("web")]
+
+
+def test_what_was_plugged_in_goes_with_a_saved_machine_and_no_further(
+    web: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, more = str(web / "saved"), web / "more.qcow2"
+    create(more, 1 << 20, image_format="qcow2")
+    assert main(["virsh", "attach-disk", "web", str(more), "vdb", "--live"]) == 0
+    assert main(["virsh", "attach-interface", "web", "--type", "user", "--mac", MAC, "--live"]) == 0
+    changed = ([("vda", "disk.qcow2"), ("vdb", "more.qcow2")], [MAC])
+    assert now() == changed
+
+    assert main(["save", "web", file]) == 0
+    capsys.readouterr()
+    assert main(["save-image-dumpxml", file]) == 0
+    machine = read_xml(capsys.readouterr().out).machine
+    assert [(disk.target, disk.slot) for disk in machine.disks] == [
+        ("vda", 2),
+        ("vdb", 4),
+    ]  # the balloon is between them
+    assert [(card.mac, card.slot) for card in machine.networks] == [(MAC, 5)]
+    assert main(["restore", file]) == 0
+    assert now() == changed
+    assert main(["managedsave", "web"]) == 0
+    assert main(["start", "web"]) == 0
+    assert now() == changed
+
+    assert main(["destroy", "web"]) == 0
+    assert main(["start", "web"]) == 0
+    assert now() == ([("vda", "disk.qcow2")], [])
+
+
+def test_discs_are_those_that_are_in_their_drives(user: Path) -> None:
+    (user / "guest").write_bytes(flat_guest(SPIN))
+    for name in ("disc.iso", "other.iso"):
+        (user / name).write_bytes(ISO)
+    create(user / "disk.qcow2", 1 << 20, image_format="qcow2")
+    xml = XML.format("web", user / "guest", user / "disk.qcow2")
+    (user / "web.xml").write_text(xml.replace("</devices>", CDROM.format(user / "disc.iso")))
+    assert main(["define", str(user / "web.xml")]) == 0
+    assert main(["start", "web"]) == 0
+    for words, name in ((["--eject"], ""), (["--insert", str(user / "other.iso")], "other.iso")):
+        assert main(["change-media", "web", "hda", *words, "--live"]) == 0
+        assert main(["managedsave", "web"]) == 0
+        assert main(["start", "web"]) == 0
+        assert ("hda", name) in now()[0]
+    assert main(["snapshot-create-as", "web", "one"]) == 0
+    assert main(["virsh", "attach-interface", "web", "--type", "user", "--mac", MAC, "--live"]) == 0
+    assert main(["snapshot-create-as", "web", "two"]) == 0
+    for snapshot, cards in (("one", []), ("two", [MAC])):
+        assert main(["snapshot-revert", "web", snapshot]) == 0
+        assert now() == ([("vda", "disk.qcow2"), ("hda", "other.iso")], cards)
+    assert main(["destroy", "web"]) == 0
+    assert main(["start", "web"]) == 0
+    assert now() == ([("vda", "disk.qcow2"), ("hda", "disc.iso")], [])
+
+
 def test_a_managed_save_is_gone_on_with_once(web: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["virsh", "managedsave", "web"]) == 0
     assert state() == "shut off"
@@ -72,6 +140,23 @@ def test_a_managed_save_is_gone_on_with_once(web: Path, capsys: pytest.CaptureFi
     assert main(["managedsave", "web"]) == 0
     assert main(["undefine", "web", "--managed-save"]) == 0
     assert list((web / "state" / "innkeeper" / "saved").iterdir()) == []
+
+
+def test_a_machine_whose_files_are_being_changed_is_shut_off(web: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["destroy", "web"]) == 0
+    at_work = Registration("web", still=True)
+    capsys.readouterr()
+    assert main(["list", "--all"]) == 0
+    assert "web    shut off" in capsys.readouterr().out
+    assert main(["dominfo", "web"]) == 0
+    assert "shut off" in capsys.readouterr().out
+    assert state() == "shut off"
+    assert main(["start", "web"]) == 2
+    assert "the files of machine web are being changed; try again" in capsys.readouterr().err
+    at_work.close()
+    assert main(["start", "web"]) == 0
+    assert state() == "running"
+    assert (web / "disk.qcow2").exists()
 
 
 def test_a_damaged_managed_save_says_how_to_go_on(web: Path, capsys: pytest.CaptureFixture[str]) -> None:

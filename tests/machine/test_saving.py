@@ -226,7 +226,7 @@ def test_another_machine_is_refused(config: MachineConfig, tmp_path: Path) -> No
     others: dict[str, MachineConfig] = {
         "has 4 MiB of memory; this one has 8": replace(config, memory_mib=8),
         "has 1 vCPUs; this one has 2": replace(config, vcpus=2),
-        "has other devices: pci 02.0 is VirtioFunction, not there": replace(config, disks=()),
+        "has other devices: slot 2 is disk vda, not there": replace(config, disks=()),
         "has other devices: pci 03.0 is not there, not VirtioFunction": replace(config, rng=True),
     }
     for words, other in others.items():

@@ -94,6 +94,28 @@ def test_forwards_are_read_as_libvirt_writes_them() -> None:
             )
 
 
+PCI = "<address type='pci' domain='0x0000' bus='{}' slot='{}' function='{}'/>"
+
+
+def test_slots_of_the_one_bus_are_kept_and_other_addresses_named() -> None:
+    disk = "<disk><source file='/a'/><target dev='{}' bus='{}'/>{}</disk>"
+    card = "<interface type='user'>{}</interface>"
+    for address, slot in ((PCI.format("0x00", "0x05", "0x0"), 5), (PCI.format("0", "31", "0"), 31)):
+        xml = domain(f"<devices>{disk.format('vda', 'virtio', address)}</devices>")
+        assert [each.slot for each in read_xml(xml).machine.disks] == [slot]
+        assert unknown_parts(xml) == []
+    for place in (("0x01", "0x05", "0x0"), ("0x00", "0x05", "0x1"), ("0x00", "0x01", "0x0"), ("0x00", "0x20", "0x0")):
+        xml = domain(f"<devices>{card.format(PCI.format(*place))}</devices>")
+        assert [each.slot for each in read_xml(xml).machine.networks] == [None]
+        assert unknown_parts(xml) == ["devices/interface/address"]
+    drive = disk.format("hda", "ide", "<address type='drive' unit='0'/>")
+    xml = domain(f"<devices>{drive}</devices>")
+    assert [each.slot for each in read_xml(xml).machine.disks] == [None]
+    assert unknown_parts(xml) == ["devices/disk/address"]
+    with pytest.raises(ConfigError, match="the slot of an <address> is 'x'"):
+        read_xml(domain(f"<devices>{card.format(PCI.format('0', 'x', '0'))}</devices>"))
+
+
 def test_firmware_keeps_the_template_of_its_variables() -> None:
     firmware = FirmwareConfig(
         kind=FirmwareKind.UEFI, path=Path("/code"), vars=Path("/vars"), template=Path("/template")
@@ -130,7 +152,7 @@ FULL = Definition(
         firmware=FirmwareConfig(kind=FirmwareKind.UEFI, vars=Path("/v/full.fd")),
         boot=BootConfig(order=(BootDevice.HD, BootDevice.NETWORK), menu=True),
         disks=(
-            DiskConfig(path=Path("/d/a"), format=DiskFormat.QCOW2, serial="one", boot_order=1, target="vda"),
+            DiskConfig(path=Path("/d/a"), format=DiskFormat.QCOW2, serial="one", boot_order=1, target="vda", slot=9),
             DiskConfig(
                 path=None, device=DiskDevice.CDROM, bus=DiskBus.IDE, readonly=True, format=DiskFormat.RAW, target="hda"
             ),
@@ -138,7 +160,7 @@ FULL = Definition(
         ),
         networks=(
             NetworkConfig(kind=NetworkKind.BRIDGE, name="br0", mac="52:54:00:00:00:01", link=LinkState.DOWN),
-            NetworkConfig(kind=NetworkKind.TAP, name="tap1", model=CardModel.E1000, mtu=1400),
+            NetworkConfig(kind=NetworkKind.TAP, name="tap1", model=CardModel.E1000, mtu=1400, slot=31),
             NetworkConfig(),
         ),
         graphics=(GraphicsConfig(port=5910), GraphicsConfig(socket=Path("/s/vnc"))),

@@ -1,66 +1,74 @@
-"""The document of what runs: as its devices are now."""
+"""The document of a machine as it is now."""
 
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
-import pytest
+from innkeeper.config import DiskConfig, LinkState, NetworkConfig
+from innkeeper.config.disk import DiskBus, DiskDevice, DiskFormat
+from innkeeper.machine.present import Present, PresentCard, PresentDisk
+from innkeeper.manager import read_xml
+from innkeeper.manager.domain_xml import unknown_parts
+from innkeeper.manager.live_document import as_now
 
-from innkeeper.errors import ConfigError
-from innkeeper.manager import live_document, read_xml
-from innkeeper.manager.live_document import LiveDocument
-
-MAC = "52:54:00:00:00:0{}"
-DISKS = "".join(f"<disk><source file='/d{number}'/></disk>" for number in (0, 1, 2))
-CARDS = "".join(f"<interface type='user'><mac address='{MAC.format(number)}'/></interface>" for number in (1, 2))
-XML = f"<domain type='bt'><name>a</name><uuid>{'0' * 31}1</uuid><memory unit='MiB'>16</memory><devices>{DISKS}{CARDS}</devices></domain>"
-
-
-@pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
-    """The devices that the machine has."""
-    monkeypatch.setattr(live_document, "disk_now", lambda disk: disk)
-    return {
-        "disks": [{"target": f"vd{'abc'[number]}", "source": f"/d{number}", "format": "raw"} for number in (0, 1, 2)],
-        "cards": [SimpleNamespace(mac=MAC.format(number)) for number in (1, 2)],
-    }
-
-
-def document(there: dict[str, list[Any]], xml: str = XML) -> LiveDocument:
-    live = SimpleNamespace(disks=lambda: there["disks"], cards=lambda: there["cards"])
-    return LiveDocument(xml, SimpleNamespace(live=live))  # type: ignore[arg-type]
-
-
-def test_what_has_not_changed_is_as_it_was_started(there: dict[str, list[Any]]) -> None:
-    machine = read_xml(document(there).now()).machine
-    assert [(disk.target, str(disk.path)) for disk in machine.disks] == [("vda", "/d0"), ("vdb", "/d1"), ("vdc", "/d2")]
-    assert [card.mac for card in machine.networks] == [MAC.format(1), MAC.format(2)]
+XML = """<domain type='qemu'><name>web</name><uuid>00000000-0000-0000-0000-000000000001</uuid>
+<memory unit='MiB'>64</memory><devices><hub note='kept'/>
+<disk type='file' device='disk'><source file='/a.img'/><target dev='vda' bus='virtio'/></disk>
+<disk type='file' device='cdrom'><source file='/a.iso'/><target dev='hdc' bus='ide'/></disk>
+<interface type='bridge'><mac address='52:54:00:00:00:0A'/><source bridge='br0'/></interface>
+<interface type='user'><mac address='52:54:00:00:00:0b'/><address type='pci' bus='0x01' slot='0x00'/></interface>
+</devices></domain>"""
+CARD = "<interface type='network'><source network='default'/><mac address='52:54:00:00:00:0c'/><alias name='ua-1'/></interface>"
+DISK = (
+    "<disk type='file' device='disk'><source file='/b.img'/><target dev='vdb' bus='virtio'/><serial>7</serial></disk>"
+)
+VDA = PresentDisk(DiskConfig(path=Path("/a.img"), target="vda"), "raw", 2, None)
+CDROM = DiskConfig(path=Path("/a.iso"), target="hdc", device=DiskDevice.CDROM, bus=DiskBus.IDE)
+HDC = PresentDisk(CDROM, "raw", None, None)
+A, B = (
+    PresentCard(NetworkConfig(mac=f"52:54:00:00:00:0{letter}"), slot, None) for letter, slot in (("a", 3), ("b", 4))
+)
 
 
-def test_devices_that_the_guest_has_let_go_of_are_gone_and_the_others_keep_their_names(
-    there: dict[str, list[Any]],
-) -> None:
-    live = document(there)
-    del there["disks"][0], there["cards"][1]
-    once = live.now()
-    live.revise(once)
-    for xml in (once, live.now()):
-        machine = read_xml(xml).machine
-        assert [(disk.target, str(disk.path)) for disk in machine.disks] == [("vdb", "/d1"), ("vdc", "/d2")]
-        assert [card.mac for card in machine.networks] == [MAC.format(1)]
+def address_of(xml: str, path: str) -> str | None:
+    found = ET.fromstring(xml).find(f"devices/{path}/address")
+    return None if found is None else found.get("slot")
 
 
-def test_a_disk_is_where_it_has_moved_to(there: dict[str, list[Any]]) -> None:
-    there["disks"][1] |= {"source": "/overlay", "format": "qcow2"}
-    there["disks"][2] |= {"source": ""}
-    drive = "<disk device='cdrom'><source file='/d2'/><target dev='vdc' bus='ide'/></disk>"
-    machine = read_xml(document(there, XML.replace("<disk><source file='/d2'/></disk>", drive)).now()).machine
-    found = [(str(disk.path), disk.format) for disk in machine.disks]
-    assert found == [("/d0", None), ("/overlay", "qcow2"), ("None", None)]
+def test_a_machine_that_has_not_changed_has_its_addresses_too() -> None:
+    xml = as_now(XML, Present((VDA, HDC), (A, B)))
+    assert [disk.slot for disk in read_xml(xml).machine.disks] == [2, None]
+    assert [card.slot for card in read_xml(xml).machine.networks] == [3, 4]
+    assert address_of(xml, "interface[2]") == "0x04"
+    assert 'note="kept"' in xml
+    assert unknown_parts(xml) == ["devices/hub"]
+    assert as_now(xml, Present((VDA, HDC), (A, B))) == xml
 
 
-def test_what_describes_no_machine_is_refused(there: dict[str, list[Any]]) -> None:
-    live = document(there)
-    before = live.now()
-    with pytest.raises(ConfigError):
-        live.revise("<network/>")
-    assert live.now() == before
+def test_what_came_is_there_as_it_was_called_and_what_went_is_not() -> None:
+    new = PresentDisk(DiskConfig(path=Path("/over"), target="vdb", format=DiskFormat.QCOW2), "qcow2", 7, DISK)
+    bare = PresentDisk(DiskConfig(path=Path("/c.img"), target="vdc"), "raw", 8, None)
+    card = PresentCard(NetworkConfig(mac="52:54:00:00:00:0c", link=LinkState.DOWN), 4, CARD)
+    empty = PresentDisk(
+        DiskConfig(path=None, target="hdc", device=DiskDevice.CDROM, bus=DiskBus.IDE), "raw", None, None
+    )
+    xml = as_now(XML, Present((VDA, empty, new, bare), (A, card)))
+    machine = read_xml(xml).machine
+    assert [(disk.target, str(disk.path), disk.slot, disk.serial) for disk in machine.disks] == [
+        ("vda", "/a.img", 2, ""),
+        ("hdc", "None", None, ""),
+        ("vdb", "/over", 7, "7"),
+        ("vdc", "/c.img", 8, ""),
+    ]
+    assert machine.disks[2].format is DiskFormat.QCOW2
+    assert [(each.mac, each.name, each.slot, each.link) for each in machine.networks] == [
+        ("52:54:00:00:00:0A", "br0", 3, "up"),
+        ("52:54:00:00:00:0c", "default", 4, "down"),
+    ]
+    assert 'alias name="ua-1"' in xml
+
+
+def test_a_disk_whose_document_has_no_name_gets_the_one_that_it_has() -> None:
+    nameless = "<disk type='file'><source file='/b.img'/></disk>"
+    new = PresentDisk(DiskConfig(path=Path("/b.img"), target="vdb"), "raw", 5, nameless)
+    [_, disk] = read_xml(as_now(XML, Present((VDA, new), ()))).machine.disks
+    assert (disk.target, disk.slot) == ("vdb", 5)

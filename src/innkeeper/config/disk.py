@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
+from innkeeper.config.slots import require_slot
 from innkeeper.errors import ConfigError
 from innkeeper.records import dataclass
 
@@ -80,9 +81,11 @@ class DiskConfig:
     backing_format: DiskFormat | None = None
     queues: int | None = None  # one a vCPU
     target: str = ""  # what it is called from outside, as in vda; made up in order if it is not given
+    slot: int | None = None  # of PCI bus 0, for virtio disks; the first that is free
     check: bool = True  # of a CD-ROM drive's disc: that it has a file system of discs
 
     def __post_init__(self) -> None:
+        require_slot(self.slot, f"disk {self.target or self.path}")
         if self.path is None and self.device is DiskDevice.DISK:
             raise ConfigError("a disk has no path; say which file holds it, as in path=disk.qcow2")
         if self.device is DiskDevice.CDROM and self.bus is DiskBus.VIRTIO:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from innkeeper.config.keyvalue import KeyValues
+from innkeeper.config.slots import require_slot
 from innkeeper.errors import ConfigError
 from innkeeper.records import dataclass
 
@@ -120,9 +121,11 @@ class NetworkConfig:
     name_servers: tuple[tuple[str, int], ...] = ()  # instead of the host's: addresses and ports
     forwards: tuple[ForwardConfig, ...] = ()
     tftp: Path | None = None  # a folder whose files a guest that boots from the network gets
+    slot: int | None = None  # of PCI bus 0; the first that is free
     bootfile: str = ""  # which of them first; or an address that its boot ROM fetches
 
     def __post_init__(self) -> None:
+        require_slot(self.slot, "a network card")
         if self.mac is not None:
             require_mac(self.mac)
         self._check_boot()

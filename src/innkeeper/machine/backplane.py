@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from innkeeper.devices.pci import PciDevice
-from innkeeper.errors import HostError
+from innkeeper.errors import ConfigError, HostError
+from innkeeper.platforms.pc_slots import FIRST_FREE
 
 SLOTS = 30  # that a board has free
+FIXED = "fixed"
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,15 @@ class Plugged:
 
     slot: PciDevice | None = None
     """What the board sees of it; None once it was taken out."""
+    pci_slot: int | None = None
+    """The slot of PCI bus 0 that it is to be in; the first that is free."""
+    document: str | None = None
+    """What whoever plugged it in while the machine ran calls it."""
+
+    @property
+    def name(self) -> str:
+        """By which it is known among all of a machine."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Lets go of the host. Idempotent."""
@@ -42,6 +53,60 @@ class HasSlots(Protocol):
 
 Board = TypeVar("Board", bound=HasSlots)
 Place = PciDevice | Plugged | None
+Layout = Sequence[str | None]
+"""What is in each slot: the name of what may be taken out, `FIXED`, or nothing."""
+
+
+def arranged(places: Iterable[Place], layout: Layout | None) -> list[Place]:
+    """As they were in a machine of this layout, if there is one; what it does not know comes behind. Raises `ConfigError`."""
+    left = [place for place in places if place is not None]
+    if layout is None:
+        return placed(left)
+    found: list[Place] = []
+    for name in layout:
+        at = next((at for at, place in enumerate(left) if name == name_of(place)), None)
+        found.append(left.pop(at) if at is not None else None)
+    for index, place in enumerate(found):
+        wanted = index_wanted(place)
+        if wanted not in (None, index):
+            slot, given = FIRST_FREE + index, FIRST_FREE + (wanted or 0)
+            raise ConfigError(
+                f"{name_of(place)} is to be in PCI slot {given}, and was in slot {slot} when the machine was saved; "
+                "leave its address as it was"
+            )
+    return found + left
+
+
+def placed(places: Iterable[Place]) -> list[Place]:
+    """Those with a number where they are to be, the others around them in their order. Raises `ConfigError` for two in one slot."""
+    found: list[Place] = []
+    others: list[Place] = []
+    for place in places:
+        index = index_wanted(place)
+        if index is None:
+            others.append(place)
+            continue
+        found += [None] * (index + 1 - len(found))
+        if (other := found[index]) is not None:
+            raise ConfigError(
+                f"{name_of(other)} and {name_of(place)} are both to be in PCI slot {FIRST_FREE + index}; give one of them another"
+            )
+        found[index] = place
+    for place in others:
+        index = found.index(None) if None in found else len(found)
+        found[index : index + 1] = [place]
+    return found
+
+
+def index_wanted(place: Place) -> int | None:
+    number = place.pci_slot if isinstance(place, Plugged) else None
+    return None if number is None else number - FIRST_FREE
+
+
+def name_of(place: Place) -> str | None:
+    if isinstance(place, Plugged):
+        return place.name
+    return None if place is None else FIXED
 
 
 class Backplane:
@@ -54,8 +119,7 @@ class Backplane:
         self._board: Slots | None = None
         self._changed = threading.Condition()
         self._closing: list[threading.Thread] = []
-        self.changed = False
-        """Something was plugged in or taken out."""
+        self._closed = False
 
     # ---- boards ---------------------------------------------------------------------------------
 
@@ -84,15 +148,14 @@ class Backplane:
     # ---- changes --------------------------------------------------------------------------------
 
     def plug(self, item: Plugged) -> None:
-        """Puts a device into the first free slot. Raises `HostError` if there is none; the device is then the caller's."""
+        """Puts a device into its slot, or the first free one. Raises `HostError` if there is none; the device is then the caller's."""
         assert item.slot is not None  # noqa: S101 - it was just opened
         with self._changed:
-            index = next((at for at, place in enumerate(self._places) if place is None), len(self._places))
-            if index >= SLOTS:
-                raise HostError(f"all {SLOTS} slots of the machine are taken; detach a device first")
-            if index == len(self._places):
-                self._places.append(None)
-            self._places[index], self.changed = item, True
+            if self._closed:
+                raise HostError("the machine has ended; nothing can be plugged in")
+            index = self._slot_for(item)
+            self._places += [None] * (index + 1 - len(self._places))
+            self._places[index] = item
             try:
                 if self._board is not None:
                     self._board.fill(index, item.slot)
@@ -115,11 +178,21 @@ class Backplane:
     def wait_until_gone(self, item: Plugged, patience_s: float) -> bool:
         """Whether the guest has let go of it within that time; then it has let go of the host as well."""
         with self._changed:
-            gone = self._changed.wait_for(lambda: self._find(item) is None, patience_s)
+            gone = self._changed.wait_for(lambda: self._closed or self._find(item) is None, patience_s)
+            gone = gone and not self._closed
             closing = list(self._closing)
         for thread in closing if gone else ():
             thread.join()
         return gone
+
+    def layout(self) -> Layout:
+        with self._changed:
+            return [name_of(place) for place in self._places]
+
+    def asked_before(self, indices: Iterable[int]) -> None:
+        """The guest of a machine that is restored has these yet to let go of, as its board says."""
+        with self._changed:
+            self._asked = {index for index in indices if self.is_removable(index)}
 
     def contents(self) -> list[Plugged]:
         """What can be taken out, in the order of the slots."""
@@ -134,14 +207,26 @@ class Backplane:
     def close(self) -> None:
         """Lets go of everything."""
         with self._changed:
-            self._board = None
+            self._board, self._closed = None, True
             places, closing = self._places[:], list(self._closing)
             self._places.clear()
+            self._changed.notify_all()
         for thread in closing:
             thread.join()
         for place in places:
             if isinstance(place, Plugged):
                 place.close()
+
+    def _slot_for(self, item: Plugged) -> int:
+        wanted = index_wanted(item)
+        free = [index for index in range(SLOTS) if index >= len(self._places) or self._places[index] is None]
+        if not free:
+            raise HostError(f"all {SLOTS} slots of the machine are taken; detach a device first")
+        if wanted is not None and wanted not in free:
+            raise HostError(
+                f"PCI slot {FIRST_FREE + wanted} of the machine is taken; slot {FIRST_FREE + free[0]} is free"
+            )
+        return free[0] if wanted is None else wanted
 
     def _find(self, item: Plugged) -> int | None:
         return next((at for at, place in enumerate(self._places) if place is item), None)
@@ -150,7 +235,6 @@ class Backplane:
         """Closed by another thread: a vCPU has no time to wait until a disk is flushed."""
         item, self._places[index] = self._places[index], None
         self._asked.discard(index)
-        self.changed = True
         if isinstance(item, Plugged):
             self._closing = [thread for thread in self._closing if thread.is_alive()]
             self._closing.append(threading.Thread(target=close_or_log, args=(item,), name="unplug", daemon=True))

@@ -19,7 +19,7 @@ from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
 from innkeeper.firmware.files import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.firmware.video import font_of, set_text_mode
-from innkeeper.machine.backplane import Backplane
+from innkeeper.machine.backplane import Backplane, Layout
 from innkeeper.machine.peripherals import Peripherals, open_peripherals
 from innkeeper.machine.serial import with_console
 from innkeeper.machine.vcpu_sockets import VcpuSockets
@@ -96,11 +96,15 @@ class Assembly:
         self.clock.close()
 
 
-def prepare(config: MachineConfig, kernel: KernelImage | None, engine: Engine | None = None) -> Parts:
-    """Chooses the engine and takes the memory. Without a kernel, finds the firmware. Raises `InnkeeperError`."""
+def prepare(
+    config: MachineConfig, kernel: KernelImage | None, engine: Engine | None = None, layout: Layout | None = None
+) -> Parts:
+    """Chooses the engine and takes the memory. Without a kernel, finds the firmware. With a `layout` devices are in the slots that
+    they had. Raises `InnkeeperError`.
+    """
     firmware = open_firmware(config.started_by) if config.started_by is not None else None
     try:
-        return _prepare(config, kernel or firmware, firmware, engine)
+        return _prepare(config, kernel or firmware, firmware, engine, layout)
     except BaseException:
         if firmware is not None:
             firmware.close()
@@ -108,7 +112,11 @@ def prepare(config: MachineConfig, kernel: KernelImage | None, engine: Engine | 
 
 
 def _prepare(
-    config: MachineConfig, starts: KernelImage | Firmware | None, firmware: Firmware | None, engine: Engine | None
+    config: MachineConfig,
+    starts: KernelImage | Firmware | None,
+    firmware: Firmware | None,
+    engine: Engine | None,
+    layout: Layout | None,
 ) -> Parts:
     assert starts is not None  # noqa: S101 - one of the two
     translation = Translation(code_cache_mib=config.code_cache_mib, trace=config.trace)
@@ -117,7 +125,8 @@ def _prepare(
     if config.gdb is not None and Capability.DEBUGGER not in choice.engine.capabilities:
         raise EngineUnavailable(f"engine {choice.engine.name} does not stop for gdb; use --engine bt or auto")
     memory = choice.engine.create_memory(ram_ranges(config.memory_mib))
-    return Parts(choice, memory, open_peripherals(config, memory), firmware, config.uuid or uuid4())
+    peripherals = open_peripherals(config, memory, layout)
+    return Parts(choice, memory, peripherals, firmware, config.uuid or uuid4())
 
 
 def create_processors(parts: Parts) -> Processors:

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from innkeeper.config import MachineConfig
 from innkeeper.errors import ConfigError, HostError, ImageError
 from innkeeper.machine.asked import absolute, text, texts
 from innkeeper.machine.control import BadRequest, Command
 from innkeeper.machine.figures import image_of
 from innkeeper.machine.live import Changeable
-from innkeeper.machine.savable import Savable
+from innkeeper.machine.savable import Savable, occupied
 from innkeeper.machine.saving import Wish
 
 
@@ -25,6 +26,13 @@ class Checkpointed(Changeable, Savable):
     def checkpoint_commands(self) -> dict[str, Command]:
         """For the control socket."""
         return {"checkpoint": self._asked_for_checkpoint, "forget-snapshot": self._asked_to_forget}
+
+    def save_as(self, wish: Wish) -> int:
+        """As `Savable.save_as`. What is plugged in and pulled out meanwhile comes after it."""
+        if self._saving is not None:
+            raise occupied(wish.path)
+        with self.live.held(ends=wish.ends):
+            return super().save_as(wish)
 
     def checkpoint(
         self, file: Path, name: str, *, inside: list[str], overlays: Mapping[str, str] | None = None, end: bool = False
@@ -36,7 +44,7 @@ class Checkpointed(Changeable, Savable):
 
         def keep_disks() -> None:
             if overlays:
-                self.live.lay_overlays(overlays)
+                self.live.lay_overlays_held(overlays)
             if inside:
                 self.snapshot("create", name, inside)
 
@@ -57,6 +65,14 @@ class Checkpointed(Changeable, Savable):
             raise HostError(error.strerror or str(error)) from error
         except ValueError as error:
             raise ImageError(str(error)) from error
+
+    @property
+    def config_now(self) -> MachineConfig:
+        """The configuration with the devices that it has now: what it is restored by, once it was saved.
+
+        Raises `HostError` unless it runs.
+        """
+        return self.live.present().within(self.config)
 
     def _asked_for_checkpoint(self, asked: Mapping[str, Any]) -> object:
         overlays = texts(asked, "overlays") if asked.get("overlays") else None

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-from innkeeper.config import CardModel, DiskConfig, MachineConfig, NetworkConfig
+from innkeeper.config import DiskConfig, MachineConfig, NetworkConfig
 from innkeeper.config.disk import DiskBus, DiskDevice, DiskFormat
 from innkeeper.config.network import NetworkKind
 from innkeeper.config.plain import from_plain
@@ -30,9 +31,9 @@ from innkeeper.machine.figures import AllFigures, Figures, image_of, source_of
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.network import Card, open_card
 from innkeeper.machine.peripherals import Peripherals
+from innkeeper.machine.present import DiskNow, Present, card_now, disk_now, present, slot_of
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.virtio import VirtioDisk
-from innkeeper.platforms.pc_slots import FIRST_FREE
 from innkeeper.records import dataclass
 
 KIB = 1024
@@ -82,34 +83,6 @@ class Changeable:
         self.live.there().cdrom(drive).change(disc, force=force, check=check)
 
 
-class CardNow(TypedDict):
-    """A network card as it is now."""
-
-    target: str
-    type: str
-    source: str
-    model: str
-    mac: str
-    link: str
-    note: str  # what its user should know: the cable leads elsewhere than was asked for
-    leases: list[tuple[str, str]]
-
-
-class DiskNow(TypedDict):
-    """A disk or CD-ROM drive as it is now."""
-
-    target: str
-    source: str
-    chain: list[str]  # its images, downwards
-    format: str
-    bus: str
-    device: str
-    readonly: bool
-    size: int
-    serial: str
-    slot: int | None  # PCI's, of a virtio disk
-
-
 @dataclass(frozen=True, slots=True)
 class Inside:
     """What a machine shows of itself here."""
@@ -131,8 +104,23 @@ class Live:
         self._inside = inside
         self._figures = Figures(config, inside)
         self._one_at_a_time = threading.Lock()  # changes
+        self._over = False
         self.jobs = BlockJobs(self.disk)
         self._opened = sum(network.kind is not NetworkKind.NONE for network in config.networks)
+
+    @contextmanager
+    def held(self, *, ends: bool) -> Iterator[None]:
+        """Nothing is changed meanwhile, and if that `ends` the machine without an error, nothing any more."""
+        with self._one_at_a_time:
+            yield
+            self._over = ends
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._one_at_a_time:
+            if self._over:
+                raise HostError("the machine does not run")
+            yield
 
     # ---- cards ----------------------------------------------------------------------------------
 
@@ -148,14 +136,15 @@ class Live:
             raise ConfigError(f"the machine has no network card {name}; it has {known}")
         return found[0]
 
-    def attach_card(self, network: NetworkConfig) -> Card:
-        """Plugs a card in; the guest's driver finds it in its own time."""
-        with self._one_at_a_time:
+    def attach_card(self, network: NetworkConfig, document: str | None = None) -> Card:
+        """Plugs a card in; the guest's driver finds it in its own time. `document` is what its user calls it."""
+        with self._changing():
             if network.kind is NetworkKind.NONE:
                 raise ConfigError("a card of type none cannot be attached; name where its cable leads")
             if network.mac is not None and network.mac.lower() in [card.mac for card in self.cards()]:
                 raise ConfigError(f"the machine has a card with the address {network.mac}; give another")
             card = open_card(self._config, network, self._opened)
+            card.document = document
             try:
                 self.there().backplane.plug(card)
             except BaseException:
@@ -169,6 +158,11 @@ class Live:
         card, backplane = self.card(name), self.there().backplane
         backplane.ask_for(card)
         return backplane.wait_until_gone(card, patience_s)
+
+    def set_link(self, name: str, *, up: bool) -> None:
+        """Plugs a card's cable in, or pulls it."""
+        with self._changing():
+            self.card(name).set_link(up=up)
 
     # ---- disks ----------------------------------------------------------------------------------
 
@@ -188,9 +182,9 @@ class Live:
             raise ConfigError(f"the machine has no disk {target}; it has {known}")
         return found[0]
 
-    def attach_disk(self, config: DiskConfig) -> VirtioDisk:
-        """Plugs a virtio disk in."""
-        with self._one_at_a_time:
+    def attach_disk(self, config: DiskConfig, document: str | None = None) -> VirtioDisk:
+        """Plugs a virtio disk in. `document` as in `attach_card`."""
+        with self._changing():
             if config.bus is not DiskBus.VIRTIO or config.device is not DiskDevice.DISK:
                 raise ConfigError(
                     f"a {config.device} on bus {config.bus} cannot be attached while the machine runs; a virtio disk can, "
@@ -200,6 +194,7 @@ class Live:
             if config.target in taken:
                 raise ConfigError(f"the machine has a disk {config.target}; {free_target(config.bus, taken)} is free")
             disk = VirtioDisk(config, config.target or free_target(config.bus, taken), self._config.vcpus)
+            disk.document = document
             try:
                 self.there().backplane.plug(disk)
             except BaseException:
@@ -220,23 +215,27 @@ class Live:
 
     def lay_overlays(self, overlays: Mapping[str, str]) -> None:
         """Moves disks, by their targets, onto overlays that are there: all at one moment, or none."""
+        with self._changing():
+            self.lay_overlays_held(overlays)
+
+    def lay_overlays_held(self, overlays: Mapping[str, str]) -> None:
+        """The same for who keeps all else from changing."""
         from innkeeper import _core
 
-        with self._one_at_a_time:
-            disks = {target: self.disk(target) for target in overlays}
-            images = {target: image_of(disk) for target, disk in disks.items()}
-            for target, disk in disks.items():
-                self.jobs.check_idle(disk.target)
-                if images[target] is None or disk.config.device is not DiskDevice.DISK or disk.config.readonly:
-                    raise ConfigError(f"disk {target} is only read, and needs no overlay")
-            try:
-                _core.lay_overlays([(images[target], Path(path)) for target, path in overlays.items()])
-            except OSError as error:
-                raise HostError(error.strerror or str(error)) from error
-            except ValueError as error:
-                raise ImageError(str(error)) from error
-            for target, disk in disks.items():
-                disk.config = replace(disk.config, path=Path(overlays[target]), format=DiskFormat.QCOW2)
+        disks = {target: self.disk(target) for target in overlays}
+        images = {target: image_of(disk) for target, disk in disks.items()}
+        for target, disk in disks.items():
+            self.jobs.check_idle(disk.target)
+            if images[target] is None or disk.config.device is not DiskDevice.DISK or disk.config.readonly:
+                raise ConfigError(f"disk {target} is only read, and needs no overlay")
+        try:
+            _core.lay_overlays([(images[target], Path(path)) for target, path in overlays.items()])
+        except OSError as error:
+            raise HostError(error.strerror or str(error)) from error
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+        for target, disk in disks.items():
+            disk.config = replace(disk.config, path=Path(overlays[target]), format=DiskFormat.QCOW2)
 
     def resize_disk(self, target: str, size: int) -> None:
         """Makes a virtio disk larger; the guest's driver is told."""
@@ -246,7 +245,7 @@ class Live:
                 f"disk {disk.target} is on bus {disk.config.bus}, whose guests hear of no new size; "
                 "stop the machine and use inn image resize"
             )
-        with self._one_at_a_time:
+        with self._changing():
             disk.grow(size)
 
     def change_media(self, target: str, path: Path | None, how: str, *, force: bool = False) -> None:
@@ -255,7 +254,7 @@ class Live:
         cdrom = drive.contents if isinstance(drive, Drive) else None
         if not isinstance(cdrom, CdromDrive):
             raise ConfigError(f"disk {drive.target} is no CD-ROM drive, so there is nothing to change in it")
-        with self._one_at_a_time:
+        with self._changing():
             if how == "insert" and cdrom.path is not None:
                 raise HostError(f"drive {drive.target} has {cdrom.path} in it; eject that first, or update it")
             if how == "eject" and cdrom.path is None:
@@ -308,19 +307,26 @@ class Live:
         return {"cards": [card_now(card) for card in self.cards()], "disks": [self._now(disk) for disk in self.disks()]}
 
     def _now(self, disk: VirtioDisk | Drive) -> DiskNow:
-        index = self.there().backplane.index_of(disk) if isinstance(disk, VirtioDisk) else None
-        return disk_now(disk, None if index is None else FIRST_FREE + index)
+        return disk_now(disk, slot_of(disk, self.there().backplane) if isinstance(disk, VirtioDisk) else None)
+
+    def present(self) -> Present:
+        """The same as configurations."""
+        return present(self.disks(), self.cards(), self.there().backplane)
 
     def commands(self) -> dict[str, Command]:
         """For the control socket."""
         return {
             "devices": lambda _asked: self.describe(),
             "disk-errors": lambda _asked: self.disk_errors(),
-            "attach-card": lambda asked: card_now(self.attach_card(from_plain(NetworkConfig, asked.get("card")))),
-            "attach-disk": lambda asked: self._now(self.attach_disk(from_plain(DiskConfig, asked.get("disk")))),
+            "attach-card": lambda asked: card_now(
+                self.attach_card(from_plain(NetworkConfig, asked.get("card")), maybe(asked, "document"))
+            ),
+            "attach-disk": lambda asked: self._now(
+                self.attach_disk(from_plain(DiskConfig, asked.get("disk")), maybe(asked, "document"))
+            ),
             "detach-card": lambda asked: {"gone": self.detach_card(text(asked, "card"))},
             "detach-disk": lambda asked: {"gone": self.detach_disk(text(asked, "disk"))},
-            "set-link": lambda asked: self.card(text(asked, "card")).set_link(up=bool(asked.get("up"))),
+            "set-link": lambda asked: self.set_link(text(asked, "card"), up=bool(asked.get("up"))),
             "resize-disk": lambda asked: self.resize_disk(text(asked, "disk"), number(asked, "size")),
             "change-media": lambda asked: self.change_media(
                 text(asked, "disk"), path_of(asked), text(asked, "how"), force=bool(asked.get("force"))
@@ -344,33 +350,3 @@ class Live:
 def path_of(asked: Asked) -> Path | None:
     source = maybe(asked, "source")
     return Path(source) if source is not None else None
-
-
-def card_now(card: Card) -> CardNow:
-    network = card.network
-    return {
-        "target": card.target,
-        "type": network.kind.value,
-        "source": network.name,
-        "model": (network.model or CardModel.VIRTIO).value,
-        "mac": card.mac,
-        "link": "up" if card.up else "down",
-        "leases": card.opened.link.leases(),
-        "note": card.opened.note,
-    }
-
-
-def disk_now(disk: VirtioDisk | Drive, slot: int | None = None) -> DiskNow:
-    core = image_of(disk)
-    return {
-        "target": disk.target,
-        "source": source_of(disk),
-        "chain": [str(path) for path in core.chain] if core is not None else [],
-        "format": core.format if core is not None else "raw",
-        "bus": disk.config.bus.value,
-        "device": disk.config.device.value,
-        "readonly": disk.config.readonly,
-        "size": core.size if core is not None else 0,
-        "serial": disk.config.serial,
-        "slot": slot,
-    }

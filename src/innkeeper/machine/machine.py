@@ -104,7 +104,7 @@ class Machine(Shown, Checkpointed, Suspendable):
         if config.stats is not None:
             statistics.check_writable(config.stats)
         kernel = self._open_kernel()
-        self._parts = prepare(config, kernel, self._given_engine)
+        self._parts = prepare(config, kernel, self._given_engine, self._saved_layout())
         self._choice = self._parts.choice
         logger.info("engine %s", self._choice.why)
         try:

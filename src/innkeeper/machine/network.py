@@ -28,7 +28,7 @@ class Card(Plugged):
     """A network card of a machine, with its cable."""
 
     def __init__(self, network: NetworkConfig, mac: bytes, opened: Opened, rom: bytes | None, queues: int) -> None:
-        self.network, self.opened = network, opened
+        self.network, self.opened, self.pci_slot = network, opened, network.slot
         self.mac = mac.hex(":")
         self.up = network.link is LinkState.UP
         if network.model is CardModel.E1000:
@@ -42,6 +42,10 @@ class Card(Plugged):
         card.set_up(self.up)
         self.slot = VirtioSlot(card.device(), boot=BootEntry(BootKind.NETWORK, NETWORK_PATH), rom=rom)
         self._set_up = card.set_up
+
+    @property
+    def name(self) -> str:
+        return f"card {self.mac}"
 
     @property
     def target(self) -> str:

@@ -17,7 +17,7 @@ from innkeeper.firmware.files import read_file
 from innkeeper.host.packages import video_bios_file
 from innkeeper.machine import virtio
 from innkeeper.machine.agent import Agent
-from innkeeper.machine.backplane import Backplane, Place
+from innkeeper.machine.backplane import Backplane, Layout, Place, arranged
 from innkeeper.machine.desk import Desk
 from innkeeper.machine.drives import CdromDrive, Drive, Drives
 from innkeeper.machine.network import network_cards
@@ -61,8 +61,8 @@ class Peripherals:
         self._held.close()
 
 
-def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
-    """Raises `InnkeeperError` if something that a device needs cannot be had; then nothing is held."""
+def open_peripherals(config: MachineConfig, memory: GuestMemory, layout: Layout | None = None) -> Peripherals:
+    """With a `layout` each in the slot that it had. Raises `InnkeeperError` if what a device needs cannot be had; then nothing is held."""
     with ExitStack() as held:
         slots: list[Place] = []
         vga = open_vga(config, memory)
@@ -86,7 +86,7 @@ def open_peripherals(config: MachineConfig, memory: GuestMemory) -> Peripherals:
         places: dict[str, PciDevice] = {}
         if ide := drives.ide():
             places["ide"] = ide
-        backplane = Backplane(slots)
+        backplane = Backplane(arranged(slots, layout))
         held.callback(backplane.close)
         return Peripherals(
             backplane,

@@ -12,15 +12,21 @@ from typing import Any
 from innkeeper.config import MachineConfig
 from innkeeper.errors import HostError
 from innkeeper.firmware import KernelImage
-from innkeeper.machine.asked import absolute, text
+from innkeeper.machine.asked import absolute
+from innkeeper.machine.backplane import Layout
 from innkeeper.machine.builder import Assembly, Parts, load
 from innkeeper.machine.control import BadRequest, Command
+from innkeeper.machine.likeness import layout_of
 from innkeeper.machine.run_loop import BoardRun
 from innkeeper.machine.saving import GuestBusy, How, Progress, Save, Wish, restore
 from innkeeper.machine.state_file import SavedMachine
 from innkeeper.machine.suspending import Suspension
 
 ATTEMPTS, PAUSE_S = 100, 0.02  # while the guest is busy with what only it can end
+
+
+def occupied(path: Path) -> HostError:
+    return HostError(f"cannot save to {path}: the machine is being saved, asleep, ending, or about to go on")
 
 
 class Savable:
@@ -35,8 +41,6 @@ class Savable:
     _saving: Progress | None = None
     description: Callable[[], Mapping[str, Any]] | None = None
     """What its owner wants to be written beside it when it is saved, in plain values."""
-    redescribe: Callable[[str], None] | None = None
-    """Its owner has another document of it, as its devices were changed."""
     not_saved: str | None = None
     """What keeps it from being saved, in words that follow `a machine with`."""
     restores: Path | None = None
@@ -78,17 +82,19 @@ class Savable:
                     f"cannot save a machine with a block job of disk {busy[0]}; wait for its end, or abort it"
                 )
             suspension = self._suspension if self._suspension is not None and self._suspension.stands else None
-            description = self.description() if self.description is not None else {}
-            described = {**description, "paused": suspension is not None, **wish.about}
-            save = Save(self.config, self._parts, self._assembly, wish, described, still=suspension is not None)
+            save = Save(self.config, self._parts, self._assembly, wish, self._described, still=suspension is not None)
             if not (self._run.pause(save) if suspension is None else suspension.errand(save)):
-                raise HostError(f"cannot save to {path}: the machine is being saved, asleep, ending, or about to go on")
+                raise occupied(path)
             self._saving = save.progress  # and not all that it holds on to
         try:
             save.wait()
         finally:
             self._saving = None
         return save.progress.total
+
+    def _described(self) -> Mapping[str, Any]:
+        """Asked while it stands still, so that it is of what is saved."""
+        return self.description() if self.description is not None else {}
 
     def busy_disks(self) -> list[str]:
         raise NotImplementedError
@@ -114,7 +120,6 @@ class Savable:
             "save-progress": lambda _asked: self.save_progress(),
             "save-abort": lambda _asked: self.abort_save(),
             "describe": lambda _asked: dict(self.description()) if self.description is not None else None,
-            "redescribe": self._asked_to_redescribe,
         }
 
     def _asked_to_save(self, asked: Mapping[str, Any]) -> object:
@@ -124,11 +129,12 @@ class Savable:
             raise BadRequest("about must be a JSON object")
         return self.save(file, about=about, bypass_cache=bool(asked.get("bypass_cache")))
 
-    def _asked_to_redescribe(self, asked: Mapping[str, Any]) -> object:
-        if self.redescribe is None:
-            raise HostError("nobody has described this machine")
-        self.redescribe(text(asked, "xml"))
-        return None
+    def _saved_layout(self) -> Layout | None:
+        """Of the machine that it begins as, if there is one: its devices belong into the same slots. Raises `InnkeeperError`."""
+        if self.restores is None:
+            return None
+        with SavedMachine(self.restores) as saved:
+            return layout_of(saved)
 
     def _fill(self, kernel: KernelImage | None, parts: Parts, assembly: Assembly) -> None:
         """Memory, devices and processors as they are to begin: as saved, or else as after power-on."""

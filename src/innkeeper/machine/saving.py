@@ -16,17 +16,16 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from innkeeper import __version__
 from innkeeper.bus import Pausable, Stateful
-from innkeeper.config import DiskDevice, MachineConfig
+from innkeeper.config import MachineConfig
 from innkeeper.devices.pci import PciFunction
 from innkeeper.engine import Capability
-from innkeeper.errors import ConfigError, HostError, InnkeeperError
+from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.machine.builder import Assembly, Parts
 from innkeeper.machine.frozen import Frozen
+from innkeeper.machine.likeness import check_disks, check_same, describe, settle_disks
 from innkeeper.machine.outcome import Outcome, OutcomeKind
 from innkeeper.machine.state_file import SavedMachine, whole_file, write_end, write_start
-from innkeeper.machine.virtio import VirtioDisk
 from innkeeper.records import dataclass
 
 if TYPE_CHECKING:
@@ -50,8 +49,6 @@ def check_savable(config: MachineConfig, parts: Parts, assembly: Assembly) -> No
         what = device.not_saved if isinstance(device, PciFunction) else None
         if what is not None or not isinstance(device, Stateful):
             raise HostError(f"cannot save a machine with {what or name}; start it without that")
-    if parts.peripherals.backplane.changed:
-        raise HostError("cannot save a machine whose devices were changed while it ran; shut it down and start it once")
     if assembly.board.pm.asleep:
         raise HostError("cannot save a machine whose guest sleeps; press its power button to wake it")
 
@@ -94,12 +91,13 @@ class Save:
         parts: Parts,
         assembly: Assembly,
         wish: Wish,
-        description: Mapping[str, Any],
+        describe: Callable[[], Mapping[str, Any]],
         *,
         still: bool = False,
     ) -> None:
-        """Of a machine that stands `still` already, and stays so. Raises `HostError` if it cannot be saved, or nothing can
-        be written there.
+        """Of a machine that stands `still` already, and stays so. What `describe` says while it does is written beside it.
+
+        Raises `HostError` if it cannot be saved, or nothing can be written there.
         """
         check_savable(config, parts, assembly)
         path = wish.path
@@ -107,7 +105,7 @@ class Save:
             raise HostError(f"cannot save to {path}: there is no folder {path.parent}")
         self._config, self._parts, self._assembly = config, parts, assembly
         self._path, self._wish = path, wish
-        self._description = description
+        self._describe = describe
         self._still = still
         self._result: Future[None] = Future()
         self.progress = Progress(sum(memory.size for memory in _memories(parts, assembly).values()))
@@ -127,16 +125,17 @@ class Save:
 
     def carry_out(self, over: Callable[[], bool]) -> Outcome | None:
         """The vCPUs stand still. Gives how the machine ends, if it does; `over` says that it shall end in another way."""
-        if self._still:
-            return self._carry_out(lambda: self._write(over))
         stood: list[Frozen] = []
 
         def write() -> None:
-            pause(self._assembly)
-            stood.append(Frozen(self._assembly))
+            pause(self._assembly)  # also what was plugged in while it stood still
+            if not self._still:
+                stood.append(Frozen(self._assembly))
             self._write(over)
 
         outcome = self._carry_out(write)
+        if self._still:
+            return outcome
         if outcome is None:
             for frozen in stood:
                 frozen.thaw()
@@ -174,7 +173,9 @@ class Save:
     def _write_file(self, over: Callable[[], bool]) -> None:
         memories = _memories(self._parts, self._assembly)
         with whole_file(self._path) as file:
-            head = describe(self._config, self._parts, self._assembly) | {"description": dict(self._description)}
+            settle_disks(self._parts)
+            description = {**self._describe(), "paused": self._still, **self._wish.about}
+            head = describe(self._config, self._parts, self._assembly) | {"description": description}
             write_start(file, head, {"memories": list(memories), **state_of(self._assembly)})
             before = 0
             for memory in memories.values():
@@ -228,9 +229,9 @@ def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: 
     """
     check_savable(config, parts, assembly)
     here = describe(config, parts, assembly)
-    _check_same(saved, here)
+    check_same(saved, here)
     if not how.vouched:
-        _check_disks(saved, here, relocated=how.relocated)
+        check_disks(saved, here, relocated=how.relocated)
     pause(assembly)
     states = saved.devices()
     memories = _memories(parts, assembly)
@@ -249,82 +250,10 @@ def restore(saved: SavedMachine, config: MachineConfig, parts: Parts, assembly: 
         raise saved.damaged(f"{where}: {error}") from error
     except OSError as error:
         raise HostError(f"cannot read {saved.path}: {error.strerror or error}") from error
+    parts.peripherals.backplane.asked_before(assembly.board.slots.asked())
     if how.consume:
         saved.remove()
     go_on(assembly)
-
-
-# ---- what a machine is -----------------------------------------------------------------------------
-
-
-def describe(config: MachineConfig, parts: Parts, assembly: Assembly) -> dict[str, Any]:
-    """What a machine must have in common with a saved one."""
-    from innkeeper import _core
-
-    return {
-        "innkeeper": __version__,
-        "engine": parts.choice.engine.name,
-        "memory_mib": config.memory_mib,
-        "vcpus": config.possible_vcpus,
-        "devices": {name: type(device).__name__ for name, device in assembly.board.devices_by_name().items()},
-        "features": sorted(name for name, there in _core.host_features().items() if there),
-        "disks": _disks(parts),
-    }
-
-
-def _disks(parts: Parts) -> list[list[str | int]]:
-    """The files of those that are written to, as they are now: a disk may have moved onto an overlay."""
-    virtio = [item for item in parts.peripherals.backplane.contents() if isinstance(item, VirtioDisk)]
-    configs = [disk.config for disk in parts.peripherals.drives] + [disk.config for disk in virtio]
-    written = (each.path for each in configs if each.device is DiskDevice.DISK and not each.readonly)
-    return [_disk(path) for path in written if path is not None]
-
-
-def _disk(path: Path) -> list[str | int]:
-    status = path.stat()
-    return [str(path), status.st_size, status.st_mtime_ns]
-
-
-def _check_same(saved: SavedMachine, here: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` that says what is not the same."""
-    there = saved.head
-    for name, what in (("memory_mib", "MiB of memory"), ("vcpus", "vCPUs")):
-        if there.get(name) != here[name]:
-            raise ConfigError(f"the machine in {saved.path} has {there.get(name)} {what}; this one has {here[name]}")
-    if there.get("devices") != here["devices"]:
-        raise ConfigError(f"the machine in {saved.path} has other devices: {_differences(there, here)}")
-    features = there.get("features")
-    if not isinstance(features, list):
-        raise saved.damaged("it names no features of its processor")
-    if lacking := sorted(set(map(str, features)) - set(here["features"])):
-        raise HostError(f"the machine in {saved.path} uses {', '.join(lacking)}, which this host's processor lacks")
-
-
-def _check_disks(saved: SavedMachine, here: Mapping[str, Any], *, relocated: bool) -> None:
-    """Disks that were `relocated` are what their user says they are."""
-    there = saved.head.get("disks")
-    if not isinstance(there, list):
-        raise saved.damaged("it names no disks")
-    for before, now in zip(there, here["disks"], strict=False):
-        elsewhere = relocated and isinstance(before, list) and before[:1] != now[:1]
-        if before != now and not elsewhere:
-            raise ConfigError(
-                f"disk {now[0]} has changed since the machine was saved to {saved.path}; its guest would damage it"
-            )
-    if len(there) != len(here["disks"]):
-        raise ConfigError(f"the machine in {saved.path} has other disks")
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    saved = there.get("devices")
-    if not isinstance(saved, dict):
-        return "it names none"
-    names = sorted(
-        name for name in saved.keys() | here["devices"].keys() if saved.get(name) != here["devices"].get(name)
-    )
-    return ", ".join(
-        f"{name} is {saved.get(name, 'not there')}, not {here['devices'].get(name, 'there')}" for name in names
-    )
 
 
 def _memories(parts: Parts, assembly: Assembly) -> dict[str, _core.Memory | _core.Ram]:

@@ -35,7 +35,7 @@ class VirtioDisk(Plugged):
         """`number` is its place among all disks of the machine. Raises `InnkeeperError` if the image cannot be had."""
         from innkeeper._core import VirtioDevice
 
-        self.config, self.target = config, target
+        self.config, self.target, self.pci_slot = config, target, config.slot
         with ExitStack() as held:
             self.disk = open_disk(config, held)
             self._device: VirtioDevice | None = VirtioDevice.blk(
@@ -49,6 +49,10 @@ class VirtioDisk(Plugged):
             boot = BootEntry(BootKind.HD, "scsi@{unit}/disk@0,0", config.boot_order, number)
             self.slot = VirtioSlot(self._device, boot=boot)
             self._held = held.pop_all()
+
+    @property
+    def name(self) -> str:
+        return f"disk {self.target}"
 
     def grow(self, size: int) -> None:
         """Makes the disk larger, and tells the guest. Raises `HostError`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from innkeeper.errors import HostError
 
 if TYPE_CHECKING:
-    from innkeeper.machine.live import DiskNow
+    from innkeeper.machine.present import DiskNow
 
 
 class Disks:

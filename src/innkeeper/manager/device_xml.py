@@ -25,6 +25,7 @@ from innkeeper.config.network import (
     NetworkKind,
     UserBackend,
 )
+from innkeeper.config.slots import FIRST, LAST
 from innkeeper.config.targets import PREFIXES
 from innkeeper.errors import ConfigError
 from innkeeper.manager.elements import Element, attribute, choice, text_of, whole
@@ -41,10 +42,11 @@ def read_disk(disk: Element) -> DiskConfig:
     cache = attribute(disk, "driver", "cache") or "default"
     image_format = attribute(disk, "driver", "type")
     order, queues = attribute(disk, "boot", "order"), attribute(disk, "driver", "queues")
+    bus = choice(attribute(disk, "target", "bus") or bus_of(target), DiskBus, f"the bus of disk {target}")
     return DiskConfig(
         path=Path(source) if source else None,
         device=device,
-        bus=choice(attribute(disk, "target", "bus") or bus_of(target), DiskBus, f"the bus of disk {target}"),
+        bus=bus,
         format=choice(image_format, DiskFormat, f"the driver's type of disk {target}") if image_format else None,
         readonly=device is DiskDevice.CDROM or disk.find("readonly") is not None,
         cache=CACHES.get(cache) or choice(cache, DiskCache, f"the cache of disk {target}"),
@@ -54,7 +56,26 @@ def read_disk(disk: Element) -> DiskConfig:
         boot_order=whole(order, f"the boot order of disk {target}") if order else None,
         target=attribute(disk, "target", "dev") or "",
         queues=min(whole(queues, f"the queues of disk {target}"), DISK_QUEUES) if queues else None,
+        slot=slot_in(disk.find("address")) if bus is DiskBus.VIRTIO else None,
     )
+
+
+def slot_in(address: Element | None) -> int | None:
+    """The slot of PCI bus 0 that is meant; None for other buses, functions and slots, which this board has not."""
+    if address is None or address.get("type") != "pci":
+        return None
+    domain, bus, slot, function = (
+        whole(address.get(key, "0"), f"the {key} of an <address>") for key in ("domain", "bus", "slot", "function")
+    )
+    return slot if domain == bus == function == 0 and FIRST <= slot <= LAST else None
+
+
+def put_slot(device: Element, slot: int) -> None:
+    address = device.find("address")
+    if address is None:
+        address = ET.SubElement(device, "address")
+    address.attrib.clear()
+    address.attrib.update(type="pci", domain="0x0000", bus="0x00", slot=f"0x{slot:02x}", function="0x0")
 
 
 def bus_of(target: str) -> str:
@@ -90,6 +111,8 @@ def write_disk(disk: DiskConfig, target: str) -> Element:
         ET.SubElement(part, "serial").text = disk.serial
     if disk.boot_order is not None:
         ET.SubElement(part, "boot", order=str(disk.boot_order))
+    if disk.slot is not None:
+        put_slot(part, disk.slot)
     return part
 
 
@@ -103,6 +126,7 @@ def read_interface(interface: Element) -> NetworkConfig:
         "link": choice(attribute(interface, "link", "state") or "up", LinkState, "the link of an interface"),
         "mtu": whole(mtu, "the MTU of an interface") if mtu else None,
         "queues": min(whole(queues, "the queues of an interface"), QUEUES_LIMIT) if queues else None,
+        "slot": slot_in(interface.find("address")),
     }
     if kind == "user":
         return NetworkConfig(kind=NetworkKind.USER, **common, **read_user(interface))  # type: ignore[arg-type]
@@ -158,6 +182,8 @@ def write_interface(network: NetworkConfig) -> Element:
     if network.link is LinkState.DOWN:
         ET.SubElement(part, "link", state="down")
     write_user(part, network)
+    if network.slot is not None:
+        put_slot(part, network.slot)
     return part
 
 

@@ -16,6 +16,7 @@ from innkeeper.manager.device_xml import (
     read_disk,
     read_graphics,
     read_interface,
+    slot_in,
     write_disk,
     write_graphics,
     write_interface,
@@ -143,6 +144,10 @@ UNDERSTOOD = frozenset(
 """What has a meaning here, or asks for what every machine here has."""
 
 
+ADDRESSES = ("devices/disk/address", "devices/interface/address")
+"""Where a slot may be said, of the board's one bus."""
+
+
 def read_xml(text: str) -> Definition:
     """Raises `ConfigError` for a document that is none, or that asks for what cannot be."""
     root = parse(text, "the domain")
@@ -255,7 +260,9 @@ def unknown_parts(text: str) -> list[str]:
     """The elements that mean nothing here, each place once; below one that is unknown nothing is named."""
     unknown: dict[str, None] = {}
     root = parse(text, "the domain")
-    for path, _ in paths(root):
+    for path, part in paths(root):
+        if path in ADDRESSES and slot_in(part) is not None:
+            continue
         hidden = path.startswith("metadata/") or any(path.startswith(f"{each}/") for each in unknown)
         if path not in UNDERSTOOD and not path.startswith("cpu/") and not hidden:
             unknown[path] = None

@@ -6,11 +6,9 @@ definition), persistent (the definition, and what runs if it does); none means c
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from threading import Lock
 from typing import TypedDict, cast
@@ -21,8 +19,8 @@ from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError, HostError
 from innkeeper.machine.control import ask
 from innkeeper.machine.figures import AllFigures
-from innkeeper.machine.live import CardNow, DiskNow
 from innkeeper.machine.names import control_of
+from innkeeper.machine.present import CardNow, DiskNow
 from innkeeper.manager import changes
 from innkeeper.manager.device_xml import read_disk, read_interface
 from innkeeper.manager.elements import Element, attribute, parse
@@ -33,8 +31,6 @@ from innkeeper.manager.store import Store
 
 FLAGS = frozenset({"live", "config", "current", "persistent"})
 MAC_PREFIX = "52:54:00"
-
-logger = logging.getLogger(__name__)
 
 
 class Changed(TypedDict):
@@ -74,20 +70,17 @@ class Hardware:
         part = changes.device_of(device)
         if part.tag == "interface" and part.find("mac") is None:
             part.insert(0, ET.Element("mac", address=new_address()))
-        plugged = deepcopy(part)  # with the name that it gets
 
         def live(name: str) -> bool:
+            document = ET.tostring(part, encoding="unicode")
             if part.tag == "interface":
-                ask(control_of(name), "attach-card", card=to_plain(resolve_card(read_interface(part))))
+                card = to_plain(resolve_card(read_interface(part)))
+                ask(control_of(name), "attach-card", card=card, document=document)
             else:
-                now = ask(control_of(name), "attach-disk", disk=to_plain(read_disk(part)))
-                changes.name_disk(plugged, now["target"])
+                ask(control_of(name), "attach-disk", disk=to_plain(read_disk(part)), document=document)
             return True
 
-        def document(xml: str) -> str:
-            return changes.add_device(xml, plugged)
-
-        return self._change(name, flags, live, lambda xml: changes.add_device(xml, part), document)
+        return self._change(name, flags, live, lambda xml: changes.add_device(xml, part))
 
     @served
     def detach(self, name: str, device: str, flags: list[str]) -> Changed:
@@ -130,11 +123,7 @@ class Hardware:
             ask(control_of(name), "set-link", card=card, up=up)
             return True
 
-        def document(xml: str) -> str:
-            found = [now["mac"] for now in self.cards(name) if card.lower() == now["mac"] or card == now["target"]]
-            return changes.set_link(xml, found[0] if found else card, up=up)
-
-        return self._change(name, flags, live, lambda xml: changes.set_link(xml, card, up=up), document)
+        return self._change(name, flags, live, lambda xml: changes.set_link(xml, card, up=up))
 
     @served
     def change_media(
@@ -257,25 +246,15 @@ class Hardware:
         return name
 
     def _change(
-        self,
-        name: str,
-        flags: list[str],
-        live: Callable[[str], bool],
-        config: Callable[[str], str] | None,
-        document: Callable[[str], str] | None = None,
+        self, name: str, flags: list[str], live: Callable[[str], bool], config: Callable[[str], str] | None
     ) -> Changed:
-        """Looks whether the definition can be changed, then changes what runs, then stores the definition.
-
-        `document` is how the document of what runs changes, where its process does not see that by itself.
-        """
+        """Looks whether the definition can be changed, then changes what runs, then stores the definition."""
         name, active = find(name)
         with self._locks[name]:
             to_live, to_config = scope(name, flags, active=active)
             if to_config and config is not None:
                 config(kept_row(name).xml)
             done = live(name) if to_live else True
-            if to_live and document is not None:
-                redescribe(name, document)
             if to_config and config is not None:
                 with Store() as store:
                     store.revise(name, config)
@@ -309,17 +288,6 @@ def scope(name: str, flags: list[str], *, active: bool) -> tuple[bool, bool]:
     if given <= {"current"}:
         return active, not active
     return "live" in given, "config" in given
-
-
-def redescribe(name: str, change: Callable[[str], str]) -> None:
-    """The document of a machine that runs is changed as its device was."""
-    xml = live_xml(name)
-    if xml is None:
-        return  # it is one of inn run
-    try:
-        ask(control_of(name), "redescribe", xml=change(xml))
-    except ConfigError as error:
-        logger.warning("the document of %s does not say how it was changed: %s", name, error)
 
 
 def refuse(why: str) -> Callable[[str], bool]:

@@ -20,7 +20,7 @@ from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
 from innkeeper.manager.installation.journal import clear
-from innkeeper.manager.live_document import LiveDocument
+from innkeeper.manager.live_document import as_now
 from innkeeper.manager.networks.resolve import resolve
 
 Answer = Callable[[dict[str, Any]], None]
@@ -37,7 +37,7 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     """
     definition = read_xml(order["xml"])
     then, scratch = order.get("then"), order.get("scratch")
-    if definition.name in running():
+    if definition.name in running(taken=False):
         answer({"error": f"machine {definition.name} runs already"})
         return 1
     outcome = run_once(order, marking(order.get("journal"), answer))
@@ -80,9 +80,7 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
     while True:
         gc.collect()  # a machine before this one has closed its files, and holds megabytes in cycles
         machine = Machine(config_of(definition, goes_on=goes_on))
-        document = LiveDocument(order["xml"], machine)
-        machine.description = lambda document=document: {"xml": document.now()}
-        machine.redescribe = document.revise
+        machine.description = lambda machine=machine: {"xml": as_now(order["xml"], machine.live.present())}
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
         machine.relocated, machine.bypasses_cache = bool(order.get("relocated")), bool(order.get("bypass_cache"))

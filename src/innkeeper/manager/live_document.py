@@ -1,58 +1,92 @@
-"""The document of a machine that runs, which its process keeps: what it was started with, as its devices are now.
+"""The document of a machine that runs: what it was started with, as its devices are now.
 
-Spec: libvirt's "Domain XML format". Of what changes while it runs there are the files in its drives, devices that came and went, and
-whatever else its manager says; how much memory and how many vCPUs it has, its figures say.
+Spec: libvirt's "Domain XML format". Of what changes while it runs there are devices that came and went, the files in its drives, and links; how
+much memory and how many vCPUs it has, its figures say.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
+from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
-from innkeeper.config.network import NetworkKind
-from innkeeper.config.targets import targets
-from innkeeper.machine.live import disk_now
-from innkeeper.machine.machine import Machine
-from innkeeper.manager.changes import address_of, devices_of, name_disk
-from innkeeper.manager.device_xml import read_disk, read_interface
-from innkeeper.manager.domain_xml import OSINFO, read_xml
+from innkeeper.machine.present import Present, PresentCard, PresentDisk
+from innkeeper.manager.changes import address_of, devices_of, disk_names, name_disk
+from innkeeper.manager.device_xml import put_slot, read_disk, read_interface, write_disk, write_interface
+from innkeeper.manager.domain_xml import OSINFO
 from innkeeper.manager.elements import Element, attribute, parse
 from innkeeper.manager.normal import TEXT_OF_METADATA
-from innkeeper.manager.snapshots.drives import drive_of, put
+from innkeeper.manager.snapshots.drives import put
 
 
-class LiveDocument:
-    """From any thread."""
+def as_now(xml: str, now: Present) -> str:
+    ET.register_namespace(TEXT_OF_METADATA, OSINFO)
+    root = parse(xml, "the domain")
+    devices = devices_of(root)
+    disks = {disk.config.target: disk for disk in now.disks}
+    for part, target in zip(root.findall("devices/disk"), disk_names(root), strict=True):
+        disk = disks.pop(target, None)
+        if disk is None:
+            devices.remove(part)
+        else:
+            revise_disk(part, disk)
+    cards = {card.config.mac or "": card for card in now.cards}
+    for part in root.findall("devices/interface"):
+        card = cards.pop(address_of(part), None)
+        if card is None:
+            devices.remove(part)
+        else:
+            revise_card(part, card)
+    insert(devices, "disk", map(new_disk, disks.values()))
+    insert(devices, "interface", map(new_card, cards.values()))
+    return ET.tostring(root, encoding="unicode") + "\n"
 
-    def __init__(self, xml: str, machine: Machine) -> None:
-        self._xml, self._machine = xml, machine
 
-    def now(self) -> str:
-        """Raises `HostError` if the machine does not run."""
-        ET.register_namespace(TEXT_OF_METADATA, OSINFO)
-        root = parse(self._xml, "the domain")
-        devices = devices_of(root)
-        self._look_at_disks(devices)
-        there = [card.mac.lower() for card in self._machine.live.cards()]
-        for part in devices.findall("interface"):
-            if read_interface(part).kind is not NetworkKind.NONE and address_of(part) not in ("", *there):
-                devices.remove(part)  # the guest has let go of it
-        return ET.tostring(root, encoding="unicode") + "\n"
+def insert(devices: Element, tag: str, parts: Iterable[Element]) -> None:
+    """Behind the others of their kind."""
+    for part in parts:
+        last = max((at for at, each in enumerate(devices) if each.tag == tag), default=len(devices) - 1)
+        devices.insert(last + 1, part)
 
-    def revise(self, xml: str) -> None:
-        """Its manager has changed the machine. Raises `ConfigError` if this describes none."""
-        read_xml(xml)
-        self._xml = xml
 
-    def _look_at_disks(self, devices: Element) -> None:
-        there = {disk["target"]: disk for disk in map(disk_now, self._machine.live.disks())}
-        parts = devices.findall("disk")
-        for part, target in zip(parts, targets([read_disk(each) for each in parts]), strict=True):
-            now, before = there.get(target), drive_of(part).path
-            if now is None:
-                devices.remove(part)
-                continue
-            if attribute(part, "target", "dev") is None:
-                name_disk(part, target)
-            if now["source"] != str(before or ""):
-                put(part, Path(now["source"]) if now["source"] else None, now["format"])
+def new_disk(disk: PresentDisk) -> Element:
+    if disk.document is None:
+        return with_slot(write_disk(disk.config, disk.config.target), disk.slot)
+    part = parse(disk.document, "the device")
+    revise_disk(part, disk)
+    return part
+
+
+def new_card(card: PresentCard) -> Element:
+    if card.document is None:
+        return with_slot(write_interface(card.config), card.slot)
+    part = parse(card.document, "the device")
+    revise_card(part, card)
+    return part
+
+
+def revise_disk(part: Element, disk: PresentDisk) -> None:
+    """Its name, and what is in it."""
+    if attribute(part, "target", "dev") is None:
+        name_disk(part, disk.config.target)
+    if read_disk(part).path != disk.config.path:
+        put(part, disk.config.path, disk.format)
+    with_slot(part, disk.slot)
+
+
+def revise_card(part: Element, card: PresentCard) -> None:
+    """Its address, and whether its cable is plugged in."""
+    if card.config.mac is not None and address_of(part) != card.config.mac:
+        element(part, "mac").set("address", card.config.mac)
+    if read_interface(part).link is not card.config.link:
+        element(part, "link").set("state", card.config.link)
+    with_slot(part, card.slot)
+
+
+def with_slot(part: Element, slot: int | None) -> Element:
+    """Where it is, if it is in a slot by itself."""
+    if slot is not None:
+        put_slot(part, slot)
+    return part
+
+
+def element(part: Element, tag: str) -> Element:
+    found = part.find(tag)
+    return ET.SubElement(part, tag) if found is None else found

@@ -194,6 +194,7 @@ class PcBoard:
         self._pm_function = PowerManagement(self.pm, base=PM_BASE, sci=IRQS["acpi pm"], enabled=start is None)
         self._host = self._host_function(kept)
         self.slots = self._make_slots(kept)
+        self._around = replace(around, slots=())  # one that is pulled out shall be gone
         self._place_pci()
         self._place_chips()
         if test_devices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from innkeeper.devices.pci import HotplugState, PciBus, PciDevice, PciHotplug, PciSite
@@ -31,7 +32,8 @@ class PcSlots:
         event: Callable[[], None],
         kept: HotplugState | None,
     ) -> None:
-        self._around, self._bus, self._wires = around, bus, wires
+        self._bus, self._wires = bus, wires
+        self._around = replace(around, slots=())  # those that are pulled out shall be gone
         in_slots = enumerate(around.slots, FIRST_FREE)
         self.devices = placed | {(slot, 0): device for slot, device in in_slots if device is not None}
         self.pluggable = tuple(slot for slot in range(SLOTS) if self._is_pluggable(slot))
@@ -52,6 +54,10 @@ class PcSlots:
     def ask_for(self, index: int) -> None:
         """Asks the guest to let go of a device; the backplane hears when it has."""
         self.registers.ask(FIRST_FREE + index)
+
+    def asked(self) -> list[int]:
+        """Which devices the guest has yet to let go of, as `ask_for` counts them."""
+        return [slot - FIRST_FREE for slot in self.registers.asked()]
 
     def _plug(self, slot: int, number: int, device: PciDevice) -> None:
         intx = self._wires.pin(slot, INTA)

@@ -71,6 +71,11 @@ class PciHotplug:
             self._down |= 1 << slot
         self._notify()
 
+    def asked(self) -> list[int]:
+        """The slots whose contents shall go."""
+        with self._lock:
+            return [slot for slot in range(SLOTS) if self._down >> slot & 1]
+
     def settle(self, slot: int) -> bool:
         """The guest has let go; tells whether it was asked to."""
         with self._lock:

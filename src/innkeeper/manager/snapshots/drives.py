@@ -80,7 +80,10 @@ def with_files(xml: str, files: Mapping[str, tuple[Path | None, str]]) -> str:
 
 
 def put(part: Element, path: Path | None, image_format: str) -> None:
-    part.set("type", "file")
+    kind, here, other = (
+        ("block", "dev", "file") if path is not None and path.is_block_device() else ("file", "file", "dev")
+    )
+    part.set("type", kind)
     source, driver = part.find("source"), part.find("driver")
     if path is None:
         if source is not None:
@@ -91,6 +94,6 @@ def put(part: Element, path: Path | None, image_format: str) -> None:
     if driver is None:
         driver = ET.Element("driver", name="innkeeper")
         part.insert(0, driver)
-    source.attrib.pop("dev", None)
-    source.set("file", str(path))
+    source.attrib.pop(other, None)
+    source.set(here, str(path))
     driver.set("type", image_format)
