@@ -52,11 +52,11 @@ class Front:
         self._controls: list[ControlServer] = []
         self._renewals = list(renewals)
         self._terminal: TerminalScreen | None = None
-        with ExitStack() as held:
-            self._open(held)
-            self._held = held.pop_all()
+        with ExitStack() as name, ExitStack() as held:
+            self._open(name, held)
+            self._held, self._name = held.pop_all(), name.pop_all()
 
-    def _open(self, held: ExitStack) -> None:
+    def _open(self, name: ExitStack, held: ExitStack) -> None:
         commands: dict[str, Command] = {
             "info": self._info,
             "graphics": self._graphics,
@@ -70,7 +70,7 @@ class Front:
         folder = None
         if self._config.name is not None:
             registration = Registration(self._config.name)
-            held.callback(registration.close)
+            name.callback(registration.close)
             paths.append(registration.control)
             folder = registration.folder
             self._renewals.insert(0, registration.renew)
@@ -111,9 +111,15 @@ class Front:
         if self._terminal is not None:
             self._terminal.start()
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """On everybody. The name is still the machine's."""
         self._desk.close()
         self._held.close()
+
+    def close(self) -> None:
+        """Once nothing else of the machine is left: whoever waits for its end starts it again."""
+        self.hang_up()
+        self._name.close()
 
     @staticmethod
     def _press(button: Callable[[], None]) -> Command:

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -324,9 +325,14 @@ class Machine(Shown, Checkpointed, Suspendable):
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def _let_go_of_parts(self) -> None:
-        """The guest's memory, and what its devices have on the host."""
-        if self._front is not None:
-            self._front.close()
+        """The guest's memory, and what its devices have on the host; its name at last."""
+        with ExitStack() as last:
+            if self._front is not None:
+                last.callback(self._front.close)
+                self._front.hang_up()
+            self._let_go_of_devices()
+
+    def _let_go_of_devices(self) -> None:
         if self._gate is not None:
             self._gate.end()
         if self._gdb is not None:
