@@ -9,7 +9,7 @@ from innkeeper.errors import ImageError
 from innkeeper.image.rootfs import RootfsRecipe, build_rootfs
 
 from .console import ask, come_back, console, log_in, log_out
-from .home import ANSWER_S, Home
+from .home import ANSWER_S, LOOK_S, Home
 from .jobs import soak_jobs
 from .report import say
 from .within import Guest, Image
@@ -56,8 +56,10 @@ def soak_agent(arguments: argparse.Namespace, folder: Path) -> bool:
 def what_it_tells(guest: Guest, _folder: Path) -> None:
     assert guest.inn("domhostname", "--source", "agent").strip() == HOST
     card = guest.told("domiflist")[0]
-    addresses = [(each["mac"], each["address"]) for each in guest.told("domifaddr", "--source", "agent")]
-    assert (card["mac"], ADDRESS) in addresses, addresses
+    deadline = time.monotonic() + ANSWER_S  # the agent may be there before DHCP's answer
+    while (card["mac"], ADDRESS) not in (addresses := addresses_of(guest)):
+        assert time.monotonic() < deadline, addresses
+        time.sleep(LOOK_S)
     mounted = [(each["mountpoint"], each["type"]) for each in guest.told("domfsinfo")]
     assert mounted == [("/", "ext4")], mounted
     known = guest.told("guestinfo")
@@ -75,6 +77,11 @@ def what_it_tells(guest: Guest, _folder: Path) -> None:
     assert card["mac"] in known.values(), known
     assert "/dev/vda" in known.values(), known
     assert f"{'os.id':<20}: debian" in guest.inn("guestinfo", "--os")
+
+
+def addresses_of(guest: Guest) -> list[tuple[str, str]]:
+    """Each with the card's."""
+    return [(each["mac"], each["address"]) for each in guest.told("domifaddr", "--source", "agent")]
 
 
 def another_password(guest: Guest, _folder: Path) -> None:
