@@ -75,8 +75,9 @@ fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_virtio -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_vga -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 
+# A file's tests stay together: they share guests. Those that boot guests come first, and are the longest.
 test-python: build
-	pytest
+	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel, all the stress; FUZZ_SEED=N fuzzes elsewhere
 	$(MAKE) test-fuzz FUZZ_CASES=2000000 LOCKSTEP_CASES=200000 LOCKSTEP_WAYS=--stress
