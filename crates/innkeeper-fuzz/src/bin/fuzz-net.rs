@@ -76,7 +76,9 @@ fn network() -> Arc<UserNet> {
         .map(|udp| Forward { udp, host: (Ipv4Addr::LOCALHOST, 0).into(), guest_port: 80 })
         .to_vec();
     let reach = Reach { loopback: true, ..Reach::default() };
-    let boot = Boot { folder: Some("/usr/share".into()), file: Some("file".into()) };
+    let known = [(0, "common-licenses/GPL-2"), (7, "common-licenses/GPL-3")];
+    let known = known.map(|(architecture, name)| (architecture, name.into())).to_vec();
+    let boot = Boot { folder: Some("/usr/share".into()), file: None, known };
     let settings = Settings { guest: MAC, reach, host_name: Some("fuzz".into()), forwards, boot };
     Arc::new(UserNet::new(settings).map_err(|(error, _)| error).expect("a network"))
 }
