@@ -75,9 +75,12 @@ fuzz: build ## foreign input against each parser, FUZZ_SECONDS each
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_virtio -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 	$(CARGO) run --quiet --package innkeeper-devices --example fuzz_vga -- $(FUZZ_SECONDS) $(FUZZ_SEED)
 
-# A file's tests stay together: they share guests. Those that boot guests come first, and are the longest.
+# A file's tests stay together: they share guests. Those that boot guests come first, and are the longest. Their folder has a short
+# name because addresses of sockets must; what failed leaves its files there.
 test-python: build
-	pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	folder=$$(mktemp -dt inn.XXXX) && \
+	  pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --basetemp $$folder/t && \
+	  rm -rf $$folder
 
 soak: build ## hours of what test does for minutes: fuzzing, boots, every kernel, all the stress; FUZZ_SEED=N fuzzes elsewhere
 	$(MAKE) test-fuzz FUZZ_CASES=2000000 LOCKSTEP_CASES=200000 LOCKSTEP_WAYS=--stress
