@@ -134,9 +134,7 @@ def make_plan(arguments: argparse.Namespace, host: Host) -> Plan:
     system = system_of(arguments, host, wanted)
     disks, missing = host.disks(name, wanted_disks(arguments, wanted))
     definition = definitions.define(arguments, host, wanted, disks, system)
-    unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
-    if unattended is not None and wanted.location is None:
-        raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
+    unattended = answered(arguments, wanted, system)
     cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
     first = first_start(definition, host, wanted, answered=unattended is not None, cloud=cloud is not None)
     if wanted.first is None and arguments.noreboot:
@@ -164,9 +162,7 @@ def plan_again(arguments: argparse.Namespace, host: Host) -> Plan:
     if wanted.first is None:
         raise ConfigError("--reinstall needs what to install from; give --cdrom, --location or --pxe")
     system = system_of(arguments, host, wanted)
-    unattended = answering.unattended(arguments.unattended, system) if arguments.unattended is not None else None
-    if unattended is not None and wanted.location is None:
-        raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
+    unattended = answered(arguments, wanted, system)
     cloud = answering.cloud_init(arguments.cloud_init) if arguments.cloud_init is not None else None
     machine = definition.machine
     if wanted.cdrom is not None:
@@ -198,6 +194,17 @@ def first_start(
     if cloud:
         machine = replace(machine, disks=(*machine.disks, DiskConfig.cdrom(folder / SEED)))
     return machine
+
+
+def answered(
+    arguments: argparse.Namespace, wanted: steps.Steps, system: systems.System | None
+) -> answers.Unattended | None:
+    """What answers the installer, if nobody is there to."""
+    if arguments.unattended is None:
+        return None
+    if wanted.location is None:
+        raise ConfigError("--unattended answers an installer that --location or --cdrom names; give one")
+    return answering.unattended(arguments.unattended, system)
 
 
 def system_of(arguments: argparse.Namespace, host: Host, wanted: steps.Steps) -> systems.System | None:

@@ -16,6 +16,7 @@ from innkeeper.errors import HostError
 from tests.display.rfb.client import RAW
 from tests.display.rfb.conftest import Bench, MakeBench, Sink, wait_for
 
+MOMENT_S = 0.6  # longer than the server rests between looks
 ENDS = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
@@ -128,19 +129,24 @@ def test_an_idle_viewer_costs_next_to_nothing_and_none_nothing(bench: Bench) -> 
         client.update()
         client.request(incremental=True)
         time.sleep(0.7)  # until it rests
-        with_viewer = processor_time_of_a_second()
+        with_viewer = share_of_a_processor()
         client.socket.close()
         wait_for(lambda: bench.server.viewers == 0)
-        without = processor_time_of_a_second()
+        without = share_of_a_processor()
 
     assert with_viewer < 0.02
     assert without < 0.002
 
 
-def processor_time_of_a_second() -> float:
-    start = time.process_time()
-    time.sleep(1)
-    return time.process_time() - start
+def share_of_a_processor() -> float:
+    """What this process takes in the quietest of some moments: what now and then works beside the test is not the screen's."""
+
+    def share_of_a_moment() -> float:
+        start = time.process_time()
+        time.sleep(MOMENT_S)
+        return (time.process_time() - start) / MOMENT_S
+
+    return min(share_of_a_moment() for _ in range(4))
 
 
 def test_changes_are_seen_soon_after_a_rest(bench: Bench) -> None:
