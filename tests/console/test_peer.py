@@ -67,6 +67,8 @@ def test_a_socket_that_was_removed_is_listened_at_again(unix: UnixConsole) -> No
     received = bytearray()
     unix.start(received.extend, lambda: None)
     early = connect(unix.path)
+    early.sendall(b"first")
+    until(lambda: bytes(received) == b"first")  # it does not wait to be let in
     unix.listen_again()  # it is there
     unix.path.unlink()
     unix.listen_again()
