@@ -34,6 +34,9 @@ class User:
         }
 
     def inn(self, *words: str, typed: str = "") -> str:
+        return self.run(*words, typed=typed).stdout
+
+    def run(self, *words: str, typed: str = "", status: int = 0) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
             [sys.executable, "-m", "innkeeper.cli", *words],
             input=typed,
@@ -43,8 +46,8 @@ class User:
             env=self.environment,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stderr
+        return done
 
     def talk(self, name: str, word: str) -> str:
         """Types a word at the console until it is answered."""

@@ -48,19 +48,8 @@ class Home(User):
 
     def install(self, *words: str, status: int = 0) -> str:
         """What it says of it."""
-        command = [sys.executable, "-m", "innkeeper.cli", "virt-install", "--name", "one", *ALONE, *words]
-        command += ["--serial", f"file,path={self.said_in}", *(() if "--network" in words else OFFLINE)]
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            env=self.environment,
-            check=False,
-        )
-        assert done.returncode == status, done.stderr
-        return done.stderr
+        serial = ["--serial", f"file,path={self.said_in}", *(() if "--network" in words else OFFLINE)]
+        return self.run("virt-install", "--name", "one", *ALONE, *words, *serial, status=status).stderr
 
     @property
     def said(self) -> str:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from innkeeper.machine.present import DiskNow
 
 
+Part = Mapping[str, Any]
+
+
 class Disks:
     """Which of a machine's disks a guest means: it knows PCI addresses and serial numbers."""
 
@@ -52,7 +55,7 @@ def word(value: Any) -> str:
     return str(value)[:4096] if isinstance(value, str | int) else "-"
 
 
-def parts(value: Any, what: str) -> list[Mapping[str, Any]]:
+def parts(value: Any, what: str) -> list[Part]:
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise HostError(f"the guest agent does not say which {what} there are")
     return value
@@ -64,21 +67,31 @@ def known_commands(answer: Any) -> set[str]:
     return {word(each.get("name")) for each in listed if each.get("enabled") is True}
 
 
-def told(prefix: str, known: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+def named(prefix: str, known: Part, names: Mapping[str, str]) -> dict[str, str]:
+    """All of them by their names here, and `-` for what the agent does not tell."""
+    return {f"{prefix}.{name}": word(known.get(key)) for key, name in names.items()}
+
+
+def told(prefix: str, known: Part, names: Mapping[str, str]) -> dict[str, str]:
     """Those that the agent tells, by their names here."""
     return {f"{prefix}.{name}": word(known[key]) for key, name in names.items() if key in known}
 
 
-def flat_users(answer: Any) -> dict[str, str]:
-    users = parts(answer, "users")
-    found = {"user.count": str(len(users))}
-    for index, user in enumerate(users):
-        found[f"user.{index}.name"] = word(user.get("user"))
-        found |= told(f"user.{index}", user, {"domain": "domain"})
-        login = user.get("login-time")
-        if isinstance(login, int | float):
-            found[f"user.{index}.login-time"] = str(int(login * 1000))
+def numbered(prefix: str, each_of: Sequence[Part], tell: Callable[[str, Part], dict[str, str]]) -> dict[str, str]:
+    """How many there are, and each as `tell` has it under its own prefix."""
+    found = {f"{prefix}.count": str(len(each_of))}
+    for index, each in enumerate(each_of):
+        found |= tell(f"{prefix}.{index}", each)
     return found
+
+
+def flat_users(answer: Any) -> dict[str, str]:
+    def one(at: str, user: Part) -> dict[str, str]:
+        found = {f"{at}.name": word(user.get("user"))} | told(at, user, {"domain": "domain"})
+        login = user.get("login-time")
+        return found | ({f"{at}.login-time": str(int(login * 1000))} if isinstance(login, int | float) else {})
+
+    return numbered("user", parts(answer, "users"), one)
 
 
 def flat_os(answer: Any) -> dict[str, str]:
@@ -100,18 +113,15 @@ def flat_host_name(answer: Any) -> dict[str, str]:
 
 
 def flat_file_systems(answer: Any, machine: Disks) -> dict[str, str]:
-    systems = parts(answer, "file systems")
-    found = {"fs.count": str(len(systems))}
-    for index, each in enumerate(systems):
-        for key, name in (("name", "name"), ("mountpoint", "mountpoint"), ("type", "fstype")):
-            found[f"fs.{index}.{name}"] = word(each.get(key))
-        found |= told(f"fs.{index}", each, {"total-bytes": "total-bytes", "used-bytes": "used-bytes"})
-        disks = parts(each.get("disk", []), "disks")
-        found[f"fs.{index}.disk.count"] = str(len(disks))
-        for place, disk in enumerate(disks):
-            found |= alias(f"fs.{index}.disk.{place}", machine.target(disk))
-            found |= told(f"fs.{index}.disk.{place}", disk, {"serial": "serial", "dev": "device"})
-    return found
+    def disk_of(at: str, disk: Part) -> dict[str, str]:
+        return alias(at, machine.target(disk)) | told(at, disk, {"serial": "serial", "dev": "device"})
+
+    def one(at: str, each: Part) -> dict[str, str]:
+        found = named(at, each, {"name": "name", "mountpoint": "mountpoint", "type": "fstype"})
+        found |= told(at, each, {"total-bytes": "total-bytes", "used-bytes": "used-bytes"})
+        return found | numbered(f"{at}.disk", parts(each.get("disk", []), "disks"), disk_of)
+
+    return numbered("fs", parts(answer, "file systems"), one)
 
 
 def alias(prefix: str, target: str | None) -> dict[str, str]:
@@ -119,33 +129,31 @@ def alias(prefix: str, target: str | None) -> dict[str, str]:
 
 
 def flat_disks(answer: Any, machine: Disks) -> dict[str, str]:
-    disks = parts(answer, "disks")
-    found = {"disk.count": str(len(disks))}
-    for index, each in enumerate(disks):
-        found[f"disk.{index}.name"] = word(each.get("name"))
-        found[f"disk.{index}.partition"] = "yes" if each.get("partition") is True else "no"
+    def one(at: str, each: Part) -> dict[str, str]:
+        found = {
+            f"{at}.name": word(each.get("name")),
+            f"{at}.partition": "yes" if each.get("partition") is True else "no",
+        }
         needs: Sequence[Any] = each["dependencies"] if isinstance(each.get("dependencies"), list) else ()
         if needs:
-            found[f"disk.{index}.dependency.count"] = str(len(needs))
-        found |= {f"disk.{index}.dependency.{place}.name": word(one) for place, one in enumerate(needs)}
+            found[f"{at}.dependency.count"] = str(len(needs))
+        found |= {f"{at}.dependency.{place}.name": word(need) for place, need in enumerate(needs)}
         address = each.get("address")
-        found |= told(f"disk.{index}", address if isinstance(address, dict) else {}, {"serial": "serial"})
-        found |= alias(f"disk.{index}", machine.target(address)) | told(f"disk.{index}", each, {"alias": "guest_alias"})
-    return found
+        found |= told(at, address if isinstance(address, dict) else {}, {"serial": "serial"})
+        return found | alias(at, machine.target(address)) | told(at, each, {"alias": "guest_alias"})
+
+    return numbered("disk", parts(answer, "disks"), one)
 
 
 def flat_interfaces(answer: Any) -> dict[str, str]:
-    interfaces = parts(answer, "interfaces")
-    found = {"if.count": str(len(interfaces))}
-    for index, each in enumerate(interfaces):
-        found[f"if.{index}.name"] = word(each.get("name"))
-        found |= told(f"if.{index}", each, {"hardware-address": "hwaddr"})
-        addresses = parts(each.get("ip-addresses", []), "addresses")
-        found[f"if.{index}.addr.count"] = str(len(addresses))
-        for place, one in enumerate(addresses):
-            for key, name in (("ip-address-type", "type"), ("ip-address", "addr"), ("prefix", "prefix")):
-                found[f"if.{index}.addr.{place}.{name}"] = word(one.get(key))
-    return found
+    def address_of(at: str, each: Part) -> dict[str, str]:
+        return named(at, each, {"ip-address-type": "type", "ip-address": "addr", "prefix": "prefix"})
+
+    def one(at: str, each: Part) -> dict[str, str]:
+        found = {f"{at}.name": word(each.get("name"))} | told(at, each, {"hardware-address": "hwaddr"})
+        return found | numbered(f"{at}.addr", parts(each.get("ip-addresses", []), "addresses"), address_of)
+
+    return numbered("if", parts(answer, "interfaces"), one)
 
 
 Flat = Callable[[Any, Disks], dict[str, str]]

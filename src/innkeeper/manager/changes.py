@@ -14,7 +14,7 @@ from innkeeper.config.targets import targets
 from innkeeper.errors import ConfigError
 from innkeeper.manager.device_xml import read_disk, read_interface
 from innkeeper.manager.domain_xml import read_xml
-from innkeeper.manager.elements import Element, attribute, memory_bytes, parse
+from innkeeper.manager.elements import Element, attribute, child, memory_bytes, parse
 from innkeeper.manager.normal import normalised
 
 DEVICES = ("interface", "disk")
@@ -39,12 +39,16 @@ def add_device(xml: str, device: Element) -> str:
     """Behind the others of its kind."""
 
     def change(root: Element) -> None:
-        devices = devices_of(root)
         check_new(root, device)
-        last = max((at for at, each in enumerate(devices) if each.tag == device.tag), default=len(devices) - 1)
-        devices.insert(last + 1, device)
+        put_device(child(root, "devices"), device)
 
     return revise(xml, change)
+
+
+def put_device(devices: Element, device: Element) -> None:
+    """Behind the others of its kind."""
+    last = max((at for at, each in enumerate(devices) if each.tag == device.tag), default=len(devices) - 1)
+    devices.insert(last + 1, device)
 
 
 def check_new(root: Element, device: Element) -> None:
@@ -69,7 +73,7 @@ def remove_device(xml: str, device: Element) -> str:
             found = find_interface(root, attribute(device, "mac", "address") or "")
         else:
             found = find_disk(root, attribute(device, "target", "dev") or "")
-        devices_of(root).remove(found)
+        child(root, "devices").remove(found)
 
     return revise(xml, change)
 
@@ -100,10 +104,7 @@ def change_media(xml: str, target: str, source: str | None, how: str) -> str:
 def set_link(xml: str, name: str, *, up: bool) -> str:
     def change(root: Element) -> None:
         interface = find_interface(root, name)
-        link = interface.find("link")
-        if link is None:
-            link = ET.SubElement(interface, "link")
-        link.set("state", "up" if up else "down")
+        child(interface, "link").set("state", "up" if up else "down")
 
     return revise(xml, change)
 
@@ -163,9 +164,7 @@ def as_running(xml: str, count: int, maximum: int, kib: int) -> str:
     def change(root: Element) -> None:
         if root.find("currentMemory") is not None or kib != maximum_kib(root):
             put_kib(root, "currentMemory", kib)
-        vcpu = root.find("vcpu")
-        if vcpu is None:
-            vcpu = ET.SubElement(root, "vcpu")
+        vcpu = child(root, "vcpu")
         vcpu.text = str(maximum)
         vcpu.attrib.pop("current", None)
         if count != maximum:
@@ -175,11 +174,6 @@ def as_running(xml: str, count: int, maximum: int, kib: int) -> str:
 
 
 # ---- parts of the document -------------------------------------------------------------------------
-
-
-def devices_of(root: Element) -> Element:
-    devices = root.find("devices")
-    return ET.SubElement(root, "devices") if devices is None else devices
 
 
 def disk_names(root: Element) -> list[str]:
@@ -198,10 +192,7 @@ def find_disk(root: Element, name: str) -> Element:
 
 def name_disk(disk: Element, target: str) -> None:
     """One that does not say what it is called."""
-    found = disk.find("target")
-    if found is None:
-        found = ET.SubElement(disk, "target")
-    found.set("dev", target)
+    child(disk, "target").set("dev", target)
 
 
 def find_interface(root: Element, name: str) -> Element:

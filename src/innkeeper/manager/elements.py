@@ -41,6 +41,12 @@ def attribute(parent: Element, path: str, name: str) -> str | None:
     return found.get(name) if found is not None else None
 
 
+def child(parent: Element, tag: str) -> Element:
+    """The first with this tag, which is made if there is none."""
+    found = parent.find(tag)
+    return ET.SubElement(parent, tag) if found is None else found
+
+
 def whole(text: str, place: str) -> int:
     """In any notation of Python's.
 

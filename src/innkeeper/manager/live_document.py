@@ -4,14 +4,13 @@ Spec: libvirt's "Domain XML format". Of what changes while it runs there are dev
 much memory and how many vCPUs it has, its figures say.
 """
 
-from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 from innkeeper.machine.present import Present, PresentCard, PresentDisk
-from innkeeper.manager.changes import address_of, devices_of, disk_names, name_disk
+from innkeeper.manager.changes import address_of, disk_names, name_disk, put_device
 from innkeeper.manager.device_xml import put_slot, read_disk, read_interface, write_disk, write_interface
 from innkeeper.manager.domain_xml import OSINFO
-from innkeeper.manager.elements import Element, attribute, parse
+from innkeeper.manager.elements import Element, attribute, child, parse
 from innkeeper.manager.normal import TEXT_OF_METADATA
 from innkeeper.manager.snapshots.drives import put
 
@@ -19,7 +18,7 @@ from innkeeper.manager.snapshots.drives import put
 def as_now(xml: str, now: Present) -> str:
     ET.register_namespace(TEXT_OF_METADATA, OSINFO)
     root = parse(xml, "the domain")
-    devices = devices_of(root)
+    devices = child(root, "devices")
     disks = {disk.config.target: disk for disk in now.disks}
     for part, target in zip(root.findall("devices/disk"), disk_names(root), strict=True):
         disk = disks.pop(target, None)
@@ -34,16 +33,9 @@ def as_now(xml: str, now: Present) -> str:
             devices.remove(part)
         else:
             revise_card(part, card)
-    insert(devices, "disk", map(new_disk, disks.values()))
-    insert(devices, "interface", map(new_card, cards.values()))
+    for part in (*map(new_disk, disks.values()), *map(new_card, cards.values())):
+        put_device(devices, part)
     return ET.tostring(root, encoding="unicode") + "\n"
-
-
-def insert(devices: Element, tag: str, parts: Iterable[Element]) -> None:
-    """Behind the others of their kind."""
-    for part in parts:
-        last = max((at for at, each in enumerate(devices) if each.tag == tag), default=len(devices) - 1)
-        devices.insert(last + 1, part)
 
 
 def new_disk(disk: PresentDisk) -> Element:
@@ -74,9 +66,9 @@ def revise_disk(part: Element, disk: PresentDisk) -> None:
 def revise_card(part: Element, card: PresentCard) -> None:
     """Its address, and whether its cable is plugged in."""
     if card.config.mac is not None and address_of(part) != card.config.mac:
-        element(part, "mac").set("address", card.config.mac)
+        child(part, "mac").set("address", card.config.mac)
     if read_interface(part).link is not card.config.link:
-        element(part, "link").set("state", card.config.link)
+        child(part, "link").set("state", card.config.link)
     with_slot(part, card.slot)
 
 
@@ -85,8 +77,3 @@ def with_slot(part: Element, slot: int | None) -> Element:
     if slot is not None:
         put_slot(part, slot)
     return part
-
-
-def element(part: Element, tag: str) -> Element:
-    found = part.find(tag)
-    return ET.SubElement(part, tag) if found is None else found

@@ -45,6 +45,15 @@ def managed_file(uuid: UUID) -> Path:
     return folder / str(uuid)
 
 
+def check_no_save(row: Row) -> None:
+    """What a machine was doing goes on from its disks as they are, and from no others. Raises `HostError` if it was saved."""
+    if managed_file(row.uuid).exists():
+        raise HostError(
+            f"machine {row.name} has a managed save, which goes on from its disks as they are; start it, or forget what "
+            f"it was doing with inn managedsave-remove {row.name}"
+        )
+
+
 def xml_of(path: Path) -> str:
     """The machine in a file, as it was defined when it was started, or as somebody has said since. Raises `InnkeeperError`."""
     return said_of(path, description_of(path))

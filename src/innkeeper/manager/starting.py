@@ -16,9 +16,9 @@ from innkeeper.manager.events import Events
 from innkeeper.manager.launcher import Launcher
 from innkeeper.manager.naming import check_free, kept_row
 from innkeeper.manager.normal import normalised
-from innkeeper.manager.saves import going_on, managed_file
+from innkeeper.manager.saves import check_no_save, going_on, managed_file
 from innkeeper.manager.served import served
-from innkeeper.manager.store import Row, Store
+from innkeeper.manager.store import Row, Store, uuid_taken
 from innkeeper.manager.watching import Watch
 
 logger = logging.getLogger(__name__)
@@ -140,14 +140,11 @@ def check_creatable(name: str, uuid: UUID, *, given: bool) -> None:
                 "in the document it starts as that says"
             )
         if known is None and other is not None:
-            raise ConfigError(f"UUID {other.uuid} is that of machine {other.name}; leave it out to have one made up")
+            raise uuid_taken(uuid, other.name)
         if name not in running():
             check_free(store, name, uuid)
-    if known is not None and managed_file(known.uuid).exists():
-        raise HostError(
-            f"machine {name} has a managed save, which goes on from its disks as they are; start it, or forget what "
-            f"it was doing with inn managedsave-remove {name}"
-        )
+    if known is not None:
+        check_no_save(known)
 
 
 def reset_variables(xml: str) -> None:

@@ -133,7 +133,7 @@ class Store:
             if by_name is not None and by_name[0] != str(uuid):
                 raise ConfigError(f"a machine named {name} exists already, with UUID {by_name[0]}; give another name")
             if by_uuid is not None and by_uuid[0] != name:
-                raise ConfigError(f"UUID {uuid} is that of machine {by_uuid[0]}; leave it out to have one made up")
+                raise uuid_taken(uuid, by_uuid[0])
             self._database.execute(
                 "INSERT INTO domains (uuid, name, xml) VALUES (?, ?, ?)"
                 " ON CONFLICT (uuid) DO UPDATE SET xml = excluded.xml",
@@ -253,6 +253,10 @@ class Store:
 
 def no_machine(word: str) -> ConfigError:
     return ConfigError(f"there is no machine {word!r}; inn list --all shows all")
+
+
+def uuid_taken(uuid: UUID, name: str) -> ConfigError:
+    return ConfigError(f"UUID {uuid} is that of machine {name}; leave it out to have one made up")
 
 
 def row(found: tuple[str, str, str, int]) -> Row:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Self
+from typing import IO, Self
 
 import pytest
 from tests.namespaces import Namespace, skip_unless_possible
@@ -129,6 +129,22 @@ def host() -> Iterator[Host]:
 
 def install(*words: str, name: str = "web") -> list[str]:
     return ["virt-install", "--connect", "qemu:///system", "--name", name, *ALONE, *words]
+
+
+def go_on(command: "subprocess.Popen[str]") -> None:
+    """One that `Host.begin` began."""
+    assert command.stdin is not None
+    command.stdin.write("\n")
+    command.stdin.flush()
+
+
+def installing(command: "subprocess.Popen[str]") -> IO[str]:
+    """Has it go on until its installer runs; gives what it complains of from then on."""
+    go_on(command)
+    assert command.stderr is not None
+    while "Domain installation started." not in command.stderr.readline():
+        assert command.poll() is None
+    return command.stderr
 
 
 def test_pools_volumes_and_files_are_the_hosts(host: Host) -> None:
@@ -288,9 +304,7 @@ def test_a_command_that_is_killed_at_any_time_leaves_a_machine_or_nothing(host: 
     found = set()
     for hundredths in (5, 15, 25, 35, 45, 60, 80, 120, 300):
         with host.begin(*install(*INSTALLER, *DISKS, "--noautoconsole")) as command:
-            assert command.stdin is not None
-            command.stdin.write("\n")
-            command.stdin.flush()
+            go_on(command)
             with suppress(subprocess.TimeoutExpired):
                 command.wait(hundredths / 100)
             command.kill()
@@ -301,9 +315,7 @@ def test_a_command_that_is_killed_at_any_time_leaves_a_machine_or_nothing(host: 
 def test_a_manager_that_is_killed_at_any_time_leaves_a_machine_or_nothing(host: Host) -> None:
     for hundredths in (5, 15, 25, 35, 50, 70, 100):
         with host.begin(*install(*INSTALLER, *DISKS, "--noautoconsole")) as command:
-            assert command.stdin is not None
-            command.stdin.write("\n")
-            command.stdin.flush()
+            go_on(command)
             time.sleep(hundredths / 100)
             host.kill()
             host.daemon = host.start()
@@ -318,9 +330,7 @@ def test_both_killed_is_undone_by_the_next_manager(host: Host) -> None:
     with host.begin(
         *install(*INSTALLER, "--disk", "path=plain,size=2,format=qcow2,sparse=no", "--noautoconsole")
     ) as command:
-        assert command.stdin is not None
-        command.stdin.write("\n")
-        command.stdin.flush()
+        go_on(command)
         deadline = time.monotonic() + 30
         while not hidden(host):
             assert time.monotonic() < deadline
@@ -334,33 +344,23 @@ def test_both_killed_is_undone_by_the_next_manager(host: Host) -> None:
 
 def test_an_installation_that_is_waited_for_can_be_interrupted(host: Host) -> None:
     with host.begin(*install(*INSTALLER, "--disk", "size=0.01", "--wait")) as command:
-        assert command.stdin is not None
-        assert command.stderr is not None
-        command.stdin.write("\n")
-        command.stdin.flush()
-        while "Domain installation started." not in command.stderr.readline():
-            assert command.poll() is None
+        complaints = installing(command)
         time.sleep(0.5)
         host.shell(f"{sys.executable} -m innkeeper.cli --system list; {sys.executable} -m innkeeper.cli list")
         assert command.poll() is None
         command.terminate()
         assert command.wait(60) == 128 + 15
-        assert f"is removed, and {IMAGES}/web.qcow2; the same command" in command.stderr.read()
+        assert f"is removed, and {IMAGES}/web.qcow2; the same command" in complaints.read()
     assert has_left_nothing(host)
 
 
 def test_an_installation_that_is_waited_for_outlives_its_manager(host: Host) -> None:
     """A member cannot start another, but goes on with one that root starts."""
     with host.begin(*install(*INSTALLER, "--disk", "size=0.01", "--wait")) as command:
-        assert command.stdin is not None
-        assert command.stderr is not None
-        command.stdin.write("\n")
-        command.stdin.flush()
-        while "Domain installation started." not in command.stderr.readline():
-            assert command.poll() is None
+        complaints = installing(command)
         host.kill()
         assert command.wait(60) == 2
-        said = command.stderr.read()
+        said = complaints.read()
         assert "inn daemon --system starts it; the installation of web goes on by itself" in said
         assert "removed" not in said
     host.daemon = host.start()

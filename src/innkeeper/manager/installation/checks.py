@@ -10,8 +10,8 @@ from innkeeper.machine.names import running
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.installation import disks, engines, media
 from innkeeper.manager.installation.order import Order
-from innkeeper.manager.saves import managed_file
-from innkeeper.manager.store import Row, Store
+from innkeeper.manager.saves import check_no_save
+from innkeeper.manager.store import Row, Store, uuid_taken
 from innkeeper.net import boot_files
 
 NET_BOOT = (
@@ -51,18 +51,14 @@ def check_identity(order: Order, rows: Collection[Row]) -> None:
             raise ConfigError(f"there is no machine {name!r}; inn list --all shows all")
         if name in running():
             raise HostError(f"machine {name} runs; end it first, with inn destroy {name}")
-        if managed_file(known.uuid).exists():
-            raise HostError(
-                f"machine {name} has a managed save, which goes on from its disks as they are; start it, or forget what "
-                f"it was doing with inn managedsave-remove {name}"
-            )
+        check_no_save(known)
         return
     if known is None and name in running():
         raise ConfigError(f"a machine named {name} runs already, without being kept; inn destroy {name} ends it")
     if known is not None:
         raise ConfigError(f"a machine named {name} exists already; inn undefine {name} forgets it")
     if (other := next((row for row in rows if row.uuid == definition.uuid), None)) is not None:
-        raise ConfigError(f"UUID {other.uuid} is that of machine {other.name}; leave it out to have one made up")
+        raise uuid_taken(other.uuid, other.name)
 
 
 def check_addresses(cards: tuple[NetworkConfig, ...], others: Mapping[str, MachineConfig]) -> None:

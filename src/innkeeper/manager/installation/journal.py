@@ -161,10 +161,8 @@ class Journal:
             self._empty()
 
     def claim(self) -> bool:
-        """Has the machine's process, if it has not begun to run it, never begin; tells whether it has not."""
-        with suppress(FileNotFoundError):
-            (self.folder / JOURNAL).rename(self.folder / UNDONE)
-        return not (self.folder / STARTED).exists()
+        """See `claimed`."""
+        return claimed(self.folder)
 
     def undo(self, forget: Forget) -> list[str]:
         """Removes what was made; tells which files. Raises `InnkeeperError` if that cannot be: the next command tries again."""
@@ -205,6 +203,13 @@ class Journal:
         return list(self.folder.iterdir()) if self.folder.is_dir() else []
 
 
+def claimed(folder: Path) -> bool:
+    """Has the machine's process never begin to run it, if it has not yet; tells whether it has not."""
+    with suppress(FileNotFoundError):
+        (folder / JOURNAL).rename(folder / UNDONE)
+    return not (folder / STARTED).exists()
+
+
 def take(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -243,7 +248,5 @@ def sweep(forget: Forget) -> list[str]:
 
 def left_by(folder: Path, forget: Forget) -> list[str]:
     """What became of a machine that has run is not known, so all of it stays."""
-    with suppress(FileNotFoundError):
-        (folder / JOURNAL).rename(folder / UNDONE)  # its process may be about to begin
-    made = None if (folder / STARTED).exists() else Made.read(folder)
+    made = Made.read(folder) if claimed(folder) else None
     return made.undo(forget) if made is not None else []

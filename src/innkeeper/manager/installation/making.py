@@ -72,16 +72,11 @@ def start_kept(order: Order, journal: Journal, domains: "Domains") -> int:
         checks.check_identity(order, rows)
         if not order.again:
             journal.will_define(uuid)  # nobody has it by now
-        if not order.again or store_has_another(order, rows):
+        if order.kept not in [row.xml for row in rows if row.name == name]:
             domains.define(order.kept)
         if order.autostart:
             domains.autostart(name, on=True)
         return domains.launch(name, first_of(order, journal))
-
-
-def store_has_another(order: Order, rows: list[Any]) -> bool:
-    """Whether the document of the machine differs from what is kept of it."""
-    return all(row.xml != order.kept for row in rows if row.name == order.definition.name)
 
 
 def start_unkept(order: Order, journal: Journal, domains: "Domains") -> int:

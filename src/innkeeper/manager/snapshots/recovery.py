@@ -7,7 +7,7 @@ from pathlib import Path
 
 from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.machine.names import Registration, running
-from innkeeper.manager.saves import managed_file
+from innkeeper.manager.saves import check_no_save
 from innkeeper.manager.snapshots import external, internal, live, memory, moving
 from innkeeper.manager.snapshots.table import Entry, SnapshotTable, all_noted
 from innkeeper.manager.storage.work import finish
@@ -52,15 +52,6 @@ def still(store: Store, domain: Row, *, replaces_save: bool = False) -> Iterator
         sweep(store)
     finally:
         registration.close()
-
-
-def check_no_save(domain: Row) -> None:
-    """What a machine was doing goes on from its disks as they are, and from no others."""
-    if managed_file(domain.uuid).exists():
-        raise HostError(
-            f"machine {domain.name} has a managed save, which goes on from its disks as they are; start it, or forget "
-            f"what it was doing with inn managedsave-remove {domain.name}"
-        )
 
 
 def recover(table: SnapshotTable, entry: Entry) -> None:
