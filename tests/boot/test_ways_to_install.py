@@ -354,8 +354,8 @@ def test_a_machine_is_installed_again(home: Home, debian: KernelImage, initramfs
         "--wait",
     ]
     home.inn(*again)
-    home.wait_for_state("shut off")
     assert re.search(r"anew quiet console=ttyS0\n+installing", home.said), home.said
+    home.wait_for_state("shut off")
     assert "installed" in home.said.partition("installing")[2]
     assert home.inn("dumpxml", "one") == kept
     assert (home.home / "disk").exists()

@@ -236,6 +236,13 @@ def test_commands_come_from_the_standard_input(
     assert "connect is 'xen:///'" in said
 
 
+def wait_until_asleep(process: int) -> None:
+    status, deadline = Path(f"/proc/{process}/stat"), time.monotonic() + 30
+    while status.read_text().rpartition(") ")[2][0] != "S":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_the_shell_has_a_prompt_a_history_and_completion(web: Path) -> None:
     process, terminal = pty.fork()
     if process == 0:
@@ -257,7 +264,10 @@ def test_the_shell_has_a_prompt_a_history_and_completion(web: Path) -> None:
         until(b"domname web")
         until(b"web\r\n\r\n")
         until(b"virsh # ")
-        os.write(terminal, b"echo x\x03")
+        os.write(terminal, b"echo x")
+        until(b"echo x")
+        wait_until_asleep(process)  # Python does not see a ^C that comes right before it waits for more
+        os.write(terminal, b"\x03")
         until(b"virsh # ")
         os.write(terminal, b"nonsense\n")
         until(b"there is no command 'nonsense'")

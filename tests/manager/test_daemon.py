@@ -19,7 +19,7 @@ from innkeeper.manager.daemon import BOOT, CLIENTS_LIMIT, LOG
 from innkeeper.manager.events import Event
 from innkeeper.manager.service import Manager
 from innkeeper.manager.wire import Channel
-from innkeeper.testing.guests import SPIN, flat_guest
+from innkeeper.testing.guests import POWER_OFF, SPIN, flat_guest
 
 XML = "<domain type='bt'><name>{}</name><memory unit='MiB'>64</memory><os><type>hvm</type><kernel>{}</kernel></os></domain>"
 
@@ -116,6 +116,26 @@ def test_a_killed_machine_is_seen_to_have_ended(
     os.kill(manager.domains.start("web"), signal.SIGKILL)
     ended = next(event for event in events if event is not None and event["what"] == "stopped")
     assert ended["detail"] == "its process was killed"
+    assert manager.domains.state("web") == "shut off"
+
+
+@pytest.mark.parametrize("ended_after_s", [0.0, 0.05, 0.3])
+def test_a_machine_that_restarts_at_power_off_runs_all_the_time(
+    manager: Manager, user: Path, events: Iterator[Event | None], ended_after_s: float
+) -> None:
+    (user / "guest").write_bytes(flat_guest(POWER_OFF))
+    restarts = "<on_poweroff>restart</on_poweroff></domain>"
+    manager.domains.define(XML.format("web", user / "guest").replace("</domain>", restarts))
+    process = manager.domains.start("web")
+    times = 0
+    while times < 5:
+        event = next(events)
+        times += event is not None and event["what"] == "rebooted"
+        assert [(each["id"], each["state"]) for each in manager.domains.all()] == [(process, "running")]
+        with pytest.raises(HostError, match="runs already"):
+            manager.domains.start("web")
+    time.sleep(ended_after_s)
+    manager.domains.destroy("web", graceful=True)
     assert manager.domains.state("web") == "shut off"
 
 

@@ -1,6 +1,7 @@
 """What running machines say, passed on as events."""
 
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_an_end_is_told_at_once_though_the_machine_runs_again(monkeypatch: pytes
         yield {"state": "running"}
         how = ends.get()
         process[0] += 1
-        yield {"what": "stopped", "detail": how, "state": "shut off"}
+        yield {"what": "stopped", "detail": how, "state": "in shutdown"}
 
     monkeypatch.setattr(watching, "watch", listen)
     monkeypatch.setattr(watching, "control_of", lambda _name: Path("control"))
@@ -49,3 +50,32 @@ def test_an_end_is_told_at_once_though_the_machine_runs_again(monkeypatch: pytes
     monkeypatch.setattr(watching, "running", list)
     ends.put("last")
     assert events.told.get(timeout=10) == ("stopped", "last")
+
+
+def test_a_machine_that_its_process_starts_again_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams, listening, tries = queue.Queue[list[dict[str, str]]](), threading.Event(), queue.Queue[str]()
+
+    def listen(_path: Path) -> Iterator[dict[str, str]]:
+        tries.put("connected")
+        yield {"state": "running"}
+        yield from streams.get()
+
+    monkeypatch.setattr(watching, "watch", listen)
+    monkeypatch.setattr(watching, "listens", lambda path: path == Path("control") and listening.is_set())
+    monkeypatch.setattr(watching, "control_of", lambda _name: Path("control"))
+    monkeypatch.setattr(watching, "running", lambda: ["web"])
+    monkeypatch.setattr(watching, "process_of", lambda _name: 7)
+    events = Told()
+    watch = Watch(events)
+    watch.begin("web")
+    assert tries.get(timeout=10) == "connected"
+    streams.put([{"what": "rebooted", "detail": "installed", "state": "running"}])
+    assert events.told.get(timeout=10) == ("rebooted", "installed")
+    assert watch.state("web") == "running"
+    with pytest.raises(queue.Empty):  # it does not listen yet
+        tries.get(timeout=0.1)
+    listening.set()
+    assert tries.get(timeout=10) == "connected"
+    monkeypatch.setattr(watching, "running", list)
+    streams.put([{"what": "stopped", "detail": "the second", "state": "in shutdown"}])
+    assert events.told.get(timeout=10) == ("stopped", "the second")

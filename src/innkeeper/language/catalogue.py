@@ -12,7 +12,19 @@ DOMAIN = "innkeeper"
 FOLDER = Path(__file__).parent / "locales"
 PLACE = re.compile(r"\{(\d+)\}")
 PIECE = re.compile(r"\{\{|\}\}|\{\d+\}")
-WORDS = ("running", "paused", "shut off", "pmsuspended", "crashed", "active", "inactive", "yes", "no", "error:")
+WORDS = (
+    "running",
+    "paused",
+    "in shutdown",
+    "shut off",
+    "pmsuspended",
+    "crashed",
+    "active",
+    "inactive",
+    "yes",
+    "no",
+    "error:",
+)
 """Messages that the code says by themselves, without a call that collects them."""
 DEPTH = 3  # of messages within messages
 

@@ -187,6 +187,17 @@ def ask(path: Path, do: str, *, patience_s: float = PATIENCE_S, **values: object
     return answer["ok"]
 
 
+def listens(path: Path) -> bool:
+    """Whether there is a machine, if it cannot answer yet."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE_S)
+        try:
+            connection.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
+
+
 def watch(path: Path) -> Iterator[dict[str, str]]:
     """First a machine's state, as `{"state": …}`, then what happens, until it hangs up. Raises `HostError` if there is no machine."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -40,9 +40,10 @@ class Front:
         buttons: Mapping[str, Callable[[], None]] | None = None,
         commands: Mapping[str, Command] | None = None,
         renewals: Sequence[Renew] = (),
+        registration: Registration | None = None,
     ) -> None:
         """`buttons` are what can be done to the machine as a whole; `commands` what else the control socket takes;
-        `renewals` make again what else it has among running machines.
+        `renewals` make again what else it has among running machines. `registration` is of its name, if that is held for longer than it runs.
 
         Raises `InnkeeperError` if the name is taken or something cannot listen; then nothing is held.
         """
@@ -50,7 +51,7 @@ class Front:
         self._buttons, self._commands = dict(buttons or {}), dict(commands or {})
         self._viewers: list[VncServer] = []
         self._controls: list[ControlServer] = []
-        self._renewals = list(renewals)
+        self._renewals, self._registration = list(renewals), registration
         self._terminal: TerminalScreen | None = None
         with ExitStack() as name, ExitStack() as held:
             self._open(name, held)
@@ -69,8 +70,10 @@ class Front:
         paths = [self._config.control] if self._config.control is not None else []
         folder = None
         if self._config.name is not None:
-            registration = Registration(self._config.name)
-            name.callback(registration.close)
+            registration = self._registration
+            if registration is None:
+                registration = Registration(self._config.name)
+                name.callback(registration.close)
             paths.append(registration.control)
             folder = registration.folder
             self._renewals.insert(0, registration.renew)

@@ -41,6 +41,7 @@ from innkeeper.machine.front import Front
 from innkeeper.machine.happenings import Happenings
 from innkeeper.machine.input import Ps2Input
 from innkeeper.machine.outcome import Outcome, OutcomeKind
+from innkeeper.machine.returning import Returning
 from innkeeper.machine.run_loop import BoardRun, Sleep
 from innkeeper.machine.serial import SerialLine
 from innkeeper.machine.suspending import Suspendable
@@ -56,7 +57,7 @@ RESETS = (OutcomeKind.RESET, OutcomeKind.TRIPLE_FAULT)  # a processor that shut 
 logger = logging.getLogger(__name__)
 
 
-class Machine(Shown, Checkpointed, Suspendable):
+class Machine(Shown, Checkpointed, Suspendable, Returning):
     """A machine that can be run once. Leaving a `with` block stops it.
 
     `console` and `engine` take the place of those that `config` names: fakes in tests, and a
@@ -113,7 +114,8 @@ class Machine(Shown, Checkpointed, Suspendable):
             self._tap = ConsoleTap(self._console, self._timeline)
             self._desk = self._parts.peripherals.desk
             renewals = [self._console.listen_again] if isinstance(self._console, UnixConsole) else []
-            self._front = Front(config, self._desk, self._buttons(), self._commands(self._console), renewals)
+            buttons, commands = self._buttons(), self._commands(self._console)
+            self._front = Front(config, self._desk, buttons, commands, renewals, self.registration)
             self._build(create_processors(self._parts), kernel, loads=True)
             self._gdb = serve_gdb(config.gdb, self._gate)
             self._console.start(self.write_console, self.stop)
@@ -232,7 +234,7 @@ class Machine(Shown, Checkpointed, Suspendable):
     def _supervise(self) -> None:
         """Whatever goes wrong, those who wait for the end are told."""
         self._outcome = self._run_boards_or_fail()
-        self.happenings.publish("stopped", str(self._outcome), state="shut off")
+        self._tell_of_end()
         for step in (self._wind_up, self._write_statistics):
             try:
                 step()

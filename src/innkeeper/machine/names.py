@@ -38,8 +38,8 @@ class Registration:
 
     def __init__(self, name: str, *, still: bool = False) -> None:
         """`still`: nothing runs, and nothing can be started as long as this holds. Raises `HostError` if a machine of that name runs."""
-        self._name, self._words = check_name(name), f"{os.getpid()} {STILL}" if still else f"{os.getpid()}"
-        self.folder = runtime_folder() / self._name
+        self.name, self._words = check_name(name), f"{os.getpid()} {STILL}" if still else f"{os.getpid()}"
+        self.folder = runtime_folder() / self.name
         self._lock = self._take()
 
     def _take(self) -> int:
@@ -48,20 +48,20 @@ class Registration:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             lock = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
+            raise HostError(f"cannot register the name {self.name}: {error.strerror}") from error
         if not _lock(lock):
             process, _, still = os.pread(lock, 40, 0).decode("ascii", "replace").strip().partition(" ")
             os.close(lock)
             if still == STILL:
-                raise HostError(f"the files of machine {self._name} are being changed; try again in a moment")
+                raise HostError(f"the files of machine {self.name} are being changed; try again in a moment")
             process = process or "another process"
-            raise HostError(f"a machine named {self._name} runs already, as process {process}; give another --name")
+            raise HostError(f"a machine named {self.name} runs already, as process {process}; give another --name")
         try:
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{self._words}\n".encode(), 0)
         except OSError as error:  # the host is full
             os.close(lock)  # or the name would be taken as long as this process lives
-            raise HostError(f"cannot register the name {self._name}: {error.strerror}") from error
+            raise HostError(f"cannot register the name {self.name}: {error.strerror}") from error
         return lock
 
     def renew(self) -> None:

@@ -4,7 +4,8 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from innkeeper.errors import InnkeeperError
 from innkeeper.folders import runtime_folder
 from innkeeper.machine import Outcome, OutcomeKind
 from innkeeper.machine.machine import Machine
-from innkeeper.machine.names import running
+from innkeeper.machine.names import Registration, running
 from innkeeper.manager.definition import Action, Definition
 from innkeeper.manager.domain_xml import read_xml
 from innkeeper.manager.host_files import console_of
@@ -34,20 +35,39 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     Answers once, as soon as the guest runs or cannot: with `process`, or with `error`. `order["scratch"]` is the folder of files that only
     the first start needs, `order["journal"]` a file and the name that it gets before it is answered that the guest runs. With `order["restore"]` it goes on where it was saved to that file, which is then removed if
     `order["consume"]` is true; for `vouched`, `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
+    From one start to the next the machine keeps its name: it runs, and nobody else starts it meanwhile.
     """
     definition = read_xml(order["xml"])
-    then, scratch = order.get("then"), order.get("scratch")
     if definition.name in running(taken=False):
         answer({"error": f"machine {definition.name} runs already"})
         return 1
-    outcome = run_once(order, marking(order.get("journal"), answer))
-    if outcome is not None and scratch is not None:
-        clear(Path(scratch))
-    ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
-    if outcome is not None and then is not None and outcome.kind in ends:
-        logging.info("%s starts from what was installed", definition.name)
-        outcome = run_once({"xml": then, "goes_on": True}, log_answer)
+    try:
+        registration = Registration(definition.name)
+    except InnkeeperError as error:
+        answer(refusal(error))
+        return 1
+    with closing(registration):
+        outcome = run_all(order, answer, registration)
     return 0 if outcome is not None and outcome.error is None else 1
+
+
+def run_all(order: dict[str, Any], answer: Answer, registration: Registration) -> Outcome | None:
+    """As `run`. None if it could not be started, the first time or the last."""
+    then, scratch = order.get("then"), order.get("scratch")
+    ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
+
+    def first_is_over(words: dict[str, Any]) -> None:
+        log_answer(words)
+        if scratch is not None:
+            clear(Path(scratch))
+
+    outcome, again = run_once(order, marking(order.get("journal"), answer), registration, ends if then else ())
+    if again:
+        logging.info("%s starts from what was installed", registration.name)
+        outcome, _ = run_once({"xml": then, "goes_on": True}, first_is_over, registration)
+    elif outcome is not None:
+        first_is_over({})
+    return outcome
 
 
 def marking(journal: tuple[str, str] | None, answer: Answer) -> Answer:
@@ -70,16 +90,19 @@ def marking(journal: tuple[str, str] | None, answer: Answer) -> Answer:
     return marked
 
 
-def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
-    """None if the machine could not be started, which `answer` is told."""
+def run_once(
+    order: dict[str, Any], answer: Answer, registration: Registration, ends: Collection[OutcomeKind] = ()
+) -> tuple[Outcome | None, bool]:
+    """How it ended, and whether in one of the ways after which another start follows. None if it could not be started, which `answer` is told."""
     definition = read_xml(order["xml"])
     name, restores, paused = definition.name, order.get("restore"), bool(order.get("paused"))
     goes_on = bool(order.get("goes_on"))
-    (runtime_folder() / name).mkdir(mode=0o700, exist_ok=True)
+    restarts = {OutcomeKind.POWERED_OFF} if definition.on_poweroff is Action.RESTART else set()
     console_of(name).unlink(missing_ok=True)  # of one that was killed
     while True:
         gc.collect()  # a machine before this one has closed its files, and holds megabytes in cycles
         machine = Machine(config_of(definition, goes_on=goes_on))
+        machine.registration, machine.comes_back_after = registration, restarts | set(ends)
         machine.description = lambda machine=machine: {"xml": as_now(order["xml"], machine.live.present())}
         machine.not_saved = "an installation under way" if order.get("then") else None
         machine.restores, machine.consumes = restores and Path(restores), bool(order.get("consume"))
@@ -90,14 +113,16 @@ def run_once(order: dict[str, Any], answer: Answer) -> Outcome | None:
             try:
                 machine.start()
             except InnkeeperError as error:
-                answer({"error": str(error), "kind": type(error).__name__})
-                return None
+                answer(refusal(error))
+                return None, False
             logging.info("%s runs: %s", name, machine.engine_choice)
             answer({"process": os.getpid()})
             outcome = machine.wait()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until the next start nothing is there to be stopped
+            again = machine.comes_back
         logging.info("%s has ended: %s", name, outcome.in_full())
-        if outcome.kind is not OutcomeKind.POWERED_OFF or definition.on_poweroff is not Action.RESTART:
-            return outcome
+        if not again or outcome.kind not in restarts:
+            return outcome, again
         answer, restores, paused, goes_on = log_answer, None, False, True
 
 
@@ -119,3 +144,7 @@ def log_answer(words: dict[str, Any]) -> None:
     """Nobody waits for it any more."""
     if "error" in words:
         logging.error("it cannot be started again: %s", words["error"])
+
+
+def refusal(error: InnkeeperError) -> dict[str, Any]:
+    return {"error": str(error), "kind": type(error).__name__}

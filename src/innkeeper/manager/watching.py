@@ -5,7 +5,7 @@ import threading
 import time
 
 from innkeeper.errors import HostError
-from innkeeper.machine.control import watch
+from innkeeper.machine.control import listens, watch
 from innkeeper.machine.happenings import RUNNING
 from innkeeper.machine.names import control_of, process_of, running
 from innkeeper.manager.domain_xml import read_xml
@@ -16,6 +16,7 @@ PATIENCE_S = 20.0  # for a process that has hung up
 PAUSED = "paused"
 BEGINNINGS = (RUNNING, PAUSED)
 LOOK_S = 0.01
+KILLED = "its process was killed"
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Watch:
         return known[1]
 
     def _listen(self, name: str) -> None:
-        end, process = "its process was killed", self.process(name)
+        end, process = None, self.process(name)
         try:
             for said in watch(control_of(name)):
                 self._states[name] = said["state"]
@@ -77,12 +78,12 @@ class Watch:
                     end = said["detail"]
                 elif "what" in said:
                     self._events.publish(name, said["what"], said["detail"])
-            self._bury(name, process)
-            self._events.publish(name, "stopped", end)
+            if self._bury(name, process, comes_back=end is None):
+                self._events.publish(name, "stopped", end or KILLED)
         except HostError as error:
             logger.info("%s is not heard of any more: %s", name, error)
             if name not in running():  # killed before anybody could listen
-                self._events.publish(name, "stopped", end)
+                self._events.publish(name, "stopped", end or KILLED)
         finally:
             with self._lock:
                 state = self._states.pop(name, None)
@@ -92,8 +93,11 @@ class Watch:
             self.begin(name, state if state in BEGINNINGS else None)
 
     @staticmethod
-    def _bury(name: str, process: int | None) -> None:
-        """Until nothing of the process is left: whoever hears of the end may start the machine again."""
+    def _bury(name: str, process: int | None, *, comes_back: bool) -> bool:
+        """Until nothing of the process is left: whoever hears of the end may start the machine again. False if the process has done so itself."""
         deadline = time.monotonic() + PATIENCE_S
         while name in running() and process_of(name) in (None, process) and time.monotonic() < deadline:
+            if comes_back and listens(control_of(name)):
+                return False
             time.sleep(LOOK_S)
+        return True

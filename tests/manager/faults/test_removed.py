@@ -50,7 +50,7 @@ def runtime(user: Path) -> Path:
 
 def runs(manager: Manager) -> int | None:
     (each,) = manager.domains.all()
-    assert each["state"] == ("running" if each["id"] else "shut off")
+    assert (each["state"] == "shut off") == (each["id"] is None)
     return each["id"]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from innkeeper.manager.service import Manager
 
 GROUPS = ("state", "cpu-total", "balloon", "vcpu", "interface", "block", "exits")
-STATES = {"running": 1, "paused": 3, "shut off": 5, "crashed": 6, "pmsuspended": 7}
+STATES = {"running": 1, "paused": 3, "in shutdown": 4, "shut off": 5, "crashed": 6, "pmsuspended": 7}
 GUEST = {
     "swap_in_bytes": "swap_in",
     "swap_out_bytes": "swap_out",
