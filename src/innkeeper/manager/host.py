@@ -12,7 +12,7 @@ from typing import Any
 
 from innkeeper.config import ConsoleConfig, MachineConfig
 from innkeeper.config.console import ConsoleKind
-from innkeeper.errors import InnkeeperError
+from innkeeper.errors import HostError, InnkeeperError
 from innkeeper.folders import runtime_folder
 from innkeeper.machine import Outcome, OutcomeKind
 from innkeeper.machine.machine import Machine
@@ -37,63 +37,71 @@ def run(order: dict[str, Any], answer: Answer) -> int:
     `order["consume"]` is true; for `vouched`, `relocated` and `bypass_cache` see `Machine`. With `order["paused"]` it stands still from the start.
     From one start to the next the machine keeps its name: it runs, and nobody else starts it meanwhile.
     """
-    definition = read_xml(order["xml"])
-    if definition.name in running(taken=False):
-        answer({"error": f"machine {definition.name} runs already"})
-        return 1
+    caller, name = Caller(answer, order.get("journal")), read_xml(order["xml"]).name
     try:
-        registration = Registration(definition.name)
-    except InnkeeperError as error:
-        answer(refusal(error))
+        if name in running(taken=False):
+            raise HostError(f"machine {name} runs already")
+        with closing(Registration(name)) as registration:
+            outcome = run_all(order, caller, registration)
+    except InnkeeperError as error:  # the name is free again
+        caller.told_that_it_fails(error)
         return 1
-    with closing(registration):
-        outcome = run_all(order, answer, registration)
-    return 0 if outcome is not None and outcome.error is None else 1
+    return 0 if outcome.error is None else 1
 
 
-def run_all(order: dict[str, Any], answer: Answer, registration: Registration) -> Outcome | None:
-    """As `run`. None if it could not be started, the first time or the last."""
-    then, scratch = order.get("then"), order.get("scratch")
-    ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
+class Caller:
+    """Who waits for the guest to run. Once that was told, nobody waits any more, and failures are for the log."""
 
-    def first_is_over(words: dict[str, Any]) -> None:
-        log_answer(words)
-        if scratch is not None:
-            clear(Path(scratch))
+    def __init__(self, answer: Answer, journal: tuple[str, str] | None) -> None:
+        self._answer: Answer | None = answer
+        self._journal = journal
 
-    outcome, again = run_once(order, marking(order.get("journal"), answer), registration, ends if then else ())
-    if again:
-        logging.info("%s starts from what was installed", registration.name)
-        outcome, _ = run_once({"xml": then, "goes_on": True}, first_is_over, registration)
-    elif outcome is not None:
-        first_is_over({})
-    return outcome
-
-
-def marking(journal: tuple[str, str] | None, answer: Answer) -> Answer:
-    """Whoever is killed before the answer is heard, what the file is called says that the guest runs. A guest whose file is gone does not."""
-    if journal is None:
-        return answer
-    before, after = journal
-
-    def marked(words: dict[str, Any]) -> None:
-        if "process" not in words:
-            answer(words)
+    def told_that_it_runs(self) -> None:
+        """Whoever is killed before that is heard, what the journal is called says it. A guest whose journal is gone does not run."""
+        answer, self._answer = self._answer, None
+        if answer is None:
             return
+        if self._journal is None:
+            answer({"process": os.getpid()})
+            return
+        before, after = self._journal
         Path(before).rename(after)
         try:
-            answer(words)
+            answer({"process": os.getpid()})
         except OSError:  # nobody hears it any more, and so the machine ends
             Path(after).rename(before)
             raise
 
-    return marked
+    def told_that_it_fails(self, error: InnkeeperError) -> None:
+        if self._answer is None:
+            logging.error("it cannot be started again: %s", error)
+        else:
+            self._answer({"error": str(error), "kind": type(error).__name__})
+
+
+def run_all(order: dict[str, Any], caller: Caller, registration: Registration) -> Outcome:
+    """Start after start; gives how the last ended. Raises `InnkeeperError` if one cannot be."""
+    then, scratch = order.get("then"), order.get("scratch")
+    ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
+
+    def first_is_over() -> None:
+        if scratch is not None:
+            clear(Path(scratch))
+
+    outcome, again = run_once(order, caller.told_that_it_runs, registration, ends if then is not None else ())
+    try:
+        if again:
+            logging.info("%s starts from what was installed", registration.name)
+            outcome, _ = run_once({"xml": then, "goes_on": True}, first_is_over, registration)
+    finally:
+        first_is_over()
+    return outcome
 
 
 def run_once(
-    order: dict[str, Any], answer: Answer, registration: Registration, ends: Collection[OutcomeKind] = ()
-) -> tuple[Outcome | None, bool]:
-    """How it ended, and whether in one of the ways after which another start follows. None if it could not be started, which `answer` is told."""
+    order: dict[str, Any], begun: Callable[[], None], registration: Registration, ends: Collection[OutcomeKind] = ()
+) -> tuple[Outcome, bool]:
+    """How it ended, and whether in one of the ways after which something else is started. Raises `InnkeeperError` if it cannot be started."""
     definition = read_xml(order["xml"])
     name, restores, paused = definition.name, order.get("restore"), bool(order.get("paused"))
     goes_on = bool(order.get("goes_on"))
@@ -110,20 +118,16 @@ def run_once(
         machine.vouched, machine.begins_suspended = bool(order.get("vouched")), paused
         signal.signal(signal.SIGTERM, lambda *_, machine=machine: machine.stop())
         with machine:
-            try:
-                machine.start()
-            except InnkeeperError as error:
-                answer(refusal(error))
-                return None, False
+            machine.start()
             logging.info("%s runs: %s", name, machine.engine_choice)
-            answer({"process": os.getpid()})
+            begun()
             outcome = machine.wait()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until the next start nothing is there to be stopped
             again = machine.comes_back
         logging.info("%s has ended: %s", name, outcome.in_full())
         if not again or outcome.kind not in restarts:
             return outcome, again
-        answer, restores, paused, goes_on = log_answer, None, False, True
+        restores, paused, goes_on = None, False, True
 
 
 def config_of(definition: Definition, *, goes_on: bool = False) -> MachineConfig:
@@ -138,13 +142,3 @@ def config_of(definition: Definition, *, goes_on: bool = False) -> MachineConfig
         path.unlink(missing_ok=True)
         config = replace(config, vsock=replace(config.vsock, path=path))
     return replace(config, no_reboot=definition.on_reboot is Action.DESTROY)
-
-
-def log_answer(words: dict[str, Any]) -> None:
-    """Nobody waits for it any more."""
-    if "error" in words:
-        logging.error("it cannot be started again: %s", words["error"])
-
-
-def refusal(error: InnkeeperError) -> dict[str, Any]:
-    return {"error": str(error), "kind": type(error).__name__}
