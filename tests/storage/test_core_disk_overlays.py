@@ -36,6 +36,9 @@ def test_what_is_written_from_then_on_is_in_the_overlay(bases: list[Path], tmp_p
     assert disk.read(MIB, 4096) == b"2" * 4096
     with pytest.raises(BlockingIOError, match="locked"):
         _core.Disk(bases[0])
+    assert _core.Disk(bases[0], read_only=True).read(0, 4096) == b"1" * 4096
+    qemu_img("convert", "-q", "-O", "qcow2", bases[0], tmp_path / "backup")
+    qemu_io(tmp_path / "backup", "read -q -P 49 0 4k")
     _core.lay_overlays([(disk, overlay(tmp_path / "again", tmp_path / "top"))])
     disk.write(2 * MIB, b"3" * 4096)
     disk.close()
@@ -51,8 +54,38 @@ def test_a_raw_disk_can_be_left_behind(tmp_path: Path) -> None:
     disk.write(512, b"1" * 512)
     _core.lay_overlays([(disk, overlay(tmp_path / "top", tmp_path / "raw", MIB, "raw"))])
     disk.write(512, b"2" * 512)
+    with pytest.raises(BlockingIOError, match="locked"):
+        _core.Disk(tmp_path / "raw", format="raw")
+    assert _core.Disk(tmp_path / "raw", format="raw", read_only=True).read(512, 512) == b"1" * 512
     disk.close()
     assert (tmp_path / "raw").read_bytes()[512:1024] == b"1" * 512
+
+
+@pytest.mark.parametrize("cache", ["writeback", "none"])
+def test_what_was_left_behind_can_be_committed_to(bases: list[Path], tmp_path: Path, cache: str) -> None:
+    disk, below = _core.Disk(bases[0], cache=cache), bases[0]
+    for number in (1, 2, 3):
+        disk.write(number * 512, bytes([number]) * 512)
+        below = overlay(tmp_path / str(number), below)
+        _core.lay_overlays([(disk, below)])
+    middle = _core.BlockJob.commit(disk, 1, 3, str(bases[0]))
+    with pytest.raises(BlockingIOError, match="locked"):
+        _core.Disk(bases[0], read_only=True)
+    middle.run(lambda *_: None)
+    assert disk.chain == [tmp_path / "3", bases[0]]
+    written = b"".join(bytes([number]) * 512 for number in (1, 2, 3))
+    assert _core.Disk(bases[0], read_only=True).read(512, 1536) == written
+    disk.write(512, b"9" * 512)
+    for pivot in (False, True):
+        active = _core.BlockJob.commit(disk, 0, 1, str(bases[0]))
+        active.run(lambda *_: None)
+        active.leave(pivot=pivot)
+        free = tmp_path / "3" if pivot else bases[0]
+        assert _core.Disk(free, read_only=True, backing=False).read(512, 512) == b"9" * 512
+    del middle, active  # they have the disk open
+    disk.write(0, b"8" * 512)
+    disk.close()
+    assert _core.Disk(bases[0], read_only=True).read(0, 2048) == b"8" * 512 + b"9" * 512 + written[512:]
 
 
 def test_all_disks_move_at_one_moment(bases: list[Path], tmp_path: Path) -> None:

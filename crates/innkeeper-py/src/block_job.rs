@@ -1,7 +1,7 @@
 //! Work on disks in use, as `innkeeper.machine` starts, watches and ends it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use innkeeper_block::filter::Filter;
 use innkeeper_block::jobs::{Work, layers};
@@ -16,8 +16,9 @@ use crate::errors;
 enum End {
     /// The image at `depth` comes to lie over what was at `below`; `name` is what it calls that.
     Link { depth: usize, below: Option<usize>, name: Option<String> },
-    /// Somebody says whether the disk moves to the other image, which has these below it and is of this format.
-    Choose { mirror: Arc<Mirror>, chain: Vec<PathBuf>, format: Format },
+    /// Somebody says whether the disk moves to the other image, which has these below it and is of this format. The mirror is `None` once
+    /// that was said: it has both images open.
+    Choose { mirror: Mutex<Option<Arc<Mirror>>>, chain: Vec<PathBuf>, format: Format },
 }
 
 #[pyclass(frozen, module = "innkeeper._core")]
@@ -36,6 +37,13 @@ fn refused(text: impl Into<String>) -> PyErr {
 impl BlockJob {
     fn new(disk: Py<Disk>, open: Open, job: Job, end: End) -> Self {
         Self { disk, open, job: Mutex::new(Some(job)), end }
+    }
+
+    fn mirror(&self) -> Option<MutexGuard<'_, Option<Arc<Mirror>>>> {
+        match &self.end {
+            End::Choose { mirror, .. } => Some(mirror.lock().unwrap_or_else(PoisonError::into_inner)),
+            End::Link { .. } => None,
+        }
     }
 
     fn link(&self, depth: usize, below: Option<usize>, name: Option<&str>) -> Result<(), Error> {
@@ -128,7 +136,7 @@ impl BlockJob {
             disk,
             open,
             Job { layers: parts, disk: from, work },
-            End::Choose { mirror, chain, format },
+            End::Choose { mirror: Mutex::new(Some(mirror)), chain, format },
         ))
     }
 
@@ -177,7 +185,7 @@ impl BlockJob {
             disk,
             open,
             Job { layers: parts, disk: from, work },
-            End::Choose { mirror, chain, format },
+            End::Choose { mirror: Mutex::new(Some(mirror)), chain, format },
         ))
     }
 
@@ -205,25 +213,31 @@ impl BlockJob {
         let mut chain = self.disk.get().chain_now();
         let end = below.unwrap_or(chain.len());
         chain.drain(depth + 1..end);
-        Ok(())
+        drop(chain);
+        py.detach(|| self.disk.get().let_others_read_below())
     }
 
     #[pyo3(signature = (strict, /))]
     fn be_strict(&self, py: Python<'_>, strict: bool) -> PyResult<()> {
-        match &self.end {
-            End::Choose { mirror, .. } => Ok(py.detach(|| self.open.switch.be_strict(mirror, strict))?),
-            End::Link { .. } => Err(refused("the job mirrors nothing")),
-        }
+        let mirror = self.mirror().and_then(|mirror| mirror.clone());
+        let mirror = mirror.ok_or_else(|| refused("the job mirrors nothing"))?;
+        Ok(py.detach(|| self.open.switch.be_strict(&mirror, strict))?)
     }
 
     #[pyo3(signature = (*, pivot))]
     fn leave(&self, py: Python<'_>, pivot: bool) -> PyResult<()> {
-        let End::Choose { mirror, chain, format } = &self.end else { return Ok(()) };
+        let End::Choose { chain, format, .. } = &self.end else { return Ok(()) };
         drop(self.job.lock().unwrap_or_else(PoisonError::into_inner).take());
-        py.detach(|| self.open.switch.leave(mirror, pivot))?;
-        if pivot {
+        let left = py.detach(|| {
+            let Some(mut held) = self.mirror() else { return Ok(false) };
+            let Some(mirror) = &*held else { return Ok(false) };
+            self.open.switch.leave(mirror, pivot)?;
+            *held = None;
+            Ok::<_, std::io::Error>(true)
+        })?;
+        if left && pivot {
             self.disk.get().is_now(chain.clone(), *format);
         }
-        Ok(())
+        py.detach(|| self.disk.get().let_others_read_below())
     }
 }

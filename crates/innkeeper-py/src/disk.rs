@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use innkeeper_block::{
     Cache, Count, Counted, DetectZeroes, Disk as BlockDisk, Error, Format, Move, Options, Rules, Switch,
-    move_all, open_image, snapshot_all, tools::snapshot::Action,
+    move_all, open_image, reopen, snapshot_all, tools::snapshot::Action,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -61,6 +61,14 @@ impl Disk {
     pub fn is_now(&self, chain: Vec<PathBuf>, format: Format) {
         *self.chain_now() = chain;
         *self.format.lock().unwrap_or_else(PoisonError::into_inner) = format.name();
+    }
+
+    /// Has what lies below it be only read from now on. What cannot be, such as a file that has another name by now, stays locked for
+    /// others; nothing else depends on it.
+    pub fn let_others_read_below(&self) -> PyResult<()> {
+        let (open, chain) = (self.open()?, self.chain_now().clone());
+        let _ = open.switch.quietly(|now| reopen::rest_for_reading(now, &chain, self.rules));
+        Ok(())
     }
 
     fn counted(&self) -> PyResult<Arc<Counted>> {
@@ -225,6 +233,7 @@ pub fn lay_overlays(py: Python<'_>, moves: Vec<(Py<Disk>, PathBuf)>) -> PyResult
     for (disk, overlay) in &moves {
         disk.get().chain_now().insert(0, overlay.clone());
         *disk.get().format.lock().unwrap_or_else(PoisonError::into_inner) = Format::Qcow2.name();
+        py.detach(|| disk.get().let_others_read_below())?;
     }
     Ok(())
 }

@@ -18,21 +18,42 @@ const NOT_SHARED: u64 = 200;
 const CONSISTENT_READ: u64 = 0;
 const WRITE: u64 = 1;
 const RESIZE: u64 = 3;
+/// What nobody else may do, whatever this one does.
+const NOT_BORNE: [u64; 2] = [WRITE, RESIZE];
 
 /// The lock stays until the file, with all its duplicates, is closed.
 ///
 /// # Errors
 /// `Busy`, naming who has the image as far as this user may know; or the host's answer.
 pub fn take(file: &File, name: &str, writes: bool) -> Result<()> {
-    let doing: &[u64] = if writes { &[CONSISTENT_READ, WRITE, RESIZE] } else { &[CONSISTENT_READ] };
-    let not_shared = [WRITE, RESIZE];
-    let locked = || Error::host(format!("lock {name}"));
-    for byte in doing.iter().map(|n| DOING + n).chain(not_shared.iter().map(|n| NOT_SHARED + n)) {
-        fcntl(file, libc::F_OFD_SETLK, libc::F_RDLCK, byte).map_err(locked())?;
-    }
+    claim(file, name, writes)?;
     // After ours are set, so that of two who begin at once at least one sees the other.
-    for byte in doing.iter().map(|n| NOT_SHARED + n).chain(not_shared.iter().map(|n| DOING + n)) {
-        if fcntl(file, libc::F_OFD_GETLK, libc::F_WRLCK, byte).map_err(locked())? {
+    check(file, name, writes)
+}
+
+fn doing(writes: bool) -> &'static [u64] {
+    if writes { &[CONSISTENT_READ, WRITE, RESIZE] } else { &[CONSISTENT_READ] }
+}
+
+/// The first half of [`take`]: others that come see it.
+///
+/// # Errors
+/// The host's answer.
+pub fn claim(file: &File, name: &str, writes: bool) -> Result<()> {
+    for byte in doing(writes).iter().map(|n| DOING + n).chain(NOT_BORNE.iter().map(|n| NOT_SHARED + n)) {
+        fcntl(file, libc::F_OFD_SETLK, libc::F_RDLCK, byte).map_err(Error::host(format!("lock {name}")))?;
+    }
+    Ok(())
+}
+
+/// The second half of [`take`]: whether it contradicts others'.
+///
+/// # Errors
+/// As for [`take`]; then what was claimed is given up.
+pub fn check(file: &File, name: &str, writes: bool) -> Result<()> {
+    for byte in doing(writes).iter().map(|n| NOT_SHARED + n).chain(NOT_BORNE.iter().map(|n| DOING + n)) {
+        let asked = fcntl(file, libc::F_OFD_GETLK, libc::F_WRLCK, byte);
+        if asked.map_err(Error::host(format!("lock {name}")))? {
             let by_writer = byte == DOING + WRITE || byte == DOING + RESIZE;
             release(file);
             return Err(busy(file, name, writes, by_writer));
