@@ -121,9 +121,38 @@ def test_what_a_disc_installs_starts_by_its_entry_in_the_variables(
     assert "Domain installation completed" in said
     assert "copied\nput Boot0099\nput BootOrder\n" in home.said
     home.wait_for("what was installed has started")
+    assert home.said.count("copied") == 1
     assert 'BdsDxe: starting Boot0099 "installed"' in home.said
     home.wait_for_state("shut off")
     assert "installed".encode("utf-16-le") in (home.home / "state/innkeeper/one.nvram").read_bytes()
+    assert home.scratch == []
+
+
+LOCATED = """
+[ -d /sys/firmware/efi ] && echo by UEFI
+cat /proc/cmdline
+"""
+
+
+@needs_grub
+def test_a_location_installs_by_uefi(home: Home, debian: KernelImage, initramfs: Initramfs) -> None:
+    """The installer's kernel is handed to the firmware, and what it puts into the variables is there afterwards."""
+    tree = home.home / "tree/install.amd"
+    tree.mkdir(parents=True)
+    shutil.copy(debian.vmlinuz, tree / "vmlinuz")
+    shutil.copy(initramfs(LOCATED + INSTALLS, modules=(*BLOCK, "efivarfs")), tree / "initrd.gz")
+    source = home.home / "source"
+    make_disk(source, "echo what was installed has started\nhalt\n")
+    size = source.stat().st_size / (1 << 30)
+    disks = ["--disk", f"{home.home}/disk.qcow2,size={size}", "--disk", f"path={source},format=raw,readonly=on"]
+    more = ["--location", str(tree.parent), "--extra-args", "anew quiet cryptomgr.notests"]
+    home.install("--boot", "uefi", *more, *disks, "--wait")
+    assert "by UEFI\n" in home.said
+    assert "anew quiet cryptomgr.notests" in home.said
+    assert "copied\nput Boot0099\nput BootOrder\n" in home.said
+    home.wait_for("what was installed has started")
+    assert 'BdsDxe: starting Boot0099 "installed"' in home.said
+    home.wait_for_state("shut off")
     assert home.scratch == []
 
 

@@ -263,7 +263,7 @@ HEAD = "--name a --memory 512 --disk size=1 "
             "--cdrom debian.iso --boot uefi,firmware.feature0.name=secure-boot,firmware.feature0.enabled=yes",
             "secure boot and its keys cannot be had",
         ),
-        ("--cdrom debian.iso --boot kernel=ks.cfg,hd", "--boot has a kernel, which starts without firmware, and hd"),
+        ("--cdrom debian.iso --boot kernel=ks.cfg,hd", "--boot has a kernel, which is what starts, and hd"),
         ("--cdrom debian.iso --boot nvram=a.fd", "--boot has nvram, which is UEFI's"),
         ("--cdrom debian.iso --boot cdrom,fd,hd,network", "--boot names 'fd'"),
         ("--pxe --network bridge=br0 --mac=52:54:00:60:72:67", "write --network …,mac=ADDRESS"),

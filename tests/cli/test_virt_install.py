@@ -166,6 +166,33 @@ def test_uefi_keeps_its_variables(made: Making, folders: Path) -> None:
     assert (firmware.kind, firmware.vars) == (FirmwareKind.UEFI, folders / "state/innkeeper/a.nvram")
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["--cdrom", "installer.iso"],
+        ["--location", "installer.iso,kernel=vmlinuz,initrd=initrd"],
+        ["--install", f"kernel={__file__},initrd={__file__}"],
+    ],
+)
+@pytest.mark.usefixtures("disc")
+def test_an_installer_starts_by_uefi_too_and_has_the_variables(made: Making, how: list[str]) -> None:
+    first, kept = (made(*how, "--boot", "uefi", "--disk", "none", step=step).machine for step in "12")
+    assert first.firmware == kept.firmware
+    assert kept.firmware is not None
+    assert kept.firmware.vars is not None
+    assert kept.kernel is None
+
+
+def test_a_kernel_of_ones_own_starts_by_uefi(made: Making) -> None:
+    machine = made.machine("--boot", f"uefi,kernel={__file__},kernel_args=quiet,nvram=a.vars")
+    assert (machine.kernel, machine.append) == (Path(__file__), "quiet")
+    assert machine.firmware is not None
+    assert machine.firmware.vars == Path("a.vars").absolute()
+    assert "a kernel, which is what starts, and loader" in made.refused(
+        "--import", "--boot", f"kernel={__file__},loader={__file__}"
+    )
+
+
 def test_words_about_the_machine(made: Making) -> None:
     uuid = "00000000-0000-0000-0000-000000000005"
     about = f"title='a, b',uuid={uuid},description=more"
@@ -241,7 +268,6 @@ def test_values_that_cannot_be_had_are_errors(made: Making, options: list[str], 
         (["--cdrom", "nothing.iso"], "nothing.iso"),
         (["--cdrom", __file__, "--osinfo", "debian12"], "is no ISO image"),
         (["--cdrom", "installer.iso", "--boot", "kernel=installer.iso"], "--boot has a kernel, which starts instead"),
-        (["--location", "installer.iso", "--boot", "uefi"], "give --cdrom"),
         (["--install", "fedora29"], "which would be fetched"),
         (["--cdrom", "installer.iso", "--unattended", "--osinfo", "win10"], "cannot answer the installer of win10"),
     ],

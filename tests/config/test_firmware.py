@@ -53,12 +53,19 @@ def test_a_machine_without_a_kernel_starts_seabios() -> None:
     assert MachineConfig(kernel=Path("vmlinuz")).started_by is None
 
 
+def test_uefi_starts_a_kernel_that_it_is_handed() -> None:
+    uefi = FirmwareConfig(kind=FirmwareKind.UEFI)
+    config = MachineConfig(kernel=Path("vmlinuz"), firmware=uefi)
+    assert config.started_by is uefi
+    assert config.shows
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
         ({"initrd": Path("i")}, "initrd is i, and there is no kernel"),
         ({"append": "quiet"}, "append is 'quiet', and there is no kernel"),
-        ({"kernel": Path("k"), "firmware": FirmwareConfig()}, "kernel is k, which starts without firmware bios"),
+        ({"kernel": Path("k"), "firmware": FirmwareConfig()}, "kernel is k, which firmware bios cannot start"),
         ({"kernel": Path("k"), "boot": BootConfig()}, "leave out the boot order"),
     ],
 )

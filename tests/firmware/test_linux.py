@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from innkeeper.errors import BootError
+from innkeeper.firmware import BootPlan, open_bzimage
 from innkeeper.firmware.base import LOW_LAYOUT
 from innkeeper.firmware.linux import BzImage
 from innkeeper.memory import FlatMemory
 from innkeeper.testing.engine import reset_state
+from innkeeper.testing.guests import HALT, flat_guest
 
 from .conftest import MIB, bzimage, plan
 
@@ -129,3 +131,18 @@ def test_an_initrd_that_does_not_fit_is_refused(memory: FlatMemory) -> None:
 def test_a_truncated_kernel_is_refused(length: int) -> None:
     with pytest.raises(BootError, match="is truncated"):
         BzImage(Path("vmlinuz"), bzimage()[:length])
+
+
+def test_uefi_is_handed_the_file_in_two_parts() -> None:
+    data = b"MZ" + bzimage()[2:]
+    handed = BzImage(Path("vmlinuz"), data).for_firmware(BootPlan(command_line="quiet", initrd=b"initrd"))
+    assert (handed.setup, handed.rest) == (data[:1024], data[1024:])
+    assert (handed.initrd, handed.command_line) == (b"initrd", b"quiet\0")
+
+
+def test_uefi_starts_no_kernel_without_its_stub(tmp_path: Path) -> None:
+    with pytest.raises(BootError, match="vmlinuz was made without CONFIG_EFI_STUB"):
+        BzImage(Path("vmlinuz"), bzimage()).for_firmware(BootPlan())
+    (tmp_path / "kernel").write_bytes(flat_guest(HALT))
+    with pytest.raises(BootError, match="kernel is no bzImage, and UEFI is handed no other"):
+        open_bzimage(tmp_path / "kernel")

@@ -1,6 +1,7 @@
 """Boards that start by firmware, and what is done in its place where there is none."""
 
 import struct
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,7 @@ from innkeeper.devices.boot import BootEntry, BootKind, boot_order, boot_path
 from innkeeper.devices.pci import Bar, BarKind, PciFunction, PciIdentity, PciSite
 from innkeeper.devices.pci import config_space as space
 from innkeeper.devices.testdev import TestRegister
+from innkeeper.firmware import HandedKernel
 from innkeeper.memory import FlatMemory
 from innkeeper.platforms import PcBoard, Surroundings
 from innkeeper.platforms.pc import PORTS, pci_window, pci_window_64
@@ -54,18 +56,17 @@ class Assembled:
         )
         self.board = PcBoard(around, memory_mib=memory_mib, vcpus=1, start=start)
 
-    def file(self, name: str) -> bytes:
+    def item(self, key: int, length: int) -> bytes:
         """As firmware reads it from fw_cfg."""
         base, _ = PORTS["fw_cfg"]
+        self.vm.ports.write(base, 2, key)
+        return bytes(self.vm.ports.read(base + 1, 1) for _ in range(length))
 
-        def read(key: int, length: int) -> bytes:
-            self.vm.ports.write(base, 2, key)
-            return bytes(self.vm.ports.read(base + 1, 1) for _ in range(length))
-
-        (count,) = struct.unpack(">I", read(0x19, 4))
-        for entry in struct.iter_unpack(">IHH56s", read(0x19, 4 + 64 * count)[4:]):
+    def file(self, name: str) -> bytes:
+        (count,) = struct.unpack(">I", self.item(0x19, 4))
+        for entry in struct.iter_unpack(">IHH56s", self.item(0x19, 4 + 64 * count)[4:]):
             if entry[3].rstrip(b"\0").decode() == name:
-                return read(entry[1], entry[0])
+                return self.item(entry[1], entry[0])
         raise LookupError(name)
 
 
@@ -91,6 +92,20 @@ def test_firmware_is_told_what_to_boot() -> None:
     assert assembled.file("bootorder") == b"/pci@i0cf8/scsi@4/disk@0,0\n/pci@i0cf8/scsi@2/disk@0,0\nHALT\0"
     with pytest.raises(LookupError):
         assembled.file("etc/sercon-port")
+
+
+def test_firmware_is_handed_a_kernel() -> None:
+    handed = HandedKernel(setup=b"setup", rest=b"the rest", initrd=b"initrd", command_line=b"quiet\0")
+    assembled = Assembled(start=replace(START, kernel=handed))
+    for size_key, key, content in (
+        (0x17, 0x18, handed.setup),
+        (0x08, 0x11, handed.rest),
+        (0x0B, 0x12, handed.initrd),
+        (0x14, 0x15, handed.command_line),
+    ):
+        assert assembled.item(size_key, 4) == len(content).to_bytes(4, "little")
+        assert assembled.item(key, len(content)) == content
+    assert Assembled(start=START).item(0x08, 4) == bytes(4)
 
 
 def test_boot_numbers_come_before_kinds() -> None:

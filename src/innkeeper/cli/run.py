@@ -136,7 +136,7 @@ def add_guest_options(parser: argparse.ArgumentParser) -> None:
         "--kernel",
         type=Path,
         metavar="PATH",
-        help="a bzImage, a PVH or a multiboot ELF, started directly; without it, firmware boots a disk, disc or network",
+        help="a bzImage, a PVH or a multiboot ELF, started directly, or a bzImage by --firmware uefi; without it, firmware boots a disk, disc or network",
     )
     add_firmware_options(parser)
     parser.add_argument("--initrd", type=Path, metavar="PATH", help="an initramfs or initial RAM disk")
@@ -177,7 +177,7 @@ def add_firmware_options(parser: argparse.ArgumentParser) -> None:
         "--firmware",
         type=FirmwareConfig.parse,
         metavar="bios|uefi[,path=…,vars=…]",
-        help="what starts a machine without a kernel: SeaBIOS (default) or OVMF, which keeps its variables in vars=PATH",
+        help="what starts a machine without a kernel: SeaBIOS (default) or OVMF, which keeps its variables in vars=PATH, and starts a kernel too",
     )
     parser.add_argument(
         "--firmware-log", type=Path, metavar="PATH", help="write there what firmware says on its debug port"

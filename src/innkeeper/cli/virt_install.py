@@ -190,7 +190,10 @@ def first_start(
     elif first is not None and first.kernel is not None and first.initrd is not None:
         first = replace(first, initrd=folder / INITRD)
     if first is not None:
+        kept = machine.firmware
         machine = first.of(machine)
+        if machine.firmware is not None:
+            machine = replace(machine, firmware=kept)  # what an installer notes in UEFI's variables is for all starts
     if cloud:
         machine = replace(machine, disks=(*machine.disks, DiskConfig.cdrom(folder / SEED)))
     return machine

@@ -10,7 +10,7 @@ from innkeeper.config.balloon import BalloonConfig
 from innkeeper.config.console import ConsoleConfig, ConsoleKind
 from innkeeper.config.disk import DiskConfig
 from innkeeper.config.filesystem import FilesystemConfig
-from innkeeper.config.firmware import BootConfig, FirmwareConfig
+from innkeeper.config.firmware import BootConfig, FirmwareConfig, FirmwareKind
 from innkeeper.config.gdb import GdbConfig
 from innkeeper.config.graphics import GraphicsConfig, GraphicsKind
 from innkeeper.config.network import NetworkConfig
@@ -53,7 +53,7 @@ class MachineConfig:
     innkeeper.errors.ConfigError: memory is 0 MiB; it must be between 2 and 1048576
     """
 
-    kernel: Path | None = None  # started directly; without one, firmware starts what it finds
+    kernel: Path | None = None  # started directly, or by UEFI; without one, firmware starts what it finds
     initrd: Path | None = None
     append: str = ""
     memory_mib: int = 512
@@ -69,7 +69,7 @@ class MachineConfig:
     virtio_consoles: tuple[ConsoleConfig, ...] = ()  # beside the serial port: hvc0 and so on
     agent: bool = False  # a channel for QEMU's guest agent
     inputs: tuple[InputKind, ...] = ()  # virtio devices, beside the PS/2 ones
-    firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS
+    firmware: FirmwareConfig | None = None  # without a kernel: SeaBIOS; with one, UEFI alone
     boot: BootConfig | None = None  # what firmware boots; None: whatever it can
     uuid: UUID | None = None  # made up if None
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
@@ -87,8 +87,8 @@ class MachineConfig:
 
     @property
     def started_by(self) -> FirmwareConfig | None:
-        """The firmware that a machine without a kernel starts with."""
-        return None if self.kernel is not None else self.firmware or FirmwareConfig()
+        """The firmware that a machine starts with: without a kernel, or with one that UEFI starts."""
+        return self.firmware if self.kernel is not None else self.firmware or FirmwareConfig()
 
     @property
     def possible_vcpus(self) -> int:
@@ -101,7 +101,7 @@ class MachineConfig:
         if self.video is not None:
             return self.video
         seen = any(graphics.kind is not GraphicsKind.NONE for graphics in self.graphics)
-        return VideoModel.VGA if seen or self.kernel is None else VideoModel.NONE
+        return VideoModel.VGA if seen or self.started_by is not None else VideoModel.NONE
 
     @property
     def shows(self) -> bool:
@@ -153,8 +153,10 @@ class MachineConfig:
                 )
             if self.append:
                 raise ConfigError(f"append is {self.append!r}, and there is no kernel to be told it; give one")
-        elif self.firmware is not None:
-            raise ConfigError(f"kernel is {self.kernel}, which starts without firmware {self.firmware.kind}; give one")
+        elif self.firmware is not None and self.firmware.kind is not FirmwareKind.UEFI:
+            raise ConfigError(
+                f"kernel is {self.kernel}, which firmware {self.firmware.kind} cannot start; leave out one of them, or give uefi"
+            )
         elif self.boot is not None:
             raise ConfigError(f"kernel is {self.kernel}, which is what the machine boots; leave out the boot order")
 

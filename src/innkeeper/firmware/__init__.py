@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from innkeeper.firmware.base import BootPlan, Entry, KernelImage
+from innkeeper.firmware.base import BootPlan, Entry, HandedKernel, KernelImage
 from innkeeper.firmware.memory_map import MapEntry, MapKind
 from innkeeper.lazy import lazily
 
 if TYPE_CHECKING:
-    from innkeeper.firmware.image import open_kernel
+    from innkeeper.firmware.image import open_bzimage, open_kernel
 
-__all__ = ["BootPlan", "Entry", "KernelImage", "MapEntry", "MapKind", "open_kernel"]
+__all__ = ["BootPlan", "Entry", "HandedKernel", "KernelImage", "MapEntry", "MapKind", "open_bzimage", "open_kernel"]
 
-__getattr__ = lazily(__name__, {"open_kernel": "innkeeper.firmware.image"})
+__getattr__ = lazily(__name__, dict.fromkeys(("open_bzimage", "open_kernel"), "innkeeper.firmware.image"))

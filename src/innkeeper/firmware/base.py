@@ -55,6 +55,16 @@ class BootPlan:
         return ends[0] if ends else HIGH_MEMORY
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedKernel:
+    """A kernel that firmware starts, as fw_cfg has it: a Linux kernel's setup sectors, and the rest."""
+
+    setup: bytes
+    rest: bytes
+    initrd: bytes = b""
+    command_line: bytes = b""
+
+
 class KernelImage(Protocol):
     """A kernel file whose format is known and whose header makes sense."""
 

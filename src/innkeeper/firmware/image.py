@@ -32,6 +32,14 @@ def open_kernel(path: Path) -> KernelImage:
     raise BootError(f"kernel {path} {_what_it_is(data)}; it must be a bzImage, a PVH ELF file or a multiboot file")
 
 
+def open_bzimage(path: Path) -> BzImage:
+    """What UEFI can be handed. Raises `BootError` if it is anything else."""
+    data = read_file(path, "kernel")
+    if not BzImage.recognises(data):
+        raise BootError(f"kernel {path} is no bzImage, and UEFI is handed no other; leave out one of them")
+    return BzImage(path, data)
+
+
 def _what_it_is(data: bytes) -> str:
     if data.startswith(elf.MAGIC):
         return "is an ELF file with neither a PVH note nor a multiboot header"

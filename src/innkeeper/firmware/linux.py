@@ -21,6 +21,7 @@ from innkeeper.firmware.base import (
     PAGE,
     BootPlan,
     Entry,
+    HandedKernel,
     Span,
     align_up,
     place_initrd,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 SECTOR = 512
 HEADER_START = 0x1F1
 HEADER_MINIMUM = 0x268  # up to and with handover_offset
+EFI_STUB = b"MZ"  # it is a program of UEFI's too
 BOOT_FLAG, HEADER_MAGIC = 0xAA55, b"HdrS"
 PROTOCOL_2_12 = 0x020C  # the first with xloadflags
 
@@ -90,6 +92,19 @@ class BzImage:
         memory.write(zero_page, bytes(parameters))
         return partial(_enter, memory=memory, rip=span.start + ENTRY_64, rsi=zero_page)
 
+    def for_firmware(self, plan: BootPlan) -> HandedKernel:
+        """For UEFI to start. Raises `BootError` if it cannot."""
+        if not self._data.startswith(EFI_STUB):
+            raise BootError(
+                f"kernel {self._path} was made without CONFIG_EFI_STUB, so that UEFI cannot start it; leave out one of them"
+            )
+        return HandedKernel(
+            setup=self._data[: self._setup_bytes],
+            rest=self._data[self._setup_bytes :],
+            initrd=plan.initrd or b"",
+            command_line=self._command_line(plan),
+        )
+
     def _field(self, code: str, offset: int) -> int:
         value: int = struct.unpack_from(code, self._data, offset)[0]
         return value
@@ -133,12 +148,16 @@ class BzImage:
         return parameters
 
     def _write_command_line(self, memory: GuestMemory, plan: BootPlan) -> int:
+        start, _ = LOW_LAYOUT["command line"]
+        memory.write(start, self._command_line(plan))
+        return start
+
+    def _command_line(self, plan: BootPlan) -> bytes:
+        """With the NUL at its end."""
         line, limit = os.fsencode(plan.command_line), self._field("<I", COMMAND_LINE_LIMIT)
         if len(line) > limit:
             raise BootError(f"the command line is {len(line)} bytes long; kernel {self._path} takes at most {limit}")
-        start, _ = LOW_LAYOUT["command line"]
-        memory.write(start, line + b"\0")
-        return start
+        return line + b"\0"
 
 
 def _enter(state: CpuState, *, memory: GuestMemory, rip: int, rsi: int) -> CpuState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -15,7 +15,7 @@ from innkeeper.devices.pci import PciDevice
 from innkeeper.devices.uart import ConsoleSink
 from innkeeper.engine import Capability, Choice, Engine, Translation, Vcpu, Vm, choose
 from innkeeper.errors import EngineUnavailable
-from innkeeper.firmware import BootPlan, KernelImage, acpi, cpu_entry
+from innkeeper.firmware import BootPlan, HandedKernel, KernelImage, acpi, cpu_entry, open_bzimage
 from innkeeper.firmware.files import read_file
 from innkeeper.firmware.rom import Firmware, open_firmware
 from innkeeper.firmware.video import font_of, set_text_mode
@@ -196,6 +196,23 @@ def _firmware_start(config: MachineConfig, parts: Parts) -> FirmwareStart | None
         name=config.name or "",
         uuid=parts.uuid,
         version=__version__,
+        kernel=_handed(config) if config.kernel is not None else None,
+    )
+
+
+def _handed(config: MachineConfig) -> HandedKernel:
+    """The kernel that UEFI starts. Raises `InnkeeperError`."""
+    assert config.kernel is not None  # noqa: S101 - as whoever asks has seen
+    kernel = open_bzimage(config.kernel)
+    return kernel.for_firmware(plan_of(config, is_linux=kernel.is_linux))
+
+
+def plan_of(config: MachineConfig, *, is_linux: bool) -> BootPlan:
+    """What a kernel is told, whoever starts it. Raises `InnkeeperError`."""
+    return BootPlan(
+        command_line=with_console(config, is_linux=is_linux),
+        initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
+        initrd_path=config.initrd,
     )
 
 
@@ -207,10 +224,8 @@ def load(config: MachineConfig, kernel: KernelImage | None, parts: Parts, assemb
     parts.memory.clear()
     if kernel is None:
         return  # the vCPUs are in their reset state, and the ROM is where they begin
-    plan = BootPlan(
-        command_line=with_console(config, is_linux=kernel.is_linux),
-        initrd=read_file(config.initrd, "initrd") if config.initrd is not None else None,
-        initrd_path=config.initrd,
+    plan = replace(
+        plan_of(config, is_linux=kernel.is_linux),
         memory_map=memory_map(config.memory_mib),
         rsdp=assembly.board.write_tables(),
         extended_bios_data=EXTENDED_BIOS_DATA[0],

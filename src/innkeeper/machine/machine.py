@@ -356,7 +356,9 @@ class Machine(Shown, Checkpointed, Suspendable, Returning):
             self._let_go_of_console()
 
     def _open_kernel(self) -> KernelImage | None:
-        return firmware.open_kernel(self.config.kernel) if self.config.kernel is not None else None
+        """What is started without firmware."""
+        kernel = self.config.kernel if self.config.started_by is None else None
+        return firmware.open_kernel(kernel) if kernel is not None else None
 
     def _build(
         self, processors: Processors, kernel: KernelImage | None, kept: KeptState | None = None, *, loads: bool = False

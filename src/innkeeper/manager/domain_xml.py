@@ -185,6 +185,9 @@ def read_machine(root: Element, name: str) -> MachineConfig:
     devices = root.find("devices")
     devices = ET.Element("devices") if devices is None else devices
     kernel, initrd = text_of(os_part, "kernel"), text_of(os_part, "initrd")
+    firmware = read_firmware(os_part)
+    if kernel and firmware is not None and firmware.kind is not FirmwareKind.UEFI:
+        firmware = None  # a kernel starts without a BIOS
     memory_mib, current = memory_bytes(memory) // MIB, root.find("currentMemory")
     current_mib = memory_bytes(current) // MIB if current is not None else memory_mib
     vcpus, most_vcpus = read_vcpus(root)
@@ -195,7 +198,7 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         kernel=Path(kernel) if kernel else None,
         initrd=Path(initrd) if initrd else None,
         append=text_of(os_part, "cmdline") or "",
-        firmware=None if kernel else read_firmware(os_part),
+        firmware=firmware,
         boot=None if kernel else read_boot(os_part),
         memory_mib=memory_mib,
         vcpus=vcpus,
@@ -208,7 +211,7 @@ def read_machine(root: Element, name: str) -> MachineConfig:
         vsock=read_vsock(vsock) if vsock is not None else None,
         rng=read_rng(devices),
         balloon=read_balloon(devices, memory_mib, current_mib),
-        video=read_video(devices, firmware=kernel is None),
+        video=read_video(devices, firmware=kernel is None or firmware is not None),
         inputs=read_inputs(devices),
         console=console,
         virtio_consoles=virtio_consoles,

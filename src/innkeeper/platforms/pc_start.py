@@ -12,11 +12,25 @@ from uuid import UUID
 
 from innkeeper.bus import Buses
 from innkeeper.devices.boot import Bootable, BootEntry, boot_order, boot_path
-from innkeeper.devices.fw_cfg import KEY_BOOT_MENU, KEY_IRQ0_OVERRIDE, KEY_UUID, Content, integer
+from innkeeper.devices.fw_cfg import (
+    KEY_BOOT_MENU,
+    KEY_COMMAND_LINE,
+    KEY_COMMAND_LINE_BYTES,
+    KEY_INITRD,
+    KEY_INITRD_BYTES,
+    KEY_IRQ0_OVERRIDE,
+    KEY_KERNEL,
+    KEY_KERNEL_BYTES,
+    KEY_SETUP,
+    KEY_SETUP_BYTES,
+    KEY_UUID,
+    Content,
+    integer,
+)
 from innkeeper.devices.pci import BarKind, PciBus, PciDevice, PciFunction
 from innkeeper.devices.pci import config_space as space
 from innkeeper.devices.pflash import Flash, Store
-from innkeeper.firmware import MapEntry, MapKind, acpi
+from innkeeper.firmware import HandedKernel, MapEntry, MapKind, acpi
 from innkeeper.firmware.acpi import AcpiBoard
 from innkeeper.firmware.smbios import SmbiosMachine, smbios_files
 from innkeeper.memory import GuestMemory, Ram
@@ -44,6 +58,8 @@ class FirmwareStart:
     menu: bool = False
     serial_port: int | None = None
     """Where a BIOS shows, beside its screen if it has one, what it has to say."""
+    kernel: HandedKernel | None = None
+    """What UEFI starts, before it looks for anything else."""
     name: str = ""
     uuid: UUID
     version: str = ""
@@ -75,11 +91,20 @@ class Chips:
 
 def items(start: FirmwareStart) -> dict[int, Content]:
     """fw_cfg's numbered items."""
-    return {
+    told: dict[int, Content] = {
         KEY_UUID: start.uuid.bytes,
         KEY_BOOT_MENU: integer(start.menu, 2),
         KEY_IRQ0_OVERRIDE: integer(1, 1),  # the PIT is at GSI 2
     }
+    if start.kernel is not None:
+        for size_key, key, content in (
+            (KEY_SETUP_BYTES, KEY_SETUP, start.kernel.setup),
+            (KEY_KERNEL_BYTES, KEY_KERNEL, start.kernel.rest),
+            (KEY_INITRD_BYTES, KEY_INITRD, start.kernel.initrd),
+            (KEY_COMMAND_LINE_BYTES, KEY_COMMAND_LINE, start.kernel.command_line),
+        ):
+            told |= {size_key: integer(len(content), 4), key: content}
+    return told
 
 
 def files(

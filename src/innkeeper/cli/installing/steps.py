@@ -23,10 +23,8 @@ METHODS = {
 INSTALL_KEYS = ("kernel", "initrd", "kernel_args", "kernel_args_overwrite", "bootdev", "no_install", "os")
 LOADER_FIXED = {"loader.type": ("pflash", "rom"), "loader.readonly": ("yes", "on"), "loader.secure": ("no", "off")}
 """What a loader may say only as it is."""
-BOOT_KEYS = (
-    *("kernel", "initrd", "kernel_args", "menu", "useserial", "loader", "nvram", "nvram.template", "firmware"),
-    *LOADER_FIXED,
-)
+UEFI_KEYS = ("loader", "nvram", "nvram.template", "firmware", *LOADER_FIXED)
+BOOT_KEYS = ("kernel", "initrd", "kernel_args", "menu", "useserial", *UEFI_KEYS)
 BOOT_NAMES = {
     "cmdline": "kernel_args",
     "bootmenu.enable": "menu",
@@ -154,22 +152,19 @@ def check_location(arguments: argparse.Namespace) -> None:
 
 def from_location(arguments: argparse.Namespace, host: Host, later: Start, location: Location | None = None) -> Steps:
     location = location or read_location(arguments.location, host)
-    refuse_uefi(later, "--location")
     disc = location.path if host.kind(location.path) != FOLDER else None
     later = with_order(later, BootDevice.HD, *([BootDevice.CDROM] if disc else []))
     words, only = list(arguments.extra_args), False
     if arguments.install is not None:
         pairs = taken("--install", arguments.install, "kernel_args", "kernel_args_overwrite")
         words, only = [*words, *pairs.get("kernel_args", "").split()], pairs.get("kernel_args_overwrite") in YES
-    first = Start(append=" ".join(words).strip())
+    first = Start(append=" ".join(words).strip(), firmware=by_uefi(later))
     return Steps(first=first, later=later, location=location, cdrom=disc, only_these_words=only)
 
 
-def refuse_uefi(later: Start, option: str) -> None:
-    if later.firmware is not None and later.firmware.kind is FirmwareKind.UEFI:
-        raise ConfigError(
-            f"{option} starts a kernel without firmware, which then installs for none; with --boot uefi, give --cdrom"
-        )
+def by_uefi(later: Start) -> FirmwareConfig | None:
+    """What starts the installer's kernel, so that it sees what it installs for; a BIOS does not."""
+    return later.firmware if later.firmware is not None and later.firmware.kind is FirmwareKind.UEFI else None
 
 
 def read_location(text: str, host: Host) -> Location:
@@ -203,32 +198,37 @@ def from_install(arguments: argparse.Namespace, host: Host, later: Start) -> Ste
         return Steps(first=first, later=with_order(later, BootDevice.HD), cdrom=cdrom)
     if "kernel" not in pairs:
         raise ConfigError("--install says neither kernel, bootdev nor no_install; give one")
-    refuse_uefi(later, "--install kernel=…")
     words = " ".join([*([pairs["kernel_args"]] if "kernel_args" in pairs else []), *arguments.extra_args]).strip()
-    first = Start(kernel=host.existing(pairs["kernel"]), initrd=host.existing(pairs.get("initrd")), append=words)
+    kernel, initrd = host.existing(pairs["kernel"]), host.existing(pairs.get("initrd"))
+    first = Start(kernel=kernel, initrd=initrd, append=words, firmware=by_uefi(later))
     return Steps(first=first, later=with_order(later, BootDevice.HD))
 
 
 def read_boot(text: str, host: Host) -> Start:
     """`--boot`: devices in their order, firmware, or a kernel."""
     names, pairs = boot_words(text)
-    uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
+    firmware = read_firmware(names, pairs, host)
     names = [name for name in names if name != "uefi"]
     if "kernel" in pairs:
-        return of_kernel(names, pairs, host)
+        return of_kernel(names, pairs, host, firmware)
     if extra := [key for key in ("initrd", "kernel_args") if key in pairs]:
         raise ConfigError(f"--boot has {extra[0]}, and no kernel to take it; give kernel=FILE")
     flags = [f"{key}={pairs[key]}" for key in ("menu", "useserial") if key in pairs]
     boot = BootConfig.parse(",".join([*names, *flags])) if names or flags else None
+    return Start(boot=boot, firmware=firmware, ordered=bool(names))
+
+
+def read_firmware(names: list[str], pairs: dict[str, str], host: Host) -> FirmwareConfig | None:
+    """None if nothing is said of it."""
+    uefi = "uefi" in names or pairs.get("firmware") == "efi" or pairs.get("loader.type") == "pflash"
     loader = host.existing(pairs.get("loader"))
     variables, template = (Path(pairs[key]).absolute() if key in pairs else None for key in ("nvram", "nvram.template"))
     if not uefi and loader is None:
         if variables is not None or template is not None:
             raise ConfigError("--boot has nvram, which is UEFI's; give uefi, or a loader= with loader.type=pflash")
-        return Start(boot=boot, ordered=bool(names))
+        return None
     kind = FirmwareKind.UEFI if uefi else FirmwareKind.BIOS
-    firmware = FirmwareConfig(kind=kind, path=loader, vars=variables, template=template)
-    return Start(boot=boot, firmware=firmware, ordered=bool(names))
+    return FirmwareConfig(kind=kind, path=loader, vars=variables, template=template)
 
 
 def boot_words(text: str) -> tuple[list[str], dict[str, str]]:
@@ -261,9 +261,11 @@ def check_features(pairs: dict[str, str]) -> None:
             raise ConfigError(f"--boot has {key}={value}; secure boot and its keys cannot be had: it must be no")
 
 
-def of_kernel(names: list[str], pairs: dict[str, str], host: Host) -> Start:
-    """A kernel that starts each time, without firmware."""
-    if extra := [*names, *(key for key in pairs if key not in ("kernel", "initrd", "kernel_args"))]:
-        raise ConfigError(f"--boot has a kernel, which starts without firmware, and {extra[0]}; leave out one of them")
-    words = pairs.get("kernel_args", "").strip()
-    return Start(kernel=host.existing(pairs["kernel"]), initrd=host.existing(pairs.get("initrd")), append=words)
+def of_kernel(names: list[str], pairs: dict[str, str], host: Host, firmware: FirmwareConfig | None) -> Start:
+    """A kernel that starts each time, without firmware or by UEFI."""
+    by_uefi = firmware is not None and firmware.kind is FirmwareKind.UEFI
+    fine = ("kernel", "initrd", "kernel_args", *(UEFI_KEYS if by_uefi else ()))
+    if extra := [*names, *(key for key in pairs if key not in fine)]:
+        raise ConfigError(f"--boot has a kernel, which is what starts, and {extra[0]}; leave out one of them")
+    words, initrd = pairs.get("kernel_args", "").strip(), host.existing(pairs.get("initrd"))
+    return Start(kernel=host.existing(pairs["kernel"]), initrd=initrd, append=words, firmware=firmware)
