@@ -10,10 +10,13 @@ import pytest
 from innkeeper.errors import ConfigError, ImageError
 from innkeeper.image.cpio import Archive
 from innkeeper.image.installer import InstallerRecipe, build_installer
+from innkeeper.image.installer.build import TOOLS
 from innkeeper.image.installer.initrd import add_steps, kernel_release
 from innkeeper.image.installer.repository import write_repository
 from innkeeper.image.iso9660 import Disc
 from innkeeper.manager.installation.media import Location, boot_files, system_of
+
+PACKAGES = ("base-files", "grub-pc", "grub-efi-amd64", "grub-efi-amd64-bin", "efibootmgr", "linux-image-cloud-amd64")
 
 
 @pytest.mark.parametrize(
@@ -67,8 +70,9 @@ def test_our_steps_are_shell_scripts_in_the_installers_menu() -> None:
 
 @pytest.mark.slow
 def test_a_disc_has_an_installer_and_packages(tmp_path: Path) -> None:
-    if shutil.which("xorriso") is None:
-        pytest.skip("no xorriso")
+    for tool in TOOLS:
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
     disc = tmp_path / "debian.iso"
     try:
         build_installer(InstallerRecipe(preseed="d-i x/y string z\n"), disc)
@@ -79,10 +83,10 @@ def test_a_disc_has_an_installer_and_packages(tmp_path: Path) -> None:
         assert system_of(tree) == "debian12"
         _, initrd = boot_files(Location(path=disc), tree)
         assert tree.has("isolinux/isolinux.bin")
+        assert "linux /install.amd/vmlinuz auto=true" in (tree.text("boot/grub/grub.cfg") or "")
+        assert tree.has("boot/grub/efi.img")
         index = tree.text("dists/bookworm/main/binary-amd64/Packages") or ""
-        assert [f"Package: {name}\n" in index for name in ("base-files", "grub-pc", "linux-image-cloud-amd64")] == [
-            True
-        ] * 3
+        assert [f"Package: {name}\n" in index for name in PACKAGES] == [True] * len(PACKAGES)
         tree.extract(initrd, tmp_path / "initrd")
     whole = gzip.decompress((tmp_path / "initrd").read_bytes())  # all of its archives
     assert b"d-i x/y string z" in whole

@@ -186,8 +186,6 @@ def read_machine(root: Element, name: str) -> MachineConfig:
     devices = ET.Element("devices") if devices is None else devices
     kernel, initrd = text_of(os_part, "kernel"), text_of(os_part, "initrd")
     firmware = read_firmware(os_part)
-    if kernel and firmware is not None and firmware.kind is not FirmwareKind.UEFI:
-        firmware = None  # a kernel starts without a BIOS
     memory_mib, current = memory_bytes(memory) // MIB, root.find("currentMemory")
     current_mib = memory_bytes(current) // MIB if current is not None else memory_mib
     vcpus, most_vcpus = read_vcpus(root)
@@ -241,7 +239,7 @@ def read_firmware(os_part: Element) -> FirmwareConfig | None:
     template = attribute(os_part, "nvram", "template")
     uefi = os_part.get("firmware") == "efi" or (loader is not None and loader.get("type") == "pflash")
     path = text_of(os_part, "loader")
-    if not uefi and path is None:
+    if not uefi and (path is None or text_of(os_part, "kernel")):  # a kernel starts without a BIOS
         return None
     return FirmwareConfig(
         kind=FirmwareKind.UEFI if uefi else FirmwareKind.BIOS,

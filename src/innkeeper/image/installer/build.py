@@ -1,6 +1,6 @@
-"""A recipe → an ISO image that starts by BIOS, from packages that apt fetches. Needs xorriso, and no privileges.
+"""A recipe → an ISO image that starts by BIOS and by UEFI, from packages that apt fetches. Needs xorriso and mtools, and no privileges.
 
-The image starts by El Torito and ISOLINUX. Left out: UEFI, and hybrid images for USB sticks.
+The image starts by El Torito: under a BIOS by ISOLINUX, under UEFI by GRUB from a small FAT file system. Left out: hybrid images for USB sticks.
 """
 
 import gzip
@@ -13,7 +13,7 @@ from innkeeper.errors import ImageError
 from innkeeper.image.cpio import Archive
 from innkeeper.image.installer import initrd
 from innkeeper.image.installer.lists import Lists, lists
-from innkeeper.image.installer.recipe import AT_ONCE, NAMED, NETBOOT, InstallerRecipe
+from innkeeper.image.installer.recipe import ALONE, AT_ONCE, NAMED, NETBOOT, InstallerRecipe
 from innkeeper.image.installer.repository import write_repository
 from innkeeper.image.packages import PackageClient, run
 
@@ -29,6 +29,18 @@ label install
     kernel /install.amd/vmlinuz
     append initrd=/install.amd/initrd.gz {words}
 """
+UEFI_MENU = """\
+set timeout=3
+menuentry Install {{
+    linux /install.amd/vmlinuz {words}
+    initrd /install.amd/initrd.gz
+}}
+"""
+UEFI_GRUB = "usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi"  # it finds the disc by .disk/info, and its menu there
+UEFI_IMAGE = "boot/grub/efi.img"
+UEFI_SECTORS = 12288
+BIOS_IMAGE = "isolinux/isolinux.bin"
+TOOLS = {"xorriso": "xorriso", "mcopy": "mtools"}
 QUIET = "auto=true priority=critical DEBIAN_FRONTEND=text console=ttyS0,115200 --- console=ttyS0,115200"
 ASKING = "console=tty0 ---"
 
@@ -38,8 +50,8 @@ Progress = Callable[[str, float], None]
 
 def build_installer(recipe: InstallerRecipe, output: Path, progress: Progress = lambda _stage, _done: None) -> Path:
     """Makes the image `output`, which must not exist. Raises `ImageError`; nothing is left then."""
-    if shutil.which("xorriso") is None:
-        raise ImageError("this host lacks what makes a disc's image: apt-get install xorriso")
+    if missing := [package for tool, package in TOOLS.items() if shutil.which(tool) is None]:
+        raise ImageError(f"this host lacks what makes a disc's image: apt-get install {' '.join(missing)}")
     if output.exists():
         raise ImageError(f"{output} exists already; remove it, or choose another name")
     if not output.parent.is_dir():
@@ -65,21 +77,15 @@ def fill(recipe: InstallerRecipe, scratch: Path, progress: Progress) -> Path:
     progress("fetching the installer", 0.1)
     add_installer(recipe, archive, tree, scratch / "parts")
     progress("fetching packages", 0.3)
-    write_repository(tree, recipe.suite, archive.fetch(recipe.wanted(), scratch / "packages"))
+    packages = archive.fetch(recipe.wanted(), scratch / "packages")
+    write_repository(tree, recipe.suite, [*packages, *archive.fetch_alone(list(ALONE), scratch / "alone")])
     progress("writing the image", 0.8)
     describe(recipe, tree)
     add_menu(recipe, tree)
+    add_uefi_menu(recipe, tree)
     image = scratch / "disc.iso"
-    boot = [
-        "-b",
-        "isolinux/isolinux.bin",
-        "-c",
-        "isolinux/boot.cat",
-        "-no-emul-boot",
-        "-boot-load-size",
-        "4",
-        "-boot-info-table",
-    ]
+    boot = ["-b", BIOS_IMAGE, "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
+    boot += ["-eltorito-alt-boot", "-e", UEFI_IMAGE, "-no-emul-boot"]
     run(["xorriso", "-as", "mkisofs", "-quiet", "-r", "-J", "-V", "DEBIAN", "-o", str(image), *boot, str(tree)])
     progress("done", 1.0)
     return image
@@ -122,4 +128,20 @@ def add_menu(recipe: InstallerRecipe, tree: Path) -> None:
     shutil.copyfile(client.unpack(client.find("isolinux")) / "usr/lib/ISOLINUX/isolinux.bin", place / "isolinux.bin")
     modules = client.unpack(client.find("syslinux-common")) / "usr/lib/syslinux/modules/bios"
     shutil.copyfile(modules / "ldlinux.c32", place / "ldlinux.c32")
-    (place / "isolinux.cfg").write_text(MENU.format(words=QUIET if recipe.preseed is not None else ASKING))
+    (place / "isolinux.cfg").write_text(MENU.format(words=words_of(recipe)))
+
+
+def add_uefi_menu(recipe: InstallerRecipe, tree: Path) -> None:
+    client = PackageClient()
+    grub = client.unpack(client.find("grub-efi-amd64-bin")) / UEFI_GRUB
+    image = tree / UEFI_IMAGE
+    image.parent.mkdir(parents=True)
+    run(["mformat", "-C", "-T", str(UEFI_SECTORS), "-v", "EFI", "-i", str(image), "::"])
+    run(["mmd", "-i", str(image), "::/EFI", "::/EFI/BOOT"])
+    run(["mcopy", "-i", str(image), str(grub), "::/EFI/BOOT/BOOTX64.EFI"])
+    (image.parent / "grub.cfg").write_text(UEFI_MENU.format(words=words_of(recipe)))
+
+
+def words_of(recipe: InstallerRecipe) -> str:
+    """What the installer's kernel is told."""
+    return QUIET if recipe.preseed is not None else ASKING

@@ -18,21 +18,40 @@ from innkeeper.image.cpio import Archive
 from innkeeper.image.packages import run
 
 UDEBS = ("base-installer", "bootstrap-base")
-MODULES = ("cdrom-core-modules", "isofs-modules", "ata-modules", "sata-modules", "scsi-modules", "ext4-modules")
-TOOLS = ("debootstrap", "user-setup", "fdisk", "libfdisk1", "libsmartcols1", "e2fsprogs", "libext2fs2", "libcom-err2")
+MODULES = (
+    "cdrom-core-modules",
+    "isofs-modules",
+    "ata-modules",
+    "sata-modules",
+    "scsi-modules",
+    "ext4-modules",
+    "efi-modules",
+)
+TOOLS = (
+    "debootstrap",
+    "user-setup",
+    "fdisk",
+    "libfdisk1",
+    "libsmartcols1",
+    "e2fsprogs",
+    "libext2fs2",
+    "libcom-err2",
+    "dosfstools",
+)
 KEPT = (
     "usr/sbin/debootstrap",
     "usr/share/debootstrap/",
     "usr/lib/user-setup/",
     "sbin/sfdisk",
     "sbin/mke2fs",
+    "sbin/mkfs.fat",
     "etc/mke2fs.conf",
     "lib/",
     "usr/lib/x86_64-linux-gnu/",
 )
 """Of the tools' packages: programs and libraries, no documentation."""
 NEEDED_MODULES = (
-    "cdrom", "sr_mod", "isofs", "libata", "ata_piix", "ahci", "libahci", "virtio_blk", "virtio_scsi", "sg", "ext4", "jbd2",
+    "cdrom", "sr_mod", "isofs", "libata", "ata_piix", "ahci", "libahci", "virtio_blk", "virtio_scsi", "sg", "ext4", "jbd2", "efivarfs",
 )  # fmt: skip
 """What virtual machines have; the controllers of real ones stay out."""
 

@@ -21,7 +21,8 @@ NAMED = (
     "kmod",
 )
 AT_ONCE = ("busybox", "zstd", "initramfs-tools")  # what the installer would add one by one
-LATER = ("grub-pc",)
+LATER = ("grub-pc", "grub-efi-amd64-bin", "efibootmgr")
+ALONE = ("grub-efi-amd64",)  # which apt puts in grub-pc's place; what it depends on, that one does too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

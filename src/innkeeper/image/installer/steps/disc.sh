@@ -4,7 +4,7 @@ set -e
 . /usr/share/debconf/confmodule
 
 depmod -a
-for module in ata_piix ahci virtio_blk sr_mod isofs ext4; do
+for module in ata_piix ahci virtio_blk sr_mod isofs ext4 vfat; do
     modprobe -q "$module" || logger -t innkeeper "there is no module $module"
 done
 udevadm settle --timeout=30 || true

@@ -52,18 +52,30 @@ disk=$(answer grub-installer/bootdev)
 [ -b "$disk" ] || disk=$(cat /var/lib/innkeeper-disk)
 words=$(user-params | tr '\n' ' ')
 words=${words% }
+if [ -d /sys/firmware/efi ]; then
+    # Also where firmware looks that has lost its variables.
+    loader="grub-efi-amd64 efibootmgr" selection="grub-efi-amd64 grub2/force_efi_extra_removable boolean true"
+    variables=/sys/firmware/efi/efivars
+    install="mount -t efivarfs efivarfs $variables && \
+        grub-install --target=x86_64-efi --bootloader-id=debian --force-extra-removable && umount $variables"
+else
+    loader=grub-pc selection="grub-pc grub-pc/install_devices multiselect $disk"
+    install="grub-install $disk"
+fi
 # In a file: in-target asks debconf, whose answers come on its standard input.
-echo "grub-pc grub-pc/install_devices multiselect $disk" >/target/root/selections
+echo "$selection" >/target/root/selections
 log-output -t innkeeper in-target debconf-set-selections /root/selections
 rm /target/root/selections
-log-output -t innkeeper apt-install grub-pc || fail innkeeper/no-loader "grub-pc cannot be installed"
+for package in $loader; do
+    log-output -t innkeeper apt-install "$package" || fail innkeeper/no-loader "$package cannot be installed"
+done
 {
     printf 'GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX="%s"\n' "$words"
     case " $words " in
         *" console=ttyS0"*) printf 'GRUB_TERMINAL="console serial"\nGRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"\n' ;;
     esac
 } >>/target/etc/default/grub
-log-output -t innkeeper in-target grub-install "$disk" || fail innkeeper/no-loader "grub-install fails"
+log-output -t innkeeper in-target sh -c "$install" || fail innkeeper/no-loader "grub-install fails"
 stage 70 loader
 log-output -t innkeeper in-target update-grub || fail innkeeper/no-loader "update-grub fails"
 
@@ -86,7 +98,7 @@ off=$(answer debian-installer/exit/poweroff)
 halt=$(answer debian-installer/exit/halt)
 sync
 cd /
-for place in /target/media/cdrom /dev/.static/dev /target/dev /target/proc /target/sys; do
+for place in /target/media/cdrom /target/boot/efi /dev/.static/dev /target/dev /target/proc /target/sys; do
     umount "$place" 2>/dev/null || umount -l "$place" 2>/dev/null || true
 done
 # Whatever still has a file open there, the file system is clean.
