@@ -85,8 +85,10 @@ def run_all(order: dict[str, Any], caller: Caller, registration: Registration) -
     ends = INSTALLED if order.get("installs", True) else (OutcomeKind.RESET,)
 
     def first_is_over() -> None:
+        nonlocal scratch
         if scratch is not None:
             clear(Path(scratch))
+            scratch = None  # what may be there later is another installation's
 
     outcome, again = run_once(order, caller.told_that_it_runs, registration, ends if then is not None else ())
     try:
