@@ -75,6 +75,13 @@ impl GuestMemory {
     /// Asks for leave to write to the page without reporting it, now and until the vCPU is told to
     /// drop its write access. False if the page has code: then each write must be reported.
     pub fn write_unreported(&self, page: u32, vcpu: u32) -> bool {
+        self.record_writer(page, vcpu);
+        self.code_chunks[page as usize].load(Ordering::SeqCst) == 0
+    }
+
+    /// Has whoever watches the page from now on know of a vCPU that writes to it, and whoever watches it already hear of that: before
+    /// the write. Tells whether it was not recorded yet.
+    pub fn record_writer(&self, page: u32, vcpu: u32) -> bool {
         let (writers, mine) = (&self.writers[page as usize], writer(vcpu));
         // Recorded before the look at the bitmap and at the mark of a watch, while `mark_code` and `begin` do it the other way
         // round: one of the two sees the other.
@@ -85,7 +92,7 @@ impl GuestMemory {
         if before & WATCHED != 0 {
             self.end_watches_of(page); // the write follows, and whoever watches anew waits until it is done
         }
-        self.code_chunks[page as usize].load(Ordering::SeqCst) == 0
+        before & mine == 0
     }
 
     /// Records that a block came from `[offset, offset + length)` of the page. If this made the page
@@ -286,6 +293,10 @@ mod tests {
         assert!(!memory.write_unreported(1, 2));
         memory.write(PAGE_SIZE + 0x40, &[0]).unwrap();
         assert!(memory.write_unreported(1, 65));
+        assert_eq!(memory.mark_code(1, 0, 1), writer(2));
+        assert!(memory.record_writer(1, 2), "a write that is reported has its writer recorded too");
+        assert!(!memory.record_writer(1, 2));
+        memory.write(PAGE_SIZE, &[0]).unwrap();
         assert_eq!(memory.mark_code(1, 0, 1), writer(2));
     }
 

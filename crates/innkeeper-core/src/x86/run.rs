@@ -390,7 +390,8 @@ impl Cpu {
             }
         };
         let writers = platform.memory.mark_code(page, offset, length);
-        if writers & writer(self.index) != 0 {
+        let all_reported = writers != 0 && self.tlb.forget_reported(page);
+        if writers & writer(self.index) != 0 && !all_reported {
             self.flush_write_entries();
         }
         for (_, other) in platform.code_guard.among(writers).filter(|(index, _)| *index != self.index) {

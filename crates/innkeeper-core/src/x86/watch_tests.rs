@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::bt;
-use super::cpu::{Cpu, RBX};
+use super::cpu::{Cpu, RBX, RDX};
 use super::testing::{load, machine, translating};
 use crate::exit::Exit;
 use crate::memory::{PAGE_SIZE, Ram, WriteWatch};
@@ -166,5 +166,27 @@ fn stores_across_pages_and_from_outside_into_the_range_are_told_of() {
         // lea rdi,[rbx-2]; mov al,0x77; mov ecx,4; rep stosb: from where nobody is into the range
         scene.run(&[0x48, 0x8D, 0x7B, 0xFE, 0xB0, 0x77, 0xB9, 4, 0, 0, 0, 0xF3, 0xAA]);
         assert_eq!((scene.told(), scene.byte(1), scene.byte(2)), (1, 0x77, 0));
+    });
+}
+
+/// For writes that are reported a vCPU is recorded as a page's writer, and keeps its write access when the page becomes code
+/// again; but not once it has written there unreported.
+#[test]
+fn code_that_is_written_beside_code_and_unreported_by_turns_is_what_was_written_last() {
+    in_both_tiers(|mut scene| {
+        scene.ram.write(0, &[0xB0, 0, 0xC3]).unwrap(); // mov al, N; ret
+        scene.run(&[
+            0x31, 0xD2, 0xB9, 200, 0, 0, 0, // xor edx, edx; mov ecx, 200
+            0x88, 0x4B, 1, // again: mov [rbx+1], cl
+            0xFF, 0xD3, // call rbx
+            0x0F, 0xB6, 0xC0, 0x01, 0xC2, // movzx eax, al; add edx, eax
+            0x88, 0x8B, 1, 8, 0, 0, // mov [rbx+0x801], cl: beside code
+            0xF6, 0xC1, 1, 0x74, 7, // test cl, 1; jz over
+            0x88, 0x53, 1, // mov [rbx+1], dl: no code is left there
+            0xC6, 0x43, 1, 0x55, // mov byte [rbx+1], 0x55
+            0xFF, 0xC9, 0x75, 0xE0, // over: dec ecx; jnz again
+            0xF4,
+        ]);
+        assert_eq!(scene.cpu.regs[RDX], (1..=200).sum::<u64>());
     });
 }

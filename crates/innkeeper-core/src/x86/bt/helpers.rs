@@ -190,7 +190,9 @@ impl Cpu {
         }
         let offset = linear & (PAGE_SIZE - 1);
         // Told before the write: whoever watches the page from then on must know of a writer.
-        self.platform.memory.write_unreported(page, self.index);
+        if self.platform.memory.record_writer(page, self.index) {
+            self.tlb.note_reported(page); // a flush of all write access would take longer than the rest
+        }
         if self.platform.memory.code_written(page, offset, size.into()) {
             self.attention.take(WRITTEN);
             self.forget_written_code();

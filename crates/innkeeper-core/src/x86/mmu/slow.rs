@@ -179,6 +179,9 @@ impl Cpu {
         // SAFETY: the page pointer is to a whole page.
         let host = unsafe { base.add((linear & OFFSET) as usize) };
         let has_code = access == Access::Write && !memory.write_unreported(page, self.index);
+        if access == Access::Write && !has_code {
+            self.tlb.forget_reported(page);
+        }
         self.tlb.note_leaf(linear, leaf.size);
         if view != CHECKED && !self.watched_page(linear) {
             let generation = if leaf.global { self.tlb.global } else { self.tlb.generation };

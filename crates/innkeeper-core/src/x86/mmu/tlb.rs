@@ -82,6 +82,9 @@ pub struct Tlb {
     large: [u64; 64],
     /// The same for 1 GiB leaves.
     huge: u64,
+    /// One more than the number of a page to which no entry gives unreported write access, though the vCPU is
+    /// recorded as its writer; 0 for none.
+    reported: u64,
 }
 
 impl Tlb {
@@ -94,6 +97,20 @@ impl Tlb {
         let mut tlb: Box<Self> = unsafe { Box::new_zeroed().assume_init() };
         tlb.begin();
         tlb
+    }
+
+    /// The vCPU was recorded as a writer of a page just now, for a write that is reported.
+    pub fn note_reported(&mut self, page: u32) {
+        self.reported = u64::from(page) + 1;
+    }
+
+    /// Whether that was so until now, as the vCPU is no longer recorded, or has unreported access from now on.
+    pub fn forget_reported(&mut self, page: u32) -> bool {
+        let was = self.reported == u64::from(page) + 1;
+        if was {
+            self.reported = 0;
+        }
+        was
     }
 
     /// The first numbers, for a TLB that is empty.
