@@ -13,11 +13,13 @@ use crate::jobs::layers;
 use crate::medium::{HostFile, Medium, lock};
 use crate::qcow2::{Qcow2, Use};
 use crate::raw::Raw;
+use crate::switch::Lost;
 
 /// What lies directly below `overlay`, which is at `path`, so that it can be written; it stays below. No request may be under way.
 ///
 /// # Errors
-/// One sentence: another file is there now, somebody else uses it, or the host's answer. Then all is as it was.
+/// One sentence: another file is there now, somebody else uses it, or the host's answer. Then all is as it was,
+/// but what neither way can be opened any more cannot be read.
 pub fn for_writing(overlay: &Qcow2, path: &Path, rules: Rules) -> Result<Arc<dyn Disk>> {
     again(overlay, path, rules, false)
 }
@@ -56,6 +58,7 @@ fn again(overlay: &Qcow2, path: &Path, rules: Rules, read_only: bool) -> Result<
     }
     let how = |read_only| Use { read_only, unmap: !rules.ignore_discard };
     let below = Below { qcow2: old.as_qcow2().is_some(), below: old.as_qcow2().and_then(Qcow2::backing) };
+    let size = old.size();
     overlay.set_backing(None);
     let ready = if Arc::strong_count(&old) > 1 {
         Err(Error::Busy(format!("{shown} is being read for something else; wait until that is done")))
@@ -78,7 +81,10 @@ fn again(overlay: &Qcow2, path: &Path, rules: Rules, read_only: bool) -> Result<
         Err(error) => {
             // A lock that is not there any more keeps nobody from reading what is there.
             let _ = lock::take(back.file(), back.name(), read_only);
-            overlay.set_backing(Some(below.open(Arc::new(back), how(!read_only))?));
+            let name = back.name().to_owned();
+            let again = below.open(Arc::new(back), how(!read_only));
+            // Without anything below, the guest would read zeroes.
+            overlay.set_backing(Some(again.unwrap_or_else(|_| Arc::new(Lost::new(name, size)))));
             Err(error)
         }
     }

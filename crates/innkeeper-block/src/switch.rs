@@ -19,6 +19,7 @@ use crate::open::resolve;
 use crate::qcow2::{Qcow2, Use, read_header};
 use crate::{Disk, Extent, Mirror};
 
+pub(crate) use snapshots::Lost;
 pub use snapshots::snapshot_all;
 
 /// Who moves disks has all of them to himself, so that two cannot wait for each other.

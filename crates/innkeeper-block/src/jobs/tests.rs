@@ -349,3 +349,23 @@ fn another_file_under_the_name_of_the_one_in_use_is_not_written() {
     assert!(refused.err().unwrap().to_string().contains("is another file than the one in use"));
     assert_eq!(read(&switch, 0, SIZE).unwrap(), shown);
 }
+
+#[test]
+fn what_cannot_be_opened_again_is_not_read_as_zeroes() {
+    let folder = Folder::new();
+    let (paths, shown) = folder.chain(2);
+    let (switch, layers) = opened(&paths);
+    let overlay = Arc::clone(&layers[0]);
+    drop(layers);
+    std::fs::write(&paths[0], b"no image").unwrap();
+    let refused =
+        switch.quietly(|_| reopen::for_writing(overlay.as_qcow2().unwrap(), &paths[0], Rules::default()));
+    assert!(refused.is_err());
+    let failed = (0..SIZE).step_by(1 << 16).filter(|&at| read(&switch, at, 1 << 16).is_err()).count();
+    assert!(failed > 0);
+    for at in (0..SIZE).step_by(1 << 16) {
+        if let Ok(found) = read(&switch, at, 1 << 16) {
+            assert_eq!(found, shown[at as usize..][..1 << 16]);
+        }
+    }
+}

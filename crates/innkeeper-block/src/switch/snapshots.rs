@@ -1,7 +1,7 @@
 //! Snapshots within the images of disks in use.
 //!
 //! Nobody else can change an image that is in use, and who uses it knows its tables by heart. So it is handed over for
-//! the change ([`Qcow2::hand_over`]), which is the tools' own and leaves the image before or the image after whatever
+//! the change ([`crate::Qcow2::hand_over`]), which is the tools' own and leaves the image before or the image after whatever
 //! is cut off, and is opened anew: requests that come meanwhile wait.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -14,7 +14,7 @@ use crate::medium::Medium;
 use crate::tools::layer::{read_header, read_snapshots};
 use crate::tools::snapshot::{Action, act_on};
 use crate::tools::{Progress, ToolError};
-use crate::{Disk, Extent, Qcow2};
+use crate::{Disk, Extent};
 
 /// Makes or forgets a snapshot in all of these disks' images, each with what it was opened with, at one moment. Forgetting one that is not there is done
 /// already.
@@ -60,7 +60,7 @@ fn change(now: &mut Arc<dyn Disk>, rules: Rules, action: Action, name: &str) -> 
         Ok(fresh) => *now = Filter::around(Arc::new(fresh), Rules { guessed_raw: false, ..rules }),
         Err(error) => {
             // Its image is sound, and can be opened again when the machine is shut off.
-            *now = Arc::new(Lost::of(qcow2));
+            *now = Arc::new(Lost::new(qcow2.name().to_owned(), qcow2.size()));
             return Err(error);
         }
     }
@@ -86,14 +86,14 @@ fn plain(error: ToolError) -> Error {
 }
 
 /// A disk whose image could not be opened again.
-struct Lost {
+pub(crate) struct Lost {
     name: String,
     size: u64,
 }
 
 impl Lost {
-    fn of(disk: &Qcow2) -> Self {
-        Self { name: disk.name().to_owned(), size: disk.size() }
+    pub fn new(name: String, size: u64) -> Self {
+        Self { name, size }
     }
 
     fn gone(&self) -> io::Error {
@@ -138,6 +138,7 @@ impl Disk for Lost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Qcow2;
     use crate::medium::Memory;
     use crate::qcow2::Use;
     use crate::testing::{blank, create, read, write};
